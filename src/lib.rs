@@ -1,0 +1,17 @@
+//! twinstick keeps two USB sticks identical, as plain files, and serves them over TCP.
+//!
+//! `ARCHITECTURE.md` has the map; the arrows of knowledge go one way:
+//! `daemon → server, watcher, mirror, journal, config`; `server → mirror, wire`;
+//! `watcher → mirror`; `mirror → journal → path, digest, ids`; `fget → client → wire`.
+
+pub mod client;
+pub mod config;
+pub mod daemon;
+pub mod digest;
+pub mod ids;
+pub mod journal;
+pub mod mirror;
+pub mod path;
+pub mod server;
+pub mod watcher;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! The label: who a drive is, in two slots written alternately.

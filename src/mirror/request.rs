@@ -1,0 +1,271 @@
+//! What the mirror is asked and what it answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Crc32;
+use crate::ids::{DriveId, Epoch, Lsn, PerSide, Side};
+use crate::path::RelPath;
+
+/// Longest id a client may give a mutation, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// A client's name for one mutation: sent again it gets the first answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// `None` for an empty text or one longer than [`REQUEST_ID_BYTES_MAX`].
+    pub fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty() && text.len() <= REQUEST_ID_BYTES_MAX).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a request is for a folder with all that is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recurse {
+    Yes,
+    No,
+}
+
+/// The head of a PUT.
+#[derive(Clone, Debug)]
+pub struct PutRequest {
+    pub path: RelPath,
+    /// Bytes of the body; `None` where the client does not know yet.
+    pub len: Option<u64>,
+    /// Nanoseconds since 1970; `None`: the daemon's time at commit.
+    pub mtime_ns: Option<i64>,
+    pub executable: bool,
+    pub id: Option<RequestId>,
+}
+
+/// The answer to a mutation: it is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub lsn: Lsn,
+    /// CRC-32 of a PUT's body.
+    pub crc32: Option<Crc32>,
+    /// The drives on which it is durable now (a PUT), or which will apply it now (others).
+    pub drives: Vec<Side>,
+}
+
+/// Bytes of a file: all from `offset` on, or `count` of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    pub offset: u64,
+    pub count: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    File,
+    Folder,
+}
+
+/// One line of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListEntry {
+    /// Relative to the folder listed; a path where the listing is recursive.
+    pub name: String,
+    pub kind: NodeKind,
+    /// Bytes; 0 for a folder.
+    pub size: u64,
+    pub mtime_ns: i64,
+    pub lsn: Lsn,
+    pub crc32: Option<Crc32>,
+}
+
+/// One file or folder, with where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    pub path: RelPath,
+    pub kind: NodeKind,
+    pub size: u64,
+    pub mtime_ns: i64,
+    pub executable: bool,
+    pub owner: String,
+    pub lsn: Lsn,
+    pub crc32: Option<Crc32>,
+    pub drives: PerSide<InfoDrive>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Copied {
+    /// This version is under its name.
+    Installed,
+    /// This version is durable on the drive, not yet under its name.
+    Staged,
+    /// The drive lacks this version.
+    Missing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfoDrive {
+    pub present: bool,
+    pub copy: Copied,
+    /// When the copy was last read back and found right, nanoseconds since 1970.
+    pub verified_ns: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    Healthy,
+    Degraded,
+    Unusable,
+}
+
+/// What `fget status` shows.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub health: Health,
+    pub epoch: Epoch,
+    pub journal: JournalStatus,
+    /// What happened and what to do, for people; empty when healthy.
+    pub notices: Vec<Notice>,
+    pub drives: Vec<DriveStatus>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Notice {
+    pub what: String,
+    pub action: String,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JournalStatus {
+    pub entries: u64,
+    pub head_lsn: Lsn,
+    pub writable: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct DriveStatus {
+    pub side: Side,
+    pub id: DriveId,
+    /// As in the contract: `absent`, `verifying`, `replaying`, `in-sync` …
+    pub state: &'static str,
+    /// Why it is in that state, where that is not plain.
+    pub reason: Option<String>,
+    pub path: Option<String>,
+    pub used: u64,
+    pub size: u64,
+    pub behind: Behind,
+    /// Paths that wait for another drive's copy.
+    pub waiting: Vec<Waiting>,
+    pub errors: DriveErrors,
+    /// The work since the drive last came back.
+    pub replay: Option<ReplayStatus>,
+    /// Files set aside because they were not what the mirror had written.
+    pub aside: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    pub paths: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub path: String,
+    pub holder: Side,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DriveErrors {
+    pub read: u64,
+    pub write: u64,
+    pub checksum: u64,
+}
+
+/// What a drive's lane did since the drive came back. Paths are counted once, however often they changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReplayStatus {
+    pub running: bool,
+    /// Seconds since it began, or that it took.
+    pub seconds: u64,
+    pub paths: u64,
+    pub copied_files: u64,
+    pub copied_bytes: u64,
+    pub moved: u64,
+    pub removed: u64,
+    pub made_folders: u64,
+    /// Found to be right already.
+    pub unchanged: u64,
+}
+
+/// Why the mirror did not do what it was asked. Nothing was changed, save where it says so.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("no such file: {0}")]
+    NotFound(String),
+    #[error("{0} exists: choose another name or remove it first")]
+    Exists(String),
+    #[error("{0} is a folder")]
+    IsAFolder(String),
+    #[error("{0} is a file, not a folder")]
+    NotAFolder(String),
+    #[error("{0} is not empty: rm -r removes a folder with all in it")]
+    NotEmpty(String),
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{what} is {size}, at most {limit} are taken")]
+    TooLarge { what: &'static str, size: u64, limit: u64 },
+    #[error("the bytes have CRC-32 {actual}, the trailer says {expected}: nothing was stored, send it again")]
+    BadChecksum { expected: Crc32, actual: Crc32 },
+    #[error("drive {drive} has {free} bytes free, {needed} are needed: remove something or put in a larger stick")]
+    NoSpace { drive: Side, free: u64, needed: u64 },
+    /// No present drive holds it; `drive` names the one that does, where one does.
+    #[error("{message}")]
+    Unavailable { drive: Option<Side>, message: String },
+    #[error("{0} was changed while it was read, and no copy of the older version is left: start again")]
+    Superseded(String),
+    /// The outcome of the mutation is open until the journal works again; its id tells.
+    #[error("the journal cannot be written: {0}; reads go on, see twinstickd's log for the boot disk's state")]
+    JournalUnavailable(String),
+}
+
+impl Refusal {
+    /// The stable name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "not-found",
+            Self::Exists(_) => "exists",
+            Self::IsAFolder(_) => "is-a-directory",
+            Self::NotAFolder(_) => "not-a-directory",
+            Self::NotEmpty(_) => "not-empty",
+            Self::BadRequest(_) => "bad-request",
+            Self::TooLarge { .. } => "too-large",
+            Self::BadChecksum { .. } => "bad-checksum",
+            Self::NoSpace { .. } => "no-space",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Superseded(_) => "superseded",
+            Self::JournalUnavailable(_) => "journal-unavailable",
+        }
+    }
+
+    /// The drive that holds what was asked for, or that lacks room.
+    pub fn drive(&self) -> Option<Side> {
+        match self {
+            Self::NoSpace { drive, .. } => Some(*drive),
+            Self::Unavailable { drive, .. } => *drive,
+            Self::NotFound(_)
+            | Self::Exists(_)
+            | Self::IsAFolder(_)
+            | Self::NotAFolder(_)
+            | Self::NotEmpty(_)
+            | Self::BadRequest(_)
+            | Self::TooLarge { .. }
+            | Self::BadChecksum { .. }
+            | Self::Superseded(_)
+            | Self::JournalUnavailable(_) => None,
+        }
+    }
+}

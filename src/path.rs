@@ -1,0 +1,198 @@
+//! Names in the mirror, checked once where they enter.
+
+use std::fmt;
+
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+/// Longest name of one file or folder, in bytes: ext4, btrfs, vfat and exfat all take this.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Longest path, in bytes: what Linux takes in one system call, less room for a mount point.
+pub const PATH_BYTES_MAX: usize = 3072;
+/// Most folders above a file, and itself.
+pub const PATH_DEPTH_MAX: usize = 64;
+
+/// The folder on each drive that is twinstick's own.
+pub const OWN_FOLDER: &str = ".twinstick";
+
+/// What file systems and other machines put into a drive's root; never mirrored.
+pub const FOREIGN_ROOT_NAMES: [&str; 6] =
+    ["lost+found", "System Volume Information", "$RECYCLE.BIN", ".Trashes", ".fseventsd", ".Spotlight-V100"];
+
+/// One component of a path: NFC, not empty, not `.` or `..`, without `/`, NUL or control characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Box<str>);
+
+/// A path below the mirror's root. Empty is the root itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelPath {
+    names: Vec<Name>,
+}
+
+/// Why a path cannot be one of the mirror's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPath {
+    #[error("the path has an empty name: use single slashes and none at its end")]
+    EmptyName,
+    #[error("the path has '.' or '..' in it: give the place itself")]
+    Dots,
+    #[error("the path has a control character or NUL in it")]
+    Control,
+    #[error("a name of {bytes} bytes is longer than {NAME_BYTES_MAX}")]
+    NameTooLong { bytes: usize },
+    #[error("a path of {bytes} bytes is longer than {PATH_BYTES_MAX}")]
+    PathTooLong { bytes: usize },
+    #[error("a path of {names} names is deeper than {PATH_DEPTH_MAX}")]
+    TooDeep { names: usize },
+    #[error("{0} belongs to twinstick or to the file system, not to the mirror: choose another name")]
+    Reserved(String),
+}
+
+impl Name {
+    pub fn parse(text: &str) -> Result<Self, BadPath> {
+        if text.is_empty() {
+            return Err(BadPath::EmptyName);
+        }
+        if text == "." || text == ".." {
+            return Err(BadPath::Dots);
+        }
+        if text.chars().any(|c| c.is_control() || c == '/') {
+            return Err(BadPath::Control);
+        }
+        let name: Box<str> = if is_nfc(text) { text.into() } else { text.nfc().collect::<String>().into() };
+        if name.len() > NAME_BYTES_MAX {
+            return Err(BadPath::NameTooLong { bytes: name.len() });
+        }
+        Ok(Self(name))
+    }
+
+    /// Takes a name that was checked when it was stored.
+    pub(crate) fn trusted(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl RelPath {
+    pub const ROOT: Self = Self { names: Vec::new() };
+
+    /// Reads a file's path: `/` separates, one leading `/` is allowed, no trailing one.
+    pub fn parse(text: &str) -> Result<Self, BadPath> {
+        let text = text.strip_prefix('/').unwrap_or(text);
+        if text.is_empty() {
+            return Ok(Self::ROOT);
+        }
+        if text.len() > PATH_BYTES_MAX {
+            return Err(BadPath::PathTooLong { bytes: text.len() });
+        }
+        let names = text.split('/').map(Name::parse).collect::<Result<Vec<_>, _>>()?;
+        if names.len() > PATH_DEPTH_MAX {
+            return Err(BadPath::TooDeep { names: names.len() });
+        }
+        if let Some(first) = names.first().filter(|name| is_reserved(name.as_str())) {
+            return Err(BadPath::Reserved(first.to_string()));
+        }
+        Ok(Self { names })
+    }
+
+    /// Reads a folder's path, which may end in one `/`.
+    pub fn parse_folder(text: &str) -> Result<Self, BadPath> {
+        match text.strip_suffix('/') {
+            Some("") | None => Self::parse(text),
+            Some(rest) => Self::parse(rest),
+        }
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// The folder it is in and its name there; nothing for the root.
+    pub fn split_last(&self) -> Option<(&[Name], &Name)> {
+        self.names.split_last().map(|(last, above)| (above, last))
+    }
+
+    #[must_use]
+    pub fn join(&self, name: Name) -> Self {
+        let mut names = self.names.clone();
+        names.push(name);
+        Self { names }
+    }
+
+    /// Whether it is `above` or lies below it.
+    pub fn starts_with(&self, above: &Self) -> bool {
+        self.names.starts_with(&above.names)
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, name) in self.names.iter().enumerate() {
+            if i > 0 {
+                f.write_str("/")?;
+            }
+            f.write_str(name.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name in a drive's root is never part of the mirror.
+pub fn is_reserved(name: &str) -> bool {
+    name.eq_ignore_ascii_case(OWN_FOLDER) || FOREIGN_ROOT_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leading_slash_is_the_root() {
+        assert_eq!(RelPath::parse("/a/b").unwrap(), RelPath::parse("a/b").unwrap());
+        assert!(RelPath::parse("/").unwrap().is_root());
+        assert!(RelPath::parse_folder("/").unwrap().is_root());
+        assert_eq!(RelPath::parse_folder("a/").unwrap().to_string(), "a");
+    }
+
+    #[test]
+    fn hostile_paths_are_refused_by_name() {
+        for bad in [
+            "a//b",
+            "a/",
+            "//a",
+            ".",
+            "..",
+            "a/../b",
+            "a/./b",
+            "a\0b",
+            "a\nb",
+            "\u{7f}",
+            ".twinstick",
+            ".TwinStick/log",
+            "lost+found/x",
+        ] {
+            assert!(RelPath::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(RelPath::parse(&"x".repeat(256)).is_err());
+        assert!(RelPath::parse(&"x/".repeat(70)).is_err());
+        assert!(RelPath::parse(&format!("{}x", "xxxxxxxxx/".repeat(400))).is_err());
+        assert!(RelPath::parse("a/.twinstick").is_ok(), "only the drive's root has a folder of ours");
+    }
+
+    #[test]
+    fn composed_and_decomposed_names_are_one() {
+        assert_eq!(RelPath::parse("u\u{308}").unwrap(), RelPath::parse("\u{fc}").unwrap());
+    }
+}
