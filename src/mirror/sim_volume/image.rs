@@ -1,0 +1,219 @@
+//! One state of a file system: inodes, and the names that lead to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustix::io::Errno;
+
+use super::content::Content;
+use crate::mirror::volume::{Attributes, VolumePath};
+
+/// Longest name in bytes, as on every file system that Linux has.
+const NAME_BYTES_MAX: usize = 255;
+
+/// An inode: what a name leads to, and what an open handle keeps. Never used again on one medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ino(pub(super) u64);
+
+impl Ino {
+    pub(super) const ROOT: Self = Self(0);
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct FileNode {
+    pub(super) content: Content,
+    pub(super) attributes: Attributes,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct FolderNode {
+    pub(super) entries: BTreeMap<String, Ino>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    File(FileNode),
+    Folder(FolderNode),
+}
+
+/// A place for a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) folder: Ino,
+    pub(super) name: String,
+}
+
+/// A change of names that happens wholly or not at all.
+#[derive(Clone, Debug)]
+pub(super) enum NameOp {
+    Create { place: Place, ino: Ino, node: Node },
+    Remove { place: Place, ino: Ino },
+    Move { from: Place, to: Place, ino: Ino, replaced: Option<Ino> },
+}
+
+impl NameOp {
+    /// Whether a sync of `folder` has to make this durable: it changes the folder's names, or made the folder.
+    pub(super) fn touches(&self, folder: Ino) -> bool {
+        match self {
+            Self::Create { place, ino, .. } => place.folder == folder || *ino == folder,
+            Self::Remove { place, .. } => place.folder == folder,
+            Self::Move { from, to, .. } => from.folder == folder || to.folder == folder,
+        }
+    }
+
+    /// Whether `ino` gets or loses a name by this.
+    pub(super) fn names(&self, other: Ino) -> bool {
+        match self {
+            Self::Create { ino, .. } | Self::Remove { ino, .. } => *ino == other,
+            Self::Move { ino, replaced, .. } => *ino == other || *replaced == Some(other),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    /// Invariant: holds `Ino::ROOT`, a folder.
+    pub(super) nodes: BTreeMap<Ino, Node>,
+}
+
+impl Image {
+    pub(super) fn new() -> Self {
+        Self { nodes: BTreeMap::from([(Ino::ROOT, Node::Folder(FolderNode::default()))]) }
+    }
+
+    pub(super) fn folder(&self, ino: Ino) -> Result<&FolderNode, Errno> {
+        match self.nodes.get(&ino) {
+            Some(Node::Folder(folder)) => Ok(folder),
+            Some(Node::File(_)) => Err(Errno::NOTDIR),
+            None => Err(Errno::NOENT),
+        }
+    }
+
+    pub(super) fn file(&self, ino: Ino) -> Result<&FileNode, Errno> {
+        match self.nodes.get(&ino) {
+            Some(Node::File(file)) => Ok(file),
+            Some(Node::Folder(_)) => Err(Errno::ISDIR),
+            None => Err(Errno::NOENT),
+        }
+    }
+
+    pub(super) fn file_mut(&mut self, ino: Ino) -> Result<&mut FileNode, Errno> {
+        match self.nodes.get_mut(&ino) {
+            Some(Node::File(file)) => Ok(file),
+            Some(Node::Folder(_)) => Err(Errno::ISDIR),
+            None => Err(Errno::NOENT),
+        }
+    }
+
+    pub(super) fn resolve(&self, path: &VolumePath) -> Result<Ino, Errno> {
+        if path.is_empty() {
+            return Ok(Ino::ROOT);
+        }
+        path.split('/').try_fold(Ino::ROOT, |ino, name| self.child(ino, checked(name)?))
+    }
+
+    /// Where the last name of `path` is or would be. The root has no such place.
+    pub(super) fn place(&self, path: &VolumePath) -> Result<Place, Errno> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if path.is_empty() {
+            return Err(Errno::EXIST);
+        }
+        let folder = self.resolve(folder)?;
+        self.folder(folder)?;
+        Ok(Place { folder, name: checked(name)?.to_owned() })
+    }
+
+    /// What is at a place.
+    pub(super) fn at(&self, place: &Place) -> Result<Ino, Errno> {
+        self.child(place.folder, &place.name)
+    }
+
+    fn child(&self, folder: Ino, name: &str) -> Result<Ino, Errno> {
+        self.folder(folder)?.entries.get(name).copied().ok_or(Errno::NOENT)
+    }
+
+    /// Carries out a change of names. Whoever calls has checked that it can be done; what it unlinks is given back.
+    pub(super) fn apply(&mut self, op: &NameOp) -> Option<Ino> {
+        match op {
+            NameOp::Create { place, ino, node } => {
+                // A file that was synced before its folder is here already, without a name.
+                self.nodes.entry(*ino).or_insert_with(|| node.clone());
+                self.link(place, *ino);
+                None
+            }
+            NameOp::Remove { place, ino } => {
+                self.unlink(place);
+                Some(*ino)
+            }
+            NameOp::Move { from, to, ino, replaced } => {
+                self.unlink(from);
+                self.link(to, *ino);
+                *replaced
+            }
+        }
+    }
+
+    fn link(&mut self, place: &Place, ino: Ino) {
+        if let Some(Node::Folder(folder)) = self.nodes.get_mut(&place.folder) {
+            folder.entries.insert(place.name.clone(), ino);
+        }
+    }
+
+    fn unlink(&mut self, place: &Place) {
+        if let Some(Node::Folder(folder)) = self.nodes.get_mut(&place.folder) {
+            folder.entries.remove(&place.name);
+        }
+    }
+
+    /// All that has a name: path and inode, parents before what is in them.
+    pub(super) fn walk(&self) -> Vec<(String, Ino)> {
+        let mut found = Vec::new();
+        let mut folders = vec![(String::new(), Ino::ROOT)];
+        while let Some((path, ino)) = folders.pop() {
+            let Ok(folder) = self.folder(ino) else { continue };
+            for (name, child) in &folder.entries {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+                if self.folder(*child).is_ok() {
+                    folders.push((path.clone(), *child));
+                }
+                found.push((path, *child));
+            }
+        }
+        found
+    }
+
+    /// Drops every inode that no name leads to: what a file system check does after a power cut.
+    pub(super) fn drop_orphans(&mut self) {
+        let named: BTreeSet<Ino> = self.walk().into_iter().map(|(_, ino)| ino).collect();
+        self.nodes.retain(|ino, _| *ino == Ino::ROOT || named.contains(ino));
+    }
+
+    /// Whether `inner` is `outer` or lies in it.
+    pub(super) fn lies_in(&self, outer: Ino, inner: Ino) -> bool {
+        outer == inner
+            || self.folder(outer).is_ok_and(|folder| folder.entries.values().any(|child| self.lies_in(*child, inner)))
+    }
+
+    /// Bytes of all files.
+    pub(super) fn used(&self) -> u64 {
+        self.nodes.values().map(Node::len).sum()
+    }
+}
+
+impl Node {
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::File(file) => file.content.len(),
+            Self::Folder(_) => 0,
+        }
+    }
+}
+
+fn checked(name: &str) -> Result<&str, Errno> {
+    if name.is_empty() || name == "." || name == ".." || name.contains('\0') {
+        return Err(Errno::INVAL);
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Errno::NAMETOOLONG);
+    }
+    Ok(name)
+}
