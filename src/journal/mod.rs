@@ -1,1 +1,4 @@
 //! To come.
+
+pub mod mem_store;
+pub mod store;

@@ -1,0 +1,305 @@
+//! A store in memory, which forgets at a power cut what no barrier covered: the second `Store`.
+//!
+//! [`MemDisk`] is the medium, [`MemStore`] one opening of it. A power cut keeps of the changes since the last
+//! barrier a prefix, in order: sled's log is read back in order, up to its first gap.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::journal::store::{Pair, Pairs, Store, StoreError};
+
+/// The pairs of a store.
+pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// How the next barrier fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BarrierFault {
+    pub error: BarrierError,
+    /// How many of the changes it should have covered are durable all the same, as far as there are so many.
+    pub survivors: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BarrierError {
+    Io,
+    NoSpace,
+}
+
+/// One opening of the disk; handles of an earlier one are dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Generation(u64);
+
+/// An insert, or with no value a removal.
+type Change = (Vec<u8>, Option<Vec<u8>>);
+
+#[derive(Clone, Debug)]
+struct State {
+    live: Contents,
+    durable: Contents,
+    /// Invariant: `durable` with all of these, in order, is `live`.
+    pending: Vec<Change>,
+    generation: Generation,
+    fault: Option<BarrierFault>,
+    barriers: u64,
+}
+
+impl State {
+    fn change(&mut self, change: Change) {
+        apply(&mut self.live, change.clone());
+        self.pending.push(change);
+    }
+
+    /// Makes the first `survivors` pending changes durable, loses the others, and ends every handle.
+    fn cut(&mut self, survivors: usize) {
+        for change in self.pending.drain(..).take(survivors) {
+            apply(&mut self.durable, change);
+        }
+        self.live.clone_from(&self.durable);
+        self.generation = Generation(self.generation.0 + 1);
+    }
+
+    fn sync(&mut self) {
+        for change in self.pending.drain(..) {
+            apply(&mut self.durable, change);
+        }
+    }
+}
+
+fn apply(contents: &mut Contents, (key, value): Change) {
+    match value {
+        Some(value) => contents.insert(key, value),
+        None => contents.remove(&key),
+    };
+}
+
+/// A simulated boot disk with one store on it. Clones are the same disk.
+#[derive(Clone, Debug)]
+pub struct MemDisk {
+    state: Arc<Mutex<State>>,
+}
+
+impl Default for MemDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemDisk {
+    pub fn new() -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                live: Contents::new(),
+                durable: Contents::new(),
+                pending: Vec::new(),
+                generation: Generation(0),
+                fault: None,
+                barriers: 0,
+            })),
+        }
+    }
+
+    /// Opens the store, as a process that starts does. Earlier handles are dead: a store has one owner. Changes that
+    /// no barrier covered are still there, as after a kill, and still not durable.
+    pub fn open(&self) -> MemStore {
+        let mut state = self.state.lock();
+        state.generation = Generation(state.generation.0 + 1);
+        MemStore { state: Arc::clone(&self.state), generation: state.generation }
+    }
+
+    /// Cuts the power: handles are dead, and of n changes since the last barrier the first `choice(n + 1)` survive.
+    pub fn crash(&self, choice: &mut dyn FnMut(usize) -> usize) {
+        let mut state = self.state.lock();
+        let count = state.pending.len() + 1;
+        let survivors = choice(count);
+        assert!(survivors < count, "a choice of {count} gave {survivors}");
+        state.cut(survivors);
+    }
+
+    /// Orders a fault for the next barrier.
+    pub fn fail_barrier(&self, fault: BarrierFault) {
+        self.state.lock().fault = Some(fault);
+    }
+
+    /// Another disk with the same pairs and the same changes not yet durable; it has no handle.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.state.lock().clone())) }
+    }
+
+    /// All pairs that are live.
+    pub fn contents(&self) -> Contents {
+        self.state.lock().live.clone()
+    }
+
+    /// Changes that no barrier has covered.
+    pub fn pending(&self) -> usize {
+        self.state.lock().pending.len()
+    }
+
+    /// Barriers so far, failed ones too.
+    pub fn barriers(&self) -> u64 {
+        self.state.lock().barriers
+    }
+}
+
+/// One opening of a [`MemDisk`].
+#[derive(Debug)]
+pub struct MemStore {
+    state: Arc<Mutex<State>>,
+    generation: Generation,
+}
+
+impl MemStore {
+    fn alive(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state.lock();
+        if state.generation == self.generation { Ok(state) } else { Err(StoreError::Dead) }
+    }
+
+    fn first_in(&self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Option<Pair>, StoreError> {
+        let state = self.alive()?;
+        Ok(state.live.range::<[u8], _>(range).next().map(|(key, value)| (key.clone(), value.clone())))
+    }
+}
+
+impl Store for MemStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.alive()?.live.get(key).cloned())
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.alive()?.change((key.to_vec(), Some(value.to_vec())));
+        Ok(())
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
+        self.alive()?.change((key.to_vec(), None));
+        Ok(())
+    }
+
+    fn scan<'a>(&'a self, from: &[u8], to: &[u8]) -> Pairs<'a> {
+        let mut from = Bound::Included(from.to_vec());
+        let to = to.to_vec();
+        let mut ended = false;
+        Box::new(std::iter::from_fn(move || {
+            let start = from.as_ref().map(Vec::as_slice);
+            let past = match start {
+                Bound::Included(key) | Bound::Excluded(key) => key >= to.as_slice(),
+                Bound::Unbounded => false,
+            };
+            if ended || past {
+                return None;
+            }
+            let next = self.first_in((start, Bound::Excluded(&to))).transpose();
+            match &next {
+                Some(Ok((key, _))) => from = Bound::Excluded(key.clone()),
+                Some(Err(_)) | None => ended = true,
+            }
+            next
+        }))
+    }
+
+    fn barrier(&self) -> Result<(), StoreError> {
+        let mut state = self.alive()?;
+        state.barriers += 1;
+        match state.fault.take() {
+            None => {
+                state.sync();
+                Ok(())
+            }
+            Some(fault) => {
+                state.cut(fault.survivors);
+                Err(match fault.error {
+                    BarrierError::Io => StoreError::Io(rustix::io::Errno::IO.into()),
+                    BarrierError::NoSpace => StoreError::NoSpace,
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn keys(store: &dyn Store) -> String {
+        store.scan(b"", b"\xff").map(|pair| String::from_utf8(pair.unwrap().0).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_scan_gives_its_range_in_order() {
+        let store = MemDisk::new().open();
+        for key in ["d", "a", "c", "b", "ba"] {
+            store.insert(key.as_bytes(), b"v").unwrap();
+        }
+        store.remove(b"c").unwrap();
+        let found: Vec<_> = store.scan(b"a", b"d").map(|pair| pair.unwrap().0).collect();
+        assert_eq!(found, [&b"a"[..], b"b", b"ba"]);
+        assert_eq!(store.scan(b"b", b"b").count(), 0);
+        assert_eq!(store.scan(b"c", b"b").count(), 0);
+        assert_eq!(store.get(b"c").unwrap(), None);
+        assert_eq!(store.get(b"d").unwrap(), Some(b"v".to_vec()));
+    }
+
+    #[test]
+    fn a_power_cut_keeps_what_a_barrier_covered_and_a_prefix_of_the_rest() {
+        for survivors in 0..4 {
+            let disk = MemDisk::new();
+            let store = disk.open();
+            store.insert(b"a", b"").unwrap();
+            store.barrier().unwrap();
+            store.insert(b"b", b"").unwrap();
+            store.remove(b"a").unwrap();
+            store.insert(b"c", b"").unwrap();
+            disk.crash(&mut |count| {
+                assert_eq!(count, 4);
+                survivors
+            });
+            assert!(matches!(store.get(b"a"), Err(StoreError::Dead)));
+            assert!(matches!(store.insert(b"a", b""), Err(StoreError::Dead)));
+            assert!(matches!(store.scan(b"", b"\xff").next(), Some(Err(StoreError::Dead))));
+            let expected = ["a", "ab", "b", "bc"];
+            assert_eq!(Some(keys(&disk.open()).as_str()), expected.get(survivors).copied());
+        }
+    }
+
+    #[test]
+    fn a_killed_process_finds_its_changes_again_but_not_durable() {
+        let disk = MemDisk::new();
+        disk.open().insert(b"a", b"").unwrap();
+        assert_eq!(keys(&disk.open()), "a");
+        disk.crash(&mut |_| 0);
+        assert_eq!(keys(&disk.open()), "");
+    }
+
+    #[test]
+    fn a_failed_barrier_shuts_the_handle_and_leaves_a_prefix() {
+        let disk = MemDisk::new();
+        let store = disk.open();
+        store.insert(b"a", b"").unwrap();
+        store.insert(b"b", b"").unwrap();
+        disk.fail_barrier(BarrierFault { error: BarrierError::NoSpace, survivors: 1 });
+        assert!(matches!(store.barrier(), Err(StoreError::NoSpace)));
+        assert!(matches!(store.barrier(), Err(StoreError::Dead)));
+        let store = disk.open();
+        assert_eq!(keys(&store), "a");
+        disk.crash(&mut |count| count - 1);
+        assert_eq!(keys(&disk.open()), "a");
+        assert_eq!(disk.barriers(), 1);
+    }
+
+    #[test]
+    fn a_fork_goes_its_own_way() {
+        let disk = MemDisk::new();
+        let store = disk.open();
+        store.insert(b"a", b"").unwrap();
+        let fork = disk.fork();
+        fork.crash(&mut |_| 0);
+        assert!(fork.contents().is_empty());
+        assert_eq!((keys(&store).as_str(), disk.pending()), ("a", 1));
+    }
+}
