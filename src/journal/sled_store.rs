@@ -1,0 +1,282 @@
+//! The store on the boot disk, on sled 0.34.7. No other file names sled.
+//!
+//! What this version needs, each of it found by cutting the power under it:
+//!
+//! - `flush` does not make data durable: a barrier adds an fdatasync of sled's file, through a handle of our own.
+//! - `flush_async` can deadlock, and batches leak: neither is used.
+//! - An open on a full disk leaves a `snap.*.generating` that every later open takes for corruption: such files
+//!   are removed first, and below a floor of free space nothing is opened.
+//! - Any error sticks to its handle, and damage shows as a panic: both end the handle.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::journal::store::{Pair, Pairs, Store, StoreError};
+
+/// Free bytes of the boot disk below which the store is not opened.
+pub const SPACE_FLOOR_BYTES: u64 = 16 << 20;
+
+/// sled's default of a gigabyte is too much for a small computer.
+const CACHE_BYTES: u64 = 16 << 20;
+
+/// sled's threads keep its lock a moment longer than its handle lives: so often it is asked for again …
+const LOCK_TRIES: u32 = 200;
+/// … and so long between.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// A sled database in a directory of its own.
+pub struct SledStore {
+    dir: PathBuf,
+    /// `None` only while it is dropped.
+    db: Option<sled::Db>,
+    /// sled's data file, through which barriers reach the medium.
+    medium: File,
+    /// Set by the first error, for good.
+    dead: AtomicBool,
+}
+
+impl SledStore {
+    /// Opens the store in `dir`, or makes one there. Whoever calls holds the lock of the state directory.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_above(dir, SPACE_FLOOR_BYTES)
+    }
+
+    fn open_above(dir: &Path, floor_bytes: u64) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir)?;
+        remove_half_snapshots(dir)?;
+        let space = rustix::fs::statvfs(dir).map_err(std::io::Error::from)?;
+        if space.f_bavail.saturating_mul(space.f_frsize) < floor_bytes {
+            return Err(StoreError::NoSpace);
+        }
+        let data = dir.join("db");
+        wait_for_lock(&data)?;
+        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        let db = caught(|| config.open())?;
+        let medium = File::options().read(true).write(true).open(&data)?;
+        // sled syncs none of the names that it makes.
+        medium.sync_all()?;
+        File::open(dir.join("conf"))?.sync_all()?;
+        File::open(dir)?.sync_all()?;
+        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Self { dir: dir.to_owned(), db: Some(db), medium, dead: AtomicBool::new(false) })
+    }
+
+    /// Does a piece of work, and ends the handle where it gives an error.
+    fn call<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let Some(db) = self.db.as_ref().filter(|_| !self.dead.load(Ordering::Acquire)) else {
+            return Err(StoreError::Dead);
+        };
+        let result = work(db);
+        if result.is_err() {
+            self.dead.store(true, Ordering::Release);
+        }
+        result
+    }
+}
+
+impl Store for SledStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.call(|db| Ok(caught(|| db.get(key))?.map(|value| value.to_vec())))
+    }
+
+    fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.call(|db| caught(|| db.insert(key, value)).map(drop))
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
+        self.call(|db| caught(|| db.remove(key)).map(drop))
+    }
+
+    fn scan<'a>(&'a self, from: &[u8], to: &[u8]) -> Pairs<'a> {
+        if from >= to {
+            return Box::new(std::iter::empty());
+        }
+        let mut range = match self.call(|db| caught(|| Ok(db.range(from..to)))) {
+            Ok(range) => Some(range),
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        Box::new(std::iter::from_fn(move || {
+            let next = self.call(|_| caught(|| range.as_mut().and_then(Iterator::next).transpose()));
+            match next {
+                Ok(pair) => pair.map(|(key, value)| Ok::<Pair, _>((key.to_vec(), value.to_vec()))),
+                // A handle that is dead when the scan ends has nothing more to say.
+                Err(error) => range.take().map(|_| Err(error)),
+            }
+        }))
+    }
+
+    fn barrier(&self) -> Result<(), StoreError> {
+        self.call(|db| {
+            caught(|| db.flush())?;
+            self.medium.sync_data()?;
+            Ok(())
+        })
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        let db = self.db.take();
+        // sled syncs once more when it is dropped, and panics where that fails. Nothing depends on that sync.
+        if let Err(error) = caught(|| {
+            drop(db);
+            Ok(())
+        }) {
+            tracing::warn!(dir = %self.dir.display(), %error, "journal store closed with an error");
+        }
+    }
+}
+
+impl fmt::Debug for SledStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledStore").field("dir", &self.dir).field("dead", &self.dead).finish_non_exhaustive()
+    }
+}
+
+/// Removes what an open that ran out of room left.
+fn remove_half_snapshots(dir: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until nobody holds sled's data file, where there is one.
+fn wait_for_lock(data: &Path) -> Result<(), StoreError> {
+    let file = match File::open(data) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            // sled takes it itself.
+            Ok(()) => return Ok(file.unlock()?),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(fs::TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Io(std::io::Error::new(
+        std::io::ErrorKind::WouldBlock,
+        format!("{} is held by another process", data.display()),
+    )))
+}
+
+/// Calls sled. Where it finds its own data damaged it panics.
+fn caught<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(fact),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(StoreError::Corrupt(text.unwrap_or("sled panicked").to_owned()))
+        }
+    }
+}
+
+fn fact(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(error) => error.into(),
+        sled::Error::CollectionNotFound(_)
+        | sled::Error::Unsupported(_)
+        | sled::Error::ReportableBug(_)
+        | sled::Error::Corruption { .. } => StoreError::Corrupt(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn keys(store: &SledStore, from: &[u8], to: &[u8]) -> Vec<Vec<u8>> {
+        store.scan(from, to).map(|pair| pair.unwrap().0).collect()
+    }
+
+    #[test]
+    fn what_a_barrier_covered_is_there_in_order_when_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let store = SledStore::open(&path).unwrap();
+        for n in (0..1000_u32).rev() {
+            store.insert(&n.to_be_bytes(), &n.to_le_bytes()).unwrap();
+        }
+        store.remove(&500_u32.to_be_bytes()).unwrap();
+        store.barrier().unwrap();
+        drop(store);
+        let store = SledStore::open(&path).unwrap();
+        let expected: Vec<_> = (10..700_u32).filter(|n| *n != 500).map(|n| n.to_be_bytes().to_vec()).collect();
+        assert_eq!(keys(&store, &10_u32.to_be_bytes(), &700_u32.to_be_bytes()), expected);
+        assert_eq!(store.get(&7_u32.to_be_bytes()).unwrap(), Some(7_u32.to_le_bytes().to_vec()));
+        assert_eq!(store.get(&500_u32.to_be_bytes()).unwrap(), None);
+        assert!(keys(&store, b"b", b"a").is_empty());
+    }
+
+    #[test]
+    fn a_failed_barrier_shuts_the_handle() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = SledStore::open(dir.path()).unwrap();
+        store.insert(b"a", b"1").unwrap();
+        store.insert(b"b", b"2").unwrap();
+        // A device that cannot be synced stands for one that no longer can.
+        store.medium = File::open("/dev/null").unwrap();
+        let mut scan = store.scan(b"a", b"z");
+        assert!(scan.next().unwrap().is_ok());
+        assert!(matches!(store.barrier(), Err(StoreError::Io(_))));
+        assert!(matches!(scan.next(), Some(Err(StoreError::Dead))));
+        assert!(scan.next().is_none());
+        drop(scan);
+        assert!(matches!(store.get(b"a"), Err(StoreError::Dead)));
+        assert!(matches!(store.insert(b"a", b""), Err(StoreError::Dead)));
+        assert!(matches!(store.barrier(), Err(StoreError::Dead)));
+        drop(store);
+        SledStore::open(dir.path()).unwrap().barrier().unwrap();
+    }
+
+    #[test]
+    fn a_disk_too_full_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(SledStore::open_above(dir.path(), u64::MAX), Err(StoreError::NoSpace)));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_half_written_snapshot_is_removed_before_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SledStore::open(dir.path()).unwrap();
+        store.insert(b"a", b"1").unwrap();
+        store.barrier().unwrap();
+        drop(store);
+        let half = dir.path().join("snap.0000000000000000.generating");
+        fs::write(&half, b"").unwrap();
+        let store = SledStore::open(dir.path()).unwrap();
+        assert!(!half.exists());
+        assert_eq!(store.get(b"a").unwrap(), Some(b"1".to_vec()));
+    }
+
+    #[test]
+    fn a_panic_inside_sled_is_damage() {
+        let error = caught(|| -> sled::Result<()> { panic!("page {} is not there", 7) });
+        assert!(matches!(error, Err(StoreError::Corrupt(text)) if text == "page 7 is not there"));
+    }
+
+    #[test]
+    fn a_store_that_is_open_is_not_opened_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SledStore::open(dir.path()).unwrap();
+        assert!(matches!(SledStore::open(dir.path()), Err(StoreError::Io(_))));
+        store.insert(b"a", b"1").unwrap();
+        store.barrier().unwrap();
+    }
+}
