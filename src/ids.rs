@@ -178,6 +178,24 @@ impl fmt::Display for Side {
     }
 }
 
+/// Longest id a client may give a mutation, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// A client's name for one mutation: sent again it gets the first answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// `None` for an empty text or one longer than [`REQUEST_ID_BYTES_MAX`].
+    pub fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty() && text.len() <= REQUEST_ID_BYTES_MAX).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Something there is one of for each drive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PerSide<T> {

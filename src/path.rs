@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// Longest name of one file or folder, in bytes: ext4, btrfs, vfat and exfat all take this.
@@ -19,7 +20,10 @@ pub const FOREIGN_ROOT_NAMES: [&str; 6] =
     ["lost+found", "System Volume Information", "$RECYCLE.BIN", ".Trashes", ".fseventsd", ".Spotlight-V100"];
 
 /// One component of a path: NFC, not empty, not `.` or `..`, without `/`, NUL or control characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Deserialized unchecked: what the journal and the drive logs hold was checked when it came in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Name(Box<str>);
 
 /// A path below the mirror's root. Empty is the root itself.
@@ -63,11 +67,6 @@ impl Name {
             return Err(BadPath::NameTooLong { bytes: name.len() });
         }
         Ok(Self(name))
-    }
-
-    /// Takes a name that was checked when it was stored.
-    pub(crate) fn trusted(text: &str) -> Self {
-        Self(text.into())
     }
 
     pub fn as_str(&self) -> &str {

@@ -1,5 +1,30 @@
-//! To come.
+//! The journal: what was promised, in the order it was promised, and what each drive still owes of it.
+//!
+//! A mutation is planned against the catalog, written as an entry, made durable by one barrier for
+//! all that wait, then published. Entries carry the changes they make, so that redoing one is
+//! inserting the same records again. The catalog and the debts are the fold of the entries.
+//!
+//! Knows no drive's paths, no files, no clients, no time.
 
-pub mod mem_store;
+mod catalog;
+mod codec;
+mod draft;
+mod fact;
+#[cfg(test)]
+pub(crate) mod mem_store;
+mod plan;
+mod reader;
+mod record;
 pub mod sled_store;
 pub mod store;
+mod writer;
+
+pub use catalog::{Catalog, Child, Resolved};
+pub use fact::DriveFact;
+pub use plan::{Precondition, Released};
+pub use reader::{Journal, Snapshot};
+pub use record::{
+    Blocks, Content, Copy, Debt, Deed, Enrolled, Enrolment, Entry, FileNode, Flags, FolderNode, Held, Mark, Mutation,
+    Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Version, block_count,
+};
+pub use writer::{ANSWERS_MAX, CommitError, Committed, Writer};

@@ -1,9 +1,15 @@
 //! Keeps two drives the same.
 
+mod content;
+mod drive_log;
 pub mod label;
+mod lane;
+mod layout;
 mod mirror_stub;
+mod places;
 pub mod request;
-pub mod sim_volume;
+#[cfg(test)]
+pub(crate) mod sim_volume;
 pub mod volume;
 #[cfg(test)]
 mod volume_tests;

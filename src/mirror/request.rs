@@ -1,28 +1,12 @@
 //! What the mirror is asked and what it answers.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::digest::Crc32;
+pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
 use crate::ids::{DriveId, Epoch, Lsn, PerSide, Side};
+pub use crate::journal::Receipt;
 use crate::path::RelPath;
-
-/// Longest id a client may give a mutation, in bytes.
-pub const REQUEST_ID_BYTES_MAX: usize = 64;
-
-/// A client's name for one mutation: sent again it gets the first answer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RequestId(String);
-
-impl RequestId {
-    /// `None` for an empty text or one longer than [`REQUEST_ID_BYTES_MAX`].
-    pub fn parse(text: &str) -> Option<Self> {
-        (!text.is_empty() && text.len() <= REQUEST_ID_BYTES_MAX).then(|| Self(text.to_owned()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// Whether a request is for a folder with all that is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +25,6 @@ pub struct PutRequest {
     pub mtime_ns: Option<i64>,
     pub executable: bool,
     pub id: Option<RequestId>,
-}
-
-/// The answer to a mutation: it is durable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    pub lsn: Lsn,
-    /// CRC-32 of a PUT's body.
-    pub crc32: Option<Crc32>,
-    /// The drives on which it is durable now (a PUT), or which will apply it now (others).
-    pub drives: Vec<Side>,
 }
 
 /// Bytes of a file: all from `offset` on, or `count` of them.

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+pub use crate::journal::Observed;
 
 /// A path on a drive below its root, `/` between names, none at either end. Empty is the root.
 ///
@@ -57,14 +57,6 @@ pub enum FileKind {
     Folder,
     /// A symbolic link, device, socket: never ours.
     Other,
-}
-
-/// Size and time of a file as its drive tells them; with them a foreign change is noticed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Observed {
-    pub size: u64,
-    /// Nanoseconds since 1970, as the file system rounds them.
-    pub mtime_ns: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

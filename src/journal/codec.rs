@@ -1,0 +1,218 @@
+//! Keys and values of the store.
+//!
+//! A value is its postcard encoding and a CRC-32 of that; a key is a letter and big-endian numbers,
+//! so that keys sort as their numbers do.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::digest::Crc32;
+use crate::ids::{Lsn, NodeId, RequestId, Side, Ticket};
+use crate::journal::record::Place;
+use crate::journal::store::StoreError;
+use crate::path::Name;
+
+/// Version of the store's layout; a newer one is refused untouched.
+pub const FORMAT: u32 = 1;
+
+/// What a key's first byte says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Space {
+    /// Single facts of the mirror.
+    Meta = b'm',
+    /// LSN → entry.
+    Entry = b'e',
+    /// LSN → completion flags.
+    Flags = b'f',
+    /// Place → node.
+    Node = b'n',
+    /// Folder → its place.
+    Folder = b'i',
+    /// Ticket and page → block digests.
+    Page = b'p',
+    /// Drive and node → debt.
+    Debt = b'd',
+    /// Drive and place → the displaced node that lies there.
+    Displaced = b'h',
+    /// Request id → its answer.
+    Answer = b'r',
+    /// LSN → the request id that it answered.
+    AnswerOrder = b'q',
+}
+
+/// Single facts under [`Space::Meta`].
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub enum Fact {
+    Format = 1,
+    Enrolment = 2,
+    Epoch = 3,
+    /// The last LSN whose changes are all in the catalog; written after them.
+    Applied = 4,
+    NextNode = 5,
+    /// The last checkpointed batch of a drive's lane.
+    CheckpointA = 6,
+    CheckpointB = 7,
+    /// Nonces of all sessions, for telling our stages from strange ones.
+    Nonces = 8,
+}
+
+pub fn meta(fact: Fact) -> Vec<u8> {
+    vec![Space::Meta as u8, fact as u8]
+}
+
+pub fn checkpoint(side: Side) -> Vec<u8> {
+    meta(match side {
+        Side::A => Fact::CheckpointA,
+        Side::B => Fact::CheckpointB,
+    })
+}
+
+fn numbered(space: Space, number: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(9);
+    key.push(space as u8);
+    key.extend(number.to_be_bytes());
+    key
+}
+
+pub fn entry(lsn: Lsn) -> Vec<u8> {
+    numbered(Space::Entry, lsn.0)
+}
+
+pub fn flags(lsn: Lsn) -> Vec<u8> {
+    numbered(Space::Flags, lsn.0)
+}
+
+pub fn folder(id: NodeId) -> Vec<u8> {
+    numbered(Space::Folder, id.0)
+}
+
+pub fn answer_order(lsn: Lsn) -> Vec<u8> {
+    numbered(Space::AnswerOrder, lsn.0)
+}
+
+pub fn answer(id: &RequestId) -> Vec<u8> {
+    let mut key = vec![Space::Answer as u8];
+    key.extend(id.as_str().as_bytes());
+    key
+}
+
+/// The start of the keys of all that lies in a folder.
+pub fn children(parent: NodeId) -> Vec<u8> {
+    numbered(Space::Node, parent.0)
+}
+
+pub fn node(place: &Place) -> Vec<u8> {
+    let mut key = children(place.parent);
+    key.extend(place.name.as_str().as_bytes());
+    key
+}
+
+pub fn page(ticket: Ticket, number: u32) -> Vec<u8> {
+    let mut key = vec![Space::Page as u8];
+    key.extend(ticket.0);
+    key.extend(number.to_be_bytes());
+    key
+}
+
+/// The start of the keys of a drive's debts.
+pub fn debts(side: Side) -> Vec<u8> {
+    vec![Space::Debt as u8, side.index() as u8]
+}
+
+pub fn debt(side: Side, id: NodeId) -> Vec<u8> {
+    let mut key = debts(side);
+    key.extend(id.0.to_be_bytes());
+    key
+}
+
+/// The start of the keys of what lies displaced in a folder of a drive.
+pub fn displaced_in(side: Side, parent: NodeId) -> Vec<u8> {
+    let mut key = vec![Space::Displaced as u8, side.index() as u8];
+    key.extend(parent.0.to_be_bytes());
+    key
+}
+
+pub fn displaced(side: Side, place: &Place) -> Vec<u8> {
+    let mut key = displaced_in(side, place.parent);
+    key.extend(place.name.as_str().as_bytes());
+    key
+}
+
+/// The first key after all that start with `prefix`.
+pub fn end_of(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![u8::MAX; 32]
+}
+
+/// The whole of one space.
+pub fn all(space: Space) -> Vec<u8> {
+    vec![space as u8]
+}
+
+/// The number after a key's first byte.
+pub fn number_of(key: &[u8]) -> Result<u64, StoreError> {
+    let bytes = key.get(1..9).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(u64::from_be_bytes).ok_or_else(|| corrupt(key, "a key without its number"))
+}
+
+/// The node that a debt's key names.
+pub fn debtor(key: &[u8]) -> Result<NodeId, StoreError> {
+    let bytes = key.get(2..10).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(u64::from_be_bytes).map(NodeId).ok_or_else(|| corrupt(key, "a debt's key without its node"))
+}
+
+/// The name at the end of a node's key.
+pub fn name_of(key: &[u8]) -> Result<Name, StoreError> {
+    let text = key.get(9..).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    text.and_then(|text| Name::parse(text).ok()).ok_or_else(|| corrupt(key, "a node's key without a name"))
+}
+
+/// Encodes a value with its CRC.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "postcard fails only on types that serde cannot size; ours are plain")]
+    let mut bytes = postcard::to_stdvec(value).expect("a plain record encodes");
+    bytes.extend(Crc32::of(&bytes).0.to_le_bytes());
+    bytes
+}
+
+/// Decodes a value and checks its CRC.
+pub fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt(key, "a value shorter than its CRC"))?;
+    if Crc32::of(body) != Crc32(u32::from_le_bytes(*crc)) {
+        return Err(corrupt(key, "a wrong CRC"));
+    }
+    postcard::from_bytes(body).map_err(|error| corrupt(key, &error.to_string()))
+}
+
+fn corrupt(key: &[u8], what: &str) -> StoreError {
+    let space = key.first().map_or('?', |byte| char::from(*byte));
+    StoreError::Corrupt(format!("{what} in space {space}, key {key:02x?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_bit_is_noticed() {
+        let mut bytes = encode(&Lsn(7));
+        assert_eq!(decode::<Lsn>(b"e", &bytes).unwrap(), Lsn(7));
+        bytes[0] ^= 1;
+        assert!(matches!(decode::<Lsn>(b"e", &bytes), Err(StoreError::Corrupt(_))));
+        assert!(matches!(decode::<Lsn>(b"e", &[1, 2]), Err(StoreError::Corrupt(_))));
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_is_after_all_its_keys() {
+        assert_eq!(end_of(&[1, 255]), vec![2]);
+        assert!(end_of(&[255]) > vec![255, 255, 255]);
+    }
+}

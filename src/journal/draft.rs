@@ -1,0 +1,194 @@
+//! The store as it will be when a batch is published.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::ids::{Lsn, NodeId, PerSide, Side};
+use crate::journal::catalog::Catalog;
+use crate::journal::codec;
+use crate::journal::record::{Content, Debt, Entry, Flags, Mark, Op};
+use crate::journal::store::{Store, StoreError};
+
+/// Reads through to the store, keeps changes to itself.
+pub(super) struct Draft<'a> {
+    store: &'a dyn Store,
+    overlay: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Changes of the mutation or fact being planned, in order.
+    ops: Vec<Op>,
+    /// Changes of all that was planned, in order.
+    pub(super) publish: Vec<Op>,
+    /// Digest pages: written before the entries that refer to them.
+    pub(super) pages: Vec<Op>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) tally: Tally,
+}
+
+/// How a batch changes what is counted.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) paths: PerSide<i64>,
+    pub(super) bytes: PerSide<i64>,
+    pub(super) displaced: PerSide<i64>,
+    pub(super) entries: i64,
+    /// Entries that a drive has done but not checkpointed.
+    pub(super) unsettled: Vec<(Side, Lsn)>,
+}
+
+impl Catalog for Draft<'_> {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.overlay.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.store.get(key),
+        }
+    }
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(store: &'a dyn Store) -> Self {
+        Self {
+            store,
+            overlay: BTreeMap::new(),
+            ops: Vec::new(),
+            publish: Vec::new(),
+            pages: Vec::new(),
+            entries: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    pub(super) fn set<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
+        self.change(key, Some(codec::encode(value)));
+    }
+
+    pub(super) fn remove(&mut self, key: Vec<u8>) {
+        self.change(key, None);
+    }
+
+    fn change(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.overlay.insert(key.clone(), value.clone());
+        self.ops.push(Op { key, value });
+    }
+
+    /// Ends a mutation: its changes become an entry's.
+    pub(super) fn end_entry(&mut self, make: impl FnOnce(Vec<Op>) -> Entry) {
+        let ops = std::mem::take(&mut self.ops);
+        self.publish.extend(ops.iter().cloned());
+        let entry = make(ops);
+        self.tally.entries += 1;
+        if entry.pending == PerSide::default() {
+            // No drive has anything to do: durable until the catalog has it, then gone.
+            self.retire(entry.lsn);
+            self.publish.append(&mut self.ops);
+        } else {
+            self.overlay.insert(codec::entry(entry.lsn), Some(codec::encode(&entry)));
+        }
+        self.entries.push(entry);
+    }
+
+    /// Ends changes that need no entry: facts that drives reported.
+    pub(super) fn end_facts(&mut self) {
+        self.publish.append(&mut self.ops);
+    }
+
+    /// Whether a folder has anything in it.
+    pub(super) fn has_children(&self, parent: NodeId) -> Result<bool, StoreError> {
+        let from = codec::children(parent);
+        let to = codec::end_of(&from);
+        if self.overlay.range(from.clone()..to.clone()).any(|(_, value)| value.is_some()) {
+            return Ok(true);
+        }
+        for pair in self.store.scan(&from, &to) {
+            if !self.overlay.contains_key(&pair?.0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sets, changes or clears a debt; keeps the index of displaced nodes and the counts with it.
+    pub(super) fn set_debt(&mut self, side: Side, id: NodeId, old: Option<&Debt>, new: Option<&Debt>) {
+        *self.tally.paths.get_mut(side) += i64::from(new.is_some()) - i64::from(old.is_some());
+        let bytes = |debt: Option<&Debt>| debt.map_or(0, |debt| debt.bytes.cast_signed());
+        *self.tally.bytes.get_mut(side) += bytes(new) - bytes(old);
+        let (was, is) = (old.and_then(Debt::displaced), new.and_then(Debt::displaced));
+        if was != is {
+            if let Some(place) = was {
+                self.remove(codec::displaced(side, place));
+                *self.tally.displaced.get_mut(side) -= 1;
+            }
+            if let Some(place) = is {
+                self.set(codec::displaced(side, place), &id);
+                *self.tally.displaced.get_mut(side) += 1;
+            }
+        }
+        match new {
+            Some(debt) => self.set(codec::debt(side, id), debt),
+            None if old.is_some() => self.remove(codec::debt(side, id)),
+            None => {}
+        }
+    }
+
+    /// Records how far a drive is with an entry; an entry that no drive needs any more goes.
+    pub(super) fn mark(
+        &mut self,
+        side: Side,
+        lsn: Lsn,
+        mark: Mark,
+        checkpoints: &PerSide<u64>,
+    ) -> Result<(), StoreError> {
+        let Some(mut flags) = self.flags(lsn)? else { return Ok(()) };
+        *flags.marks.get_mut(side) = mark;
+        if settled(&flags, checkpoints) {
+            self.retire(lsn);
+            return Ok(());
+        }
+        if let Mark::Done { .. } = mark {
+            self.tally.unsettled.push((side, lsn));
+        }
+        self.set(codec::flags(lsn), &flags);
+        Ok(())
+    }
+
+    /// Lets an entry go if every drive is done with it and has checkpointed that.
+    pub(super) fn settle(&mut self, lsn: Lsn, checkpoints: &PerSide<u64>) -> Result<(), StoreError> {
+        if self.flags(lsn)?.is_some_and(|flags| settled(&flags, checkpoints)) {
+            self.retire(lsn);
+        }
+        Ok(())
+    }
+
+    /// The flags of an entry; `None` where it has been retired.
+    fn flags(&self, lsn: Lsn) -> Result<Option<Flags>, StoreError> {
+        if let Some(flags) = self.record::<Flags>(&codec::flags(lsn))? {
+            return Ok(Some(flags));
+        }
+        let entry = self.record::<Entry>(&codec::entry(lsn))?;
+        let mark = |pending: bool| if pending { Mark::Pending } else { Mark::Settled };
+        Ok(entry.map(|entry| Flags { marks: PerSide::new(|side| mark(*entry.pending.get(side))) }))
+    }
+
+    // The entry first: flags without an entry mean nothing, an entry without flags would be done again.
+    fn retire(&mut self, lsn: Lsn) {
+        self.remove(codec::entry(lsn));
+        self.remove(codec::flags(lsn));
+        self.tally.entries -= 1;
+    }
+}
+
+/// Whether every drive has done and checkpointed an entry.
+pub(super) fn settled(flags: &Flags, checkpoints: &PerSide<u64>) -> bool {
+    flags.marks.iter().all(|(side, mark)| match mark {
+        Mark::Pending => false,
+        Mark::Done { batch } => batch <= checkpoints.get(side),
+        Mark::Settled => true,
+    })
+}
+
+/// Bytes that a drive must write for a node that it lacks.
+pub(super) fn bytes_of(content: &Content) -> u64 {
+    match content {
+        Content::Folder => 0,
+        Content::File { version, .. } => version.size,
+    }
+}

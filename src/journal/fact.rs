@@ -1,0 +1,149 @@
+//! Facts that the drives report, folded into catalog and debts.
+
+use std::collections::BTreeSet;
+
+use crate::ids::{Lsn, NodeId, PerSide, Side};
+use crate::journal::catalog::Catalog;
+use crate::journal::codec;
+use crate::journal::draft::Draft;
+use crate::journal::plan::Released;
+use crate::journal::record::{Content, Copy, Debt, FileNode, Held, Mark, Node, Place};
+use crate::journal::store::StoreError;
+
+/// What is durably true of a drive now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriveFact {
+    /// The drive has a node that it owed, like this: nowhere, or somewhere with some content.
+    Holds {
+        side: Side,
+        node: NodeId,
+        held: Option<Held>,
+        /// When it was synced or read back, nanoseconds since 1970.
+        verified_ns: i64,
+    },
+    /// The installed copy of this file version is not what it should be.
+    Damaged { side: Side, place: Place, file: FileNode },
+    /// All that the drive installed is synced, and so recorded.
+    Checkpoint { side: Side },
+}
+
+pub(super) struct FactPlanner<'d, 'a> {
+    pub(super) draft: &'d mut Draft<'a>,
+    pub(super) batches: &'d mut PerSide<u64>,
+    pub(super) checkpoints: &'d mut PerSide<u64>,
+    pub(super) unsettled: &'d mut PerSide<BTreeSet<Lsn>>,
+    pub(super) released: Vec<Released>,
+}
+
+impl FactPlanner<'_, '_> {
+    pub(super) fn plan(&mut self, fact: &DriveFact) -> Result<(), StoreError> {
+        match fact {
+            DriveFact::Holds { side, node, held, verified_ns } => {
+                self.holds(*side, *node, held.as_ref(), *verified_ns)?;
+            }
+            DriveFact::Damaged { side, place, file } => self.damaged(*side, place, file)?,
+            DriveFact::Checkpoint { side } => self.checkpoint(*side)?,
+        }
+        self.draft.end_facts();
+        Ok(())
+    }
+
+    fn holds(&mut self, side: Side, id: NodeId, held: Option<&Held>, verified_ns: i64) -> Result<(), StoreError> {
+        let Some(debt) = self.draft.debt(side, id)? else { return Ok(()) };
+        let node = match &debt.want {
+            Some(place) => self.draft.node(place)?.filter(|node| node.id() == id).map(|node| (place.clone(), node)),
+            None => None,
+        };
+        let current = match (&node, held) {
+            (Some((_, Node::File(file))), Some(Held { content: Content::File { version, observed }, .. })) => {
+                (file.version == *version).then_some(*observed).flatten()
+            }
+            (Some(_) | None, _) => None,
+        };
+        if let Some((place, Node::File(file))) = &node {
+            match (current, file.copies.get(side)) {
+                (Some(observed), _) => self.set_copy(side, place, file, Copy::Installed { observed, verified_ns }),
+                (None, Copy::Installed { .. }) => self.set_copy(side, place, file, Copy::Missing),
+                (None, Copy::Missing | Copy::Staged(_)) => {}
+            }
+        }
+        let at_home = match (&debt.want, held) {
+            (None, None) => true,
+            (Some(want), Some(held)) if held.place == *want => match held.content {
+                Content::Folder => true,
+                Content::File { .. } => current.is_some(),
+            },
+            (Some(_) | None, _) => false,
+        };
+        if at_home {
+            self.draft.set_debt(side, id, Some(&debt), None);
+            let batch = *self.batches.get(side);
+            let checkpoints = *self.checkpoints;
+            return self.draft.mark(side, debt.lsn, Mark::Done { batch }, &checkpoints);
+        }
+        let bytes = match &node {
+            Some((_, Node::File(file))) if !self.has_copy(side, file)? => file.version.size,
+            Some(_) | None => 0,
+        };
+        let left = Debt { have: held.cloned(), maybe: Vec::new(), bytes, ..debt.clone() };
+        self.draft.set_debt(side, id, Some(&debt), Some(&left));
+        Ok(())
+    }
+
+    fn has_copy(&self, side: Side, file: &FileNode) -> Result<bool, StoreError> {
+        let debt = self.draft.debt(side, file.id)?;
+        let node = debt.and_then(|debt| debt.want).map(|place| self.draft.node(&place)).transpose()?.flatten();
+        Ok(matches!(node, Some(Node::File(file)) if file.copies.get(side).is_durable()))
+    }
+
+    fn set_copy(&mut self, side: Side, place: &Place, file: &FileNode, copy: Copy) {
+        if let Copy::Staged(stage) = *file.copies.get(side) {
+            self.released.push(Released { side, ticket: file.version.ticket, stage });
+        }
+        let mut file = file.clone();
+        *file.copies.get_mut(side) = copy;
+        self.draft.set(codec::node(place), &Node::File(file));
+    }
+
+    fn damaged(&mut self, side: Side, place: &Place, bad: &FileNode) -> Result<(), StoreError> {
+        let Some(Node::File(file)) = self.draft.node(place)? else { return Ok(()) };
+        if file.id != bad.id || file.version != bad.version {
+            return Ok(());
+        }
+        let old = self.draft.debt(side, file.id)?;
+        let doubtful = |held: Held| Held { content: Content::File { version: file.version, observed: None }, ..held };
+        let new = match (&old, file.copies.get(side)) {
+            (_, Copy::Missing) => return Ok(()),
+            // The stage is bad; what is installed, if anything, is another version.
+            (Some(debt), Copy::Staged(_)) => Debt { bytes: file.version.size, ..debt.clone() },
+            (Some(debt), Copy::Installed { .. }) => {
+                Debt { have: debt.have.clone().map(doubtful), bytes: file.version.size, ..debt.clone() }
+            }
+            (None, Copy::Staged(_) | Copy::Installed { .. }) => Debt {
+                lsn: file.lsn,
+                want: Some(place.clone()),
+                have: Some(doubtful(Held { place: place.clone(), content: Content::Folder })),
+                maybe: Vec::new(),
+                bytes: file.version.size,
+            },
+        };
+        self.draft.set_debt(side, file.id, old.as_ref(), Some(&new));
+        self.set_copy(side, place, &file, Copy::Missing);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, side: Side) -> Result<(), StoreError> {
+        if self.unsettled.get(side).is_empty() {
+            return Ok(());
+        }
+        let batch = self.batches.get_mut(side);
+        *self.checkpoints.get_mut(side) = *batch;
+        self.draft.set(codec::checkpoint(side), batch);
+        *batch += 1;
+        let checkpoints = *self.checkpoints;
+        for lsn in std::mem::take(self.unsettled.get_mut(side)) {
+            self.draft.settle(lsn, &checkpoints)?;
+        }
+        Ok(())
+    }
+}

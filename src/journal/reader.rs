@@ -1,0 +1,186 @@
+//! The journal as everybody but its writer sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::{RwLock, RwLockReadGuard};
+
+use crate::digest::Crc32;
+use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, Ticket};
+use crate::journal::catalog::{Catalog, Child, Resolved};
+use crate::journal::codec;
+use crate::journal::record::{Debt, Enrolment, Entry, FileNode, Flags, Mark, Node, Place, Receipt};
+use crate::journal::store::{Store, StoreError};
+use crate::path::{Name, RelPath};
+
+/// The catalog, the debts and the counts; read by any thread at any time.
+///
+/// What is read here is durable: a batch is published after its barrier, all of it at once.
+#[derive(Debug)]
+pub struct Journal {
+    /// Readers share it, publishing a batch takes it alone. It is held over gets and inserts of sled,
+    /// whose pages are in memory as a rule: the price of never showing half a batch.
+    pub(super) published: RwLock<Option<Arc<dyn Store>>>,
+    pub(super) enrolment: Enrolment,
+    pub(super) epoch: AtomicU64,
+    pub(super) nonces: RwLock<Vec<Nonce>>,
+    pub(super) counts: Counts,
+}
+
+/// Counts that `status` shows, kept as the journal changes.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) head: AtomicU64,
+    pub(super) entries: AtomicI64,
+    pub(super) paths: PerSide<AtomicI64>,
+    pub(super) bytes: PerSide<AtomicI64>,
+    pub(super) displaced: PerSide<AtomicI64>,
+    pub(super) writable: AtomicBool,
+}
+
+/// A moment's view of the catalog. Nothing is published while it lives: keep it short, never over an `.await`.
+pub struct Snapshot<'a> {
+    guard: RwLockReadGuard<'a, Option<Arc<dyn Store>>>,
+    counts: &'a Counts,
+}
+
+impl Catalog for Snapshot<'_> {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store()?.get(key)
+    }
+}
+
+impl Snapshot<'_> {
+    fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
+        self.guard.as_ref().ok_or(StoreError::Dead)
+    }
+
+    /// Whether a drive owes anything at all.
+    pub fn owes(&self, side: Side) -> bool {
+        self.counts.paths.get(side).load(Ordering::Acquire) > 0
+    }
+
+    /// What is in a folder, by name, from `after` on; at most `limit`.
+    pub fn children(&self, parent: NodeId, after: Option<&Name>, limit: usize) -> Result<Vec<Child>, StoreError> {
+        let prefix = codec::children(parent);
+        let from = match after {
+            Some(name) => [prefix.as_slice(), name.as_str().as_bytes(), &[0]].concat(),
+            None => prefix.clone(),
+        };
+        let pairs = self.store()?.scan(&from, &codec::end_of(&prefix)).take(limit);
+        pairs.map(|pair| pair.and_then(|(key, value)| Ok((codec::name_of(&key)?, codec::decode(&key, &value)?)))).collect()
+    }
+
+    /// A drive's debts in order of nodes, from `from` on; at most `limit`.
+    pub fn debts(&self, side: Side, from: NodeId, limit: usize) -> Result<Vec<(NodeId, Debt)>, StoreError> {
+        let end = codec::end_of(&codec::debts(side));
+        let pairs = self.store()?.scan(&codec::debt(side, from), &end).take(limit);
+        pairs.map(|pair| pair.and_then(|(key, value)| Ok((codec::debtor(&key)?, codec::decode(&key, &value)?)))).collect()
+    }
+
+    /// Nodes that lie in a folder of a drive though they belong elsewhere; at most `limit`.
+    pub fn displaced_in(&self, side: Side, parent: NodeId, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        let prefix = codec::displaced_in(side, parent);
+        let pairs = self.store()?.scan(&prefix, &codec::end_of(&prefix)).take(limit);
+        pairs.map(|pair| pair.and_then(|(key, value)| codec::decode(&key, &value))).collect()
+    }
+
+    /// Entries that a drive has done since its last checkpoint, and that are still in the journal; at most `limit`.
+    pub fn unsettled(&self, side: Side, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let store = self.store()?;
+        let checkpoint: u64 = self.record(&codec::checkpoint(side))?.unwrap_or(0);
+        let space = codec::all(codec::Space::Flags);
+        let mut entries = Vec::new();
+        for pair in store.scan(&space, &codec::end_of(&space)) {
+            let (key, value) = pair?;
+            let flags: Flags = codec::decode(&key, &value)?;
+            let Mark::Done { batch } = *flags.marks.get(side) else { continue };
+            if batch <= checkpoint {
+                continue;
+            }
+            entries.extend(self.record::<Entry>(&codec::entry(Lsn(codec::number_of(&key)?)))?);
+            if entries.len() == limit {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    pub fn answer(&self, id: &RequestId) -> Result<Option<Receipt>, StoreError> {
+        self.record(&codec::answer(id))
+    }
+}
+
+impl Journal {
+    /// The catalog as it is now.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { guard: self.published.read(), counts: &self.counts }
+    }
+
+    pub fn enrolment(&self) -> &Enrolment {
+        &self.enrolment
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// The last committed LSN.
+    pub fn head(&self) -> Lsn {
+        Lsn(self.counts.head.load(Ordering::Acquire))
+    }
+
+    pub fn entries(&self) -> u64 {
+        self.counts.entries.load(Ordering::Relaxed).max(0).cast_unsigned()
+    }
+
+    /// Paths and bytes that a drive is behind.
+    pub fn behind(&self, side: Side) -> (u64, u64) {
+        let count = |count: &AtomicI64| count.load(Ordering::Acquire).max(0).cast_unsigned();
+        (count(self.counts.paths.get(side)), count(self.counts.bytes.get(side)))
+    }
+
+    /// Nodes that lie on a drive under another name than the catalog's.
+    pub fn displaced(&self, side: Side) -> u64 {
+        self.counts.displaced.get(side).load(Ordering::Acquire).max(0).cast_unsigned()
+    }
+
+    /// Whether the last commit went well.
+    pub fn is_writable(&self) -> bool {
+        self.counts.writable.load(Ordering::Acquire)
+    }
+
+    /// Whether a ticket was given out by this journal.
+    pub fn knows(&self, ticket: Ticket) -> bool {
+        self.nonces.read().contains(&ticket.nonce())
+    }
+
+    pub fn resolve(&self, path: &RelPath) -> Result<Resolved, StoreError> {
+        self.snapshot().resolve(path)
+    }
+
+    /// The file at `place`, if it is still `id`.
+    pub fn file(&self, place: &Place, id: NodeId) -> Result<Option<FileNode>, StoreError> {
+        match self.snapshot().node(place)? {
+            Some(Node::File(file)) if file.id == id => Ok(Some(file)),
+            Some(Node::File(_) | Node::Folder(_)) | None => Ok(None),
+        }
+    }
+
+    pub fn block_digests(&self, file: &FileNode) -> Result<Vec<Crc32>, StoreError> {
+        self.snapshot().block_digests(file)
+    }
+
+    /// The path that clients know a place by; `None` where a folder above it is gone.
+    pub fn path_of(&self, place: &Place) -> Result<Option<RelPath>, StoreError> {
+        let snapshot = self.snapshot();
+        let mut names = vec![place.name.clone()];
+        let mut parent = place.parent;
+        while parent != NodeId::ROOT {
+            let Some(above) = snapshot.folder_place(parent)? else { return Ok(None) };
+            names.push(above.name);
+            parent = above.parent;
+        }
+        Ok(Some(names.into_iter().rev().fold(RelPath::ROOT, |path, name| path.join(name))))
+    }
+}

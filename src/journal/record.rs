@@ -1,0 +1,307 @@
+//! What the journal keeps, as types. `codec` gives them their bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{BLOCK_BYTES, Crc32};
+use crate::ids::{Arrival, DriveId, Lsn, MirrorId, NodeId, PerSide, RequestId, Side, Ticket};
+use crate::path::{Name, RelPath};
+
+/// Block digests up to here lie in the file's node, more in pages of their own: 4 MiB of file.
+pub const INLINE_BLOCKS_MAX: usize = 16;
+/// Block digests in one page: 256 MiB of file, 4 KiB of page.
+pub const PAGE_BLOCKS: usize = 1024;
+
+/// Where a node is: its name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    pub parent: NodeId,
+    pub name: Name,
+}
+
+impl Place {
+    pub fn new(parent: NodeId, name: Name) -> Self {
+        Self { parent, name }
+    }
+}
+
+/// Identity of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    pub ticket: Ticket,
+    pub size: u64,
+    pub crc32: Crc32,
+}
+
+/// Size and time of an installed file as its drive told them after the sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    pub size: u64,
+    /// Nanoseconds since 1970, as the file system rounds them.
+    pub mtime_ns: i64,
+}
+
+/// Where a version's bytes lie durably before they have their name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// In a segment of the drive log; `offset` is that of the payload.
+    Log { arrival: Arrival, segment: u32, offset: u64 },
+    /// In the file of the version's ticket.
+    File,
+}
+
+/// What a drive has of a file's current version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Copy {
+    #[default]
+    Missing,
+    Staged(Stage),
+    /// Under its name: the debt's `have` where there is one, else the catalog's place.
+    Installed {
+        observed: Observed,
+        /// When it was last read back or synced, nanoseconds since 1970; for people, never for order.
+        verified_ns: i64,
+    },
+}
+
+impl Copy {
+    pub fn is_durable(self) -> bool {
+        match self {
+            Self::Missing => false,
+            Self::Staged(_) | Self::Installed { .. } => true,
+        }
+    }
+}
+
+/// The digests of a file's blocks of 256 KiB.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Blocks {
+    /// At most one block: the version's own CRC-32 is its digest.
+    One,
+    Inline(Vec<Crc32>),
+    /// In this many pages under keys of their own.
+    Paged(u32),
+}
+
+impl Blocks {
+    pub fn of(blocks: &[Crc32]) -> Self {
+        if blocks.len() <= 1 {
+            Self::One
+        } else if blocks.len() <= INLINE_BLOCKS_MAX {
+            Self::Inline(blocks.to_vec())
+        } else {
+            Self::Paged(blocks.len().div_ceil(PAGE_BLOCKS) as u32)
+        }
+    }
+}
+
+/// Blocks that a file of `size` bytes has.
+pub fn block_count(size: u64) -> u64 {
+    size.div_ceil(BLOCK_BYTES as u64)
+}
+
+/// A file as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileNode {
+    pub id: NodeId,
+    pub lsn: Lsn,
+    pub version: Version,
+    pub blocks: Blocks,
+    pub mtime_ns: i64,
+    pub executable: bool,
+    pub owner: String,
+    pub copies: PerSide<Copy>,
+}
+
+/// A folder as clients see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderNode {
+    pub id: NodeId,
+    pub lsn: Lsn,
+    pub mtime_ns: i64,
+}
+
+/// A record of the catalog, keyed by its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Node {
+    File(FileNode),
+    Folder(FolderNode),
+}
+
+impl Node {
+    pub fn id(&self) -> NodeId {
+        match self {
+            Self::File(file) => file.id,
+            Self::Folder(folder) => folder.id,
+        }
+    }
+
+    pub fn lsn(&self) -> Lsn {
+        match self {
+            Self::File(file) => file.lsn,
+            Self::Folder(folder) => folder.lsn,
+        }
+    }
+}
+
+/// What lies, or may lie, under a name on a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    Folder,
+    /// `observed` is missing where the bytes are in doubt.
+    File {
+        version: Version,
+        observed: Option<Observed>,
+    },
+}
+
+/// A node as a drive has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub place: Place,
+    pub content: Content,
+}
+
+/// What one drive is behind with one node.
+///
+/// Invariant: there is one exactly as long as what the drive durably has differs from what the catalog says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Debt {
+    /// The latest entry that made it; its flag is set when the debt is worked off.
+    pub lsn: Lsn,
+    /// Where the node belongs now; `None`: nowhere, it was removed (a tombstone).
+    pub want: Option<Place>,
+    /// What the drive has of it, as last recorded.
+    pub have: Option<Held>,
+    /// What it may have instead: goals given up while a lane may have been at work on them.
+    pub maybe: Vec<Held>,
+    /// Bytes that the drive lacks.
+    pub bytes: u64,
+}
+
+impl Debt {
+    /// Whether the node lies under another name than the catalog's.
+    pub fn displaced(&self) -> Option<&Place> {
+        self.have.as_ref().map(|held| &held.place).filter(|place| self.want.as_ref() != Some(place))
+    }
+}
+
+/// What was asked of the mirror and checked at commit.
+#[derive(Clone, Debug)]
+pub enum Mutation {
+    Put(Put),
+    /// A file or an empty folder.
+    Remove {
+        path: RelPath,
+    },
+    MakeFolder {
+        path: RelPath,
+        parents: Parents,
+        mtime_ns: i64,
+    },
+    Move {
+        from: RelPath,
+        to: RelPath,
+    },
+}
+
+/// Whether missing folders above are made too, and an existing one is fine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parents {
+    Make,
+    MustExist,
+}
+
+/// A file whose bytes are durable on the drives that have a stage.
+#[derive(Clone, Debug)]
+pub struct Put {
+    pub path: RelPath,
+    pub version: Version,
+    pub blocks: Vec<Crc32>,
+    pub mtime_ns: i64,
+    pub executable: bool,
+    pub owner: String,
+    pub stages: PerSide<Option<Stage>>,
+}
+
+/// A mutation with what travels beside it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub mutation: Mutation,
+    pub id: Option<RequestId>,
+    /// The drives that are named in the answer to anything but a PUT.
+    pub present: PerSide<bool>,
+}
+
+/// The answer to a mutation: it is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub lsn: Lsn,
+    /// CRC-32 of a PUT's body.
+    pub crc32: Option<Crc32>,
+    /// The drives on which it is durable now (a PUT), or which will apply it now (others).
+    pub drives: Vec<Side>,
+}
+
+/// What an entry did, for drive logs and people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deed {
+    Put { path: String, owner: String, version: Version, mtime_ns: i64, executable: bool },
+    Remove { path: String },
+    MakeFolder { path: String },
+    Move { from: String, to: String },
+}
+
+/// One change to the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Op {
+    pub key: Vec<u8>,
+    /// `None` removes the key.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A committed mutation. Redone by inserting `ops` again, in order of LSN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub lsn: Lsn,
+    pub deed: Deed,
+    pub node: NodeId,
+    /// Where the node was after it; nowhere after a removal.
+    pub place: Option<Place>,
+    /// The drives that had to do something for it.
+    pub pending: PerSide<bool>,
+    pub ops: Vec<Op>,
+}
+
+/// How far a drive is with an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mark {
+    #[default]
+    Pending,
+    /// Applied and synced, in this batch of the drive's lane; settled by a checkpoint that covers the batch.
+    Done { batch: u64 },
+    /// Nothing is left to do: superseded, never needed, or checkpointed.
+    Settled,
+}
+
+/// Completion flags of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flags {
+    pub marks: PerSide<Mark>,
+}
+
+/// An enrolled drive as the journal remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    pub id: DriveId,
+    /// Where it was mounted at `init`.
+    pub place: String,
+}
+
+/// The mirror's identity, written once by `init`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    pub mirror: MirrorId,
+    pub drives: PerSide<Enrolled>,
+    /// Whether the drives may be plain directories.
+    pub plain: bool,
+}

@@ -1,0 +1,415 @@
+//! The journal's one writer: commits, facts from the drives, recovery.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::RwLock;
+
+use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, random};
+use crate::journal::catalog::Catalog;
+use crate::journal::codec::{self, Fact, Space};
+use crate::journal::draft::{Draft, Tally};
+use crate::journal::fact::{DriveFact, FactPlanner};
+use crate::journal::plan::{Counters, PlanError, Planner, Precondition, Released};
+use crate::journal::reader::{Counts, Journal};
+use crate::journal::record::{Debt, Enrolment, Entry, Flags, Mark, Op, Receipt, Request};
+use crate::journal::store::{Store, StoreError};
+
+/// Answers that are remembered for a mutation sent again.
+pub const ANSWERS_MAX: u64 = 10_000;
+
+/// A mutation that was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    #[error(transparent)]
+    Precondition(#[from] Precondition),
+    /// Whether it was committed shows when the journal is open again: its stages stay until then.
+    #[error("the journal is not writable: {0}")]
+    InDoubt(String),
+}
+
+/// What a batch of commits gave.
+pub struct Committed {
+    /// Invariant: one for each request, in order.
+    pub answers: Vec<Result<Receipt, CommitError>>,
+    /// Stages of versions that are no longer current.
+    pub released: Vec<Released>,
+}
+
+/// The one who writes. Owned by the committer's thread; after an error it is only good for being opened again.
+#[derive(Debug)]
+pub struct Writer {
+    journal: Arc<Journal>,
+    /// `None` after an error.
+    store: Option<Arc<dyn Store>>,
+    counters: Counters,
+    batches: PerSide<u64>,
+    unsettled: PerSide<BTreeSet<Lsn>>,
+    answers: u64,
+}
+
+impl Writer {
+    /// Writes the first records of a new journal.
+    pub fn create(store: &dyn Store, enrolment: &Enrolment) -> Result<(), StoreError> {
+        store.insert(&codec::meta(Fact::Enrolment), &codec::encode(enrolment))?;
+        // Last: a store without it is not a journal yet.
+        store.insert(&codec::meta(Fact::Format), &codec::encode(&codec::FORMAT))?;
+        store.barrier()
+    }
+
+    /// Opens a journal: redoes what was committed and not yet published, and starts a new epoch.
+    pub fn open(store: Arc<dyn Store>) -> Result<(Arc<Journal>, Self), StoreError> {
+        let recovered = Recovered::read(store.as_ref())?;
+        let nonce = Nonce(random());
+        let epoch = recovered.epoch.next();
+        let mut nonces = recovered.nonces.clone();
+        nonces.push(nonce);
+        store.insert(&codec::meta(Fact::Epoch), &codec::encode(&epoch))?;
+        store.insert(&codec::meta(Fact::Nonces), &codec::encode(&nonces))?;
+        store.barrier()?;
+        let journal = Arc::new(Journal {
+            published: RwLock::new(None),
+            enrolment: recovered.enrolment.clone(),
+            epoch: epoch.0.into(),
+            nonces: RwLock::new(nonces),
+            counts: Counts::default(),
+        });
+        let mut writer = Self {
+            journal: Arc::clone(&journal),
+            store: None,
+            counters: recovered.counters,
+            batches: PerSide::default(),
+            unsettled: PerSide::default(),
+            answers: 0,
+        };
+        writer.take_over(store, recovered);
+        Ok((journal, writer))
+    }
+
+    /// Gives up the store, so that it can be opened anew.
+    pub fn close(&mut self) {
+        self.store = None;
+        self.journal.counts.writable.store(false, Ordering::Release);
+        *self.journal.published.write() = None;
+    }
+
+    /// Goes on with a store opened anew after an error: what had become durable is published.
+    pub fn reopen(&mut self, store: Arc<dyn Store>) -> Result<(), StoreError> {
+        let recovered = Recovered::read(store.as_ref())?;
+        store.barrier()?;
+        self.take_over(store, recovered);
+        Ok(())
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.store.is_some()
+    }
+
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    fn take_over(&mut self, store: Arc<dyn Store>, recovered: Recovered) {
+        self.counters = recovered.counters;
+        self.batches = recovered.batches;
+        self.unsettled = recovered.unsettled;
+        self.answers = recovered.answers;
+        let counts = &self.journal.counts;
+        counts.entries.store(recovered.entries, Ordering::Relaxed);
+        for side in Side::BOTH {
+            counts.paths.get(side).store(*recovered.tally.paths.get(side), Ordering::Release);
+            counts.bytes.get(side).store(*recovered.tally.bytes.get(side), Ordering::Release);
+            counts.displaced.get(side).store(*recovered.tally.displaced.get(side), Ordering::Release);
+        }
+        counts.head.store(self.counters.head.0, Ordering::Release);
+        counts.writable.store(true, Ordering::Release);
+        *self.journal.published.write() = Some(Arc::clone(&store));
+        self.store = Some(store);
+    }
+
+    /// The nonce of this session's tickets.
+    pub fn nonce(&self) -> Option<Nonce> {
+        self.journal.nonces.read().last().copied()
+    }
+
+    /// Tells whether a drive's lane may be at work; see [`Debt::maybe`].
+    pub fn set_exposed(&mut self, side: Side, present: bool) {
+        *self.counters.exposed.get_mut(side) = if present { Lsn(u64::MAX) } else { self.counters.head };
+    }
+
+    /// Commits a batch: one barrier for all, then all is visible. Requests see those before them.
+    pub fn commit(&mut self, requests: &[Request]) -> Committed {
+        let Some(store) = self.store.clone() else { return self.in_doubt(requests, "it is closed") };
+        match self.try_commit(store.as_ref(), requests) {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.fail(&error);
+                self.in_doubt(requests, &error.to_string())
+            }
+        }
+    }
+
+    fn try_commit(&mut self, store: &dyn Store, requests: &[Request]) -> Result<Committed, StoreError> {
+        let before = self.counters.head;
+        let mut draft = Draft::new(store);
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut fresh = 0;
+        let mut planner = Planner { draft: &mut draft, counters: &mut self.counters, released: Vec::new() };
+        for request in requests {
+            let known = request.id.as_ref().map(|id| known_answer(planner.draft, id)).transpose()?.flatten();
+            if let Some(receipt) = known {
+                release_own(request, &mut planner.released);
+                answers.push(Ok(receipt));
+                continue;
+            }
+            match planner.plan(request) {
+                Ok(receipt) => {
+                    fresh += u64::from(request.id.is_some());
+                    answers.push(Ok(receipt));
+                }
+                Err(PlanError::Precondition(reason)) => {
+                    release_own(request, &mut planner.released);
+                    answers.push(Err(reason.into()));
+                }
+                Err(PlanError::Store(error)) => return Err(error),
+            }
+        }
+        let released = std::mem::take(&mut planner.released);
+        if self.counters.head != before {
+            draft.pages.iter().try_for_each(|op| apply(store, op))?;
+            for entry in &draft.entries {
+                store.insert(&codec::entry(entry.lsn), &codec::encode(entry))?;
+            }
+            store.barrier()?;
+            self.forget_answers(&mut draft, fresh)?;
+            self.publish(store, &draft, Some(self.counters.head))?;
+        }
+        Ok(Committed { answers, released })
+    }
+
+    /// Takes in what the drives' lanes did. Not durable by itself: a lost fact is found out again.
+    pub fn note(&mut self, facts: &[DriveFact]) -> Result<Vec<Released>, StoreError> {
+        let store = self.store.clone().ok_or(StoreError::Dead)?;
+        let result = self.try_note(store.as_ref(), facts);
+        if let Err(error) = &result {
+            self.fail(error);
+        }
+        result
+    }
+
+    fn try_note(&mut self, store: &dyn Store, facts: &[DriveFact]) -> Result<Vec<Released>, StoreError> {
+        let mut draft = Draft::new(store);
+        let mut planner = FactPlanner {
+            draft: &mut draft,
+            batches: &mut self.batches,
+            checkpoints: &mut self.counters.checkpoints,
+            unsettled: &mut self.unsettled,
+            released: Vec::new(),
+        };
+        for fact in facts {
+            planner.plan(fact)?;
+        }
+        let released = planner.released;
+        self.publish(store, &draft, None)?;
+        Ok(released)
+    }
+
+    /// Makes all that was noted durable.
+    pub fn barrier(&mut self) -> Result<(), StoreError> {
+        let store = self.store.clone().ok_or(StoreError::Dead)?;
+        let result = store.barrier();
+        if let Err(error) = &result {
+            self.fail(error);
+        }
+        result
+    }
+
+    fn publish(&mut self, store: &dyn Store, draft: &Draft<'_>, applied: Option<Lsn>) -> Result<(), StoreError> {
+        let counts = &self.journal.counts;
+        {
+            let _alone = self.journal.published.write();
+            draft.publish.iter().try_for_each(|op| apply(store, op))?;
+            // After the changes: redo starts behind it.
+            if let Some(lsn) = applied {
+                store.insert(&codec::meta(Fact::Applied), &codec::encode(&lsn))?;
+            }
+            counts.head.store(self.counters.head.0, Ordering::Release);
+            for side in Side::BOTH {
+                counts.paths.get(side).fetch_add(*draft.tally.paths.get(side), Ordering::AcqRel);
+                counts.bytes.get(side).fetch_add(*draft.tally.bytes.get(side), Ordering::AcqRel);
+                counts.displaced.get(side).fetch_add(*draft.tally.displaced.get(side), Ordering::AcqRel);
+            }
+        }
+        counts.entries.fetch_add(draft.tally.entries, Ordering::Relaxed);
+        for (side, lsn) in &draft.tally.unsettled {
+            self.unsettled.get_mut(*side).insert(*lsn);
+        }
+        Ok(())
+    }
+
+    fn forget_answers(&mut self, draft: &mut Draft<'_>, fresh: u64) -> Result<(), StoreError> {
+        self.answers += fresh;
+        let surplus = self.answers.saturating_sub(ANSWERS_MAX);
+        if surplus == 0 {
+            return Ok(());
+        }
+        let store = self.store.clone().ok_or(StoreError::Dead)?;
+        let space = codec::all(Space::AnswerOrder);
+        for pair in store.scan(&space, &codec::end_of(&space)).take(surplus as usize) {
+            let (key, value) = pair?;
+            let id: RequestId = codec::decode(&key, &value)?;
+            draft.remove(key);
+            draft.remove(codec::answer(&id));
+            self.answers -= 1;
+        }
+        draft.end_facts();
+        Ok(())
+    }
+
+    fn fail(&mut self, error: &StoreError) {
+        tracing::error!(%error, "journal closed: nothing is acknowledged until it is open again");
+        self.store = None;
+        self.journal.counts.writable.store(false, Ordering::Release);
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what the writer does")]
+    fn in_doubt(&self, requests: &[Request], why: &str) -> Committed {
+        let answers = requests.iter().map(|_| Err(CommitError::InDoubt(why.to_owned()))).collect();
+        Committed { answers, released: Vec::new() }
+    }
+}
+
+fn known_answer(draft: &Draft<'_>, id: &RequestId) -> Result<Option<Receipt>, StoreError> {
+    draft.record(&codec::answer(id))
+}
+
+/// A refused or repeated PUT's own stages are of no use.
+fn release_own(request: &Request, released: &mut Vec<Released>) {
+    if let crate::journal::record::Mutation::Put(put) = &request.mutation {
+        for (side, stage) in put.stages.iter() {
+            released.extend(stage.map(|stage| Released { side, ticket: put.version.ticket, stage }));
+        }
+    }
+}
+
+fn apply(store: &dyn Store, op: &Op) -> Result<(), StoreError> {
+    match &op.value {
+        Some(value) => store.insert(&op.key, value),
+        None => store.remove(&op.key),
+    }
+}
+
+/// What a store says when it is opened, after the redo.
+struct Recovered {
+    enrolment: Enrolment,
+    epoch: Epoch,
+    nonces: Vec<Nonce>,
+    counters: Counters,
+    batches: PerSide<u64>,
+    unsettled: PerSide<BTreeSet<Lsn>>,
+    entries: i64,
+    answers: u64,
+    tally: Tally,
+}
+
+/// Reads single records of a store.
+struct Plain<'a>(&'a dyn Store);
+
+impl Catalog for Plain<'_> {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+}
+
+impl Recovered {
+    fn read(store: &dyn Store) -> Result<Self, StoreError> {
+        let plain = Plain(store);
+        let missing = |what: &str| StoreError::Corrupt(format!("the journal has no {what}"));
+        let format: u32 = plain.record(&codec::meta(Fact::Format))?.ok_or_else(|| missing("format"))?;
+        if format != codec::FORMAT {
+            return Err(StoreError::Corrupt(format!("format {format}, this twinstickd knows {}", codec::FORMAT)));
+        }
+        let enrolment = plain.record(&codec::meta(Fact::Enrolment))?.ok_or_else(|| missing("enrolment"))?;
+        let head = redo(store)?;
+        let checkpoints = PerSide {
+            a: plain.record(&codec::checkpoint(Side::A))?.unwrap_or(0),
+            b: plain.record(&codec::checkpoint(Side::B))?.unwrap_or(0),
+        };
+        let next_node = plain.record(&codec::meta(Fact::NextNode))?.unwrap_or(NodeId(1));
+        let mut recovered = Self {
+            enrolment,
+            epoch: plain.record(&codec::meta(Fact::Epoch))?.unwrap_or_default(),
+            nonces: plain.record(&codec::meta(Fact::Nonces))?.unwrap_or_default(),
+            // What was under way at the end may have reached a drive: all debts are exposed.
+            counters: Counters { head, next_node, checkpoints, exposed: PerSide::new(|_| head) },
+            batches: PerSide::new(|side| checkpoints.get(side) + 1),
+            unsettled: PerSide::default(),
+            entries: count(store, Space::Entry)?.cast_signed(),
+            answers: count(store, Space::AnswerOrder)?,
+            tally: Tally::default(),
+        };
+        recovered.read_flags(store)?;
+        recovered.read_debts(store)?;
+        Ok(recovered)
+    }
+
+    fn read_flags(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let space = codec::all(Space::Flags);
+        for pair in store.scan(&space, &codec::end_of(&space)) {
+            let (key, value) = pair?;
+            let flags: Flags = codec::decode(&key, &value)?;
+            let lsn = Lsn(codec::number_of(&key)?);
+            for (side, mark) in flags.marks.iter() {
+                if let Mark::Done { batch } = mark {
+                    self.unsettled.get_mut(side).insert(lsn);
+                    let next = self.batches.get_mut(side);
+                    *next = (*next).max(batch + 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_debts(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        for side in Side::BOTH {
+            let space = codec::debts(side);
+            for pair in store.scan(&space, &codec::end_of(&space)) {
+                let (key, value) = pair?;
+                let debt: Debt = codec::decode(&key, &value)?;
+                *self.tally.paths.get_mut(side) += 1;
+                *self.tally.bytes.get_mut(side) += debt.bytes.cast_signed();
+                *self.tally.displaced.get_mut(side) += i64::from(debt.displaced().is_some());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Publishes what was committed behind the last published LSN; the head.
+fn redo(store: &dyn Store) -> Result<Lsn, StoreError> {
+    let applied: Lsn = Plain(store).record(&codec::meta(Fact::Applied))?.unwrap_or_default();
+    let mut head = applied;
+    let end = codec::end_of(&codec::all(Space::Entry));
+    let pairs: Vec<_> = store.scan(&codec::entry(applied.next()), &end).collect::<Result<_, _>>()?;
+    for (key, value) in pairs {
+        let entry: Entry = codec::decode(&key, &value)?;
+        if entry.lsn != head.next() {
+            return Err(StoreError::Corrupt(format!("entry {} follows entry {head}", entry.lsn)));
+        }
+        entry.ops.iter().try_for_each(|op| apply(store, op))?;
+        if entry.pending == PerSide::default() {
+            store.remove(&codec::entry(entry.lsn))?;
+        }
+        head = entry.lsn;
+    }
+    if head != applied {
+        store.insert(&codec::meta(Fact::Applied), &codec::encode(&head))?;
+    }
+    Ok(head)
+}
+
+fn count(store: &dyn Store, space: Space) -> Result<u64, StoreError> {
+    let prefix = codec::all(space);
+    store.scan(&prefix, &codec::end_of(&prefix)).try_fold(0, |count, pair| pair.map(|_| count + 1))
+}

@@ -1,0 +1,204 @@
+//! The drive log: on each drive, what happened to the mirror, and the bytes of small PUTs.
+//!
+//! Segments are preallocated files that are only appended to. Each arrival of the drive starts new
+//! ones, so that a late write through an older handle never hits what is trusted. One write and one
+//! sync serve all who wait. A segment goes when no current version is staged in it any more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Crc32;
+use crate::ids::{Arrival, DriveId, Lsn};
+use crate::journal::{Deed, Stage, Version};
+use crate::mirror::layout;
+use crate::mirror::volume::{Result, Volume, VolumeFile};
+
+/// Bytes of a segment; a larger record gets a segment of its own size.
+pub(crate) const SEGMENT_BYTES: u64 = 8 << 20;
+/// Bytes of all segments of a drive before small PUTs have to wait for its lane.
+pub(crate) const LOG_BYTES_MAX: u64 = 64 << 20;
+const MAGIC: u32 = u32::from_le_bytes(*b"twL1");
+/// Magic, head length, payload length, CRC-32.
+const FRAME_BYTES: usize = 16;
+
+/// One record of the log. A CRC over it, the drive and the arrival goes with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Record {
+    /// A PUT's bytes, which follow, before its commit.
+    Payload { path: String, owner: String, version: Version, mtime_ns: i64, executable: bool },
+    /// A committed mutation; of a PUT the version names its bytes.
+    Committed { lsn: Lsn, deed: Deed },
+}
+
+/// A record with the bytes that follow it.
+#[derive(Clone, Debug)]
+pub(crate) struct Append {
+    pub(crate) record: Record,
+    pub(crate) payload: bytes::Bytes,
+}
+
+impl Append {
+    /// Bytes it takes in the log, at most.
+    pub(crate) fn cost(&self) -> u64 {
+        let text = match &self.record {
+            Record::Payload { path, owner, .. } => path.len() + owner.len(),
+            Record::Committed { deed, .. } => match deed {
+                Deed::Put { path, owner, .. } => path.len() + owner.len(),
+                Deed::Remove { path } | Deed::MakeFolder { path } => path.len(),
+                Deed::Move { from, to } => from.len() + to.len(),
+            },
+        };
+        (self.payload.len() + text + FRAME_BYTES + 128) as u64
+    }
+}
+
+/// The log of one arrival of a drive, with what older arrivals left in use.
+#[derive(Debug)]
+pub(crate) struct DriveLog {
+    volume: Arc<dyn Volume>,
+    drive: DriveId,
+    arrival: Arrival,
+    segments: BTreeMap<(Arrival, u32), Segment>,
+    active: Option<Active>,
+    next: u32,
+}
+
+#[derive(Debug)]
+struct Segment {
+    bytes: u64,
+    /// Current versions whose only bytes on this drive are in here.
+    staged: u64,
+}
+
+struct Active {
+    number: u32,
+    file: Arc<dyn VolumeFile>,
+    end: u64,
+}
+
+impl std::fmt::Debug for Active {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "segment {} up to {}", self.number, self.end)
+    }
+}
+
+impl DriveLog {
+    /// Begins a new arrival. `staged` counts the current versions in each older segment; the others are removed.
+    pub(crate) fn begin(
+        volume: Arc<dyn Volume>,
+        drive: DriveId,
+        arrival: Arrival,
+        staged: &BTreeMap<(Arrival, u32), u64>,
+    ) -> Result<Self> {
+        let mut segments = BTreeMap::new();
+        for name in volume.list(layout::LOG_FOLDER)? {
+            let Some(key) = layout::segment_of(&name) else { continue };
+            let path = layout::join(layout::LOG_FOLDER, &name);
+            match staged.get(&key) {
+                Some(&staged) => {
+                    let bytes = volume.stat(&path)?.map_or(0, |meta| meta.observed.size);
+                    segments.insert(key, Segment { bytes, staged });
+                }
+                None => volume.remove_file(&path)?,
+            }
+        }
+        Ok(Self { volume, drive, arrival, segments, active: None, next: 0 })
+    }
+
+    /// Whether `bytes` more may be appended now.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        self.active.as_ref().is_some_and(|active| active.end + bytes <= SEGMENT_BYTES)
+            || self.bytes() + SEGMENT_BYTES.max(bytes) <= LOG_BYTES_MAX
+    }
+
+    fn bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.bytes).sum()
+    }
+
+    /// Appends records and makes them durable; where each payload lies. After an error the log is not used again.
+    pub(crate) fn append(&mut self, records: &[Append]) -> Result<Vec<Stage>> {
+        let need: u64 = records.iter().map(Append::cost).sum();
+        let (arrival, drive) = (self.arrival, self.drive);
+        let active = self.make_room(need)?;
+        let (start, segment) = (active.end, active.number);
+        let mut buffer = Vec::with_capacity(need as usize);
+        let mut stages = Vec::with_capacity(records.len());
+        let mut payloads = 0;
+        for append in records {
+            encode(&mut buffer, append, drive, arrival);
+            let offset = start + (buffer.len() - append.payload.len()) as u64;
+            stages.push(Stage::Log { arrival, segment, offset });
+            payloads += u64::from(matches!(append.record, Record::Payload { .. }));
+        }
+        active.file.write_at(&buffer, start)?;
+        active.file.sync()?;
+        active.end += buffer.len() as u64;
+        if let Some(segment) = self.segments.get_mut(&(arrival, segment)) {
+            segment.staged += payloads;
+        }
+        Ok(stages)
+    }
+
+    fn make_room(&mut self, bytes: u64) -> Result<&mut Active> {
+        let fits = |active: &Active| active.end + bytes <= SEGMENT_BYTES;
+        let active = match self.active.take().filter(fits) {
+            Some(active) => active,
+            None => self.add_segment(bytes)?,
+        };
+        Ok(self.active.insert(active))
+    }
+
+    fn add_segment(&mut self, bytes: u64) -> Result<Active> {
+        let number = self.next;
+        self.next += 1;
+        let size = SEGMENT_BYTES.max(bytes);
+        let file = self.volume.create(&layout::segment(self.arrival, number))?;
+        file.preallocate(size)?;
+        file.sync()?;
+        self.volume.sync_folder(layout::LOG_FOLDER)?;
+        self.segments.insert((self.arrival, number), Segment { bytes: size, staged: 0 });
+        Ok(Active { number, file, end: 0 })
+    }
+
+    /// Forgets a staged version: it is installed, or no longer current.
+    pub(crate) fn release(&mut self, arrival: Arrival, segment: u32) {
+        if let Some(segment) = self.segments.get_mut(&(arrival, segment)) {
+            segment.staged = segment.staged.saturating_sub(1);
+        }
+    }
+
+    /// Removes the segments that nothing is staged in, but for the one in use.
+    pub(crate) fn reclaim(&mut self) -> Result<()> {
+        let active = self.active.as_ref().map(|active| (self.arrival, active.number));
+        let free = |(key, segment): &(&(Arrival, u32), &Segment)| segment.staged == 0 && Some(**key) != active;
+        let keys: Vec<_> = self.segments.iter().filter(free).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.volume.remove_file(&layout::segment(key.0, key.1))?;
+            self.segments.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+fn encode(buffer: &mut Vec<u8>, append: &Append, drive: DriveId, arrival: Arrival) {
+    #[expect(clippy::expect_used, reason = "postcard fails only on types that serde cannot size; ours are plain")]
+    let head = postcard::to_stdvec(&append.record).expect("a plain record encodes");
+    buffer.extend(MAGIC.to_le_bytes());
+    buffer.extend((head.len() as u32).to_le_bytes());
+    buffer.extend((append.payload.len() as u32).to_le_bytes());
+    buffer.extend(crc(&head, &append.payload, drive, arrival).0.to_le_bytes());
+    buffer.extend(&head);
+    buffer.extend(&append.payload);
+}
+
+fn crc(head: &[u8], payload: &[u8], drive: DriveId, arrival: Arrival) -> Crc32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&drive.0);
+    hasher.update(&arrival.0.to_le_bytes());
+    hasher.update(&(head.len() as u32).to_le_bytes());
+    hasher.update(head);
+    hasher.update(payload);
+    Crc32(hasher.finalize())
+}

@@ -1,0 +1,250 @@
+//! The lane: makes each dirty path on its drive what the catalog says now.
+//!
+//! A step takes some debts, makes their bytes ready under names of its own, syncs, gives them their
+//! names, syncs again, and returns what the drive then has, as facts for the journal. It never does an
+//! old command again: what it does depends on the catalog, on what the drive last had, and on what it
+//! finds there. Single owner: its drive's thread, or a test.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::ids::{Arrival, NodeId, Side};
+use crate::journal::store::StoreError;
+use crate::journal::{Debt, DriveFact, Held, Journal, Place};
+use crate::mirror::volume::{Volume, VolumeError};
+
+mod aside;
+mod converge;
+mod finish;
+mod prepare;
+mod reclaim;
+
+pub(crate) use reclaim::{Arrived, reclaim};
+
+/// Debts that a step takes at most.
+pub(crate) const BATCH_DEBTS_MAX: usize = 256;
+/// Bytes that a step makes ready at most, but for one file: about a second of a slow stick.
+pub(crate) const BATCH_BYTES_MAX: u64 = 16 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaneError {
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a lane did since its drive came back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Work {
+    pub(crate) paths: u64,
+    pub(crate) copied_files: u64,
+    pub(crate) copied_bytes: u64,
+    pub(crate) moved: u64,
+    pub(crate) removed: u64,
+    pub(crate) made_folders: u64,
+    pub(crate) unchanged: u64,
+    /// Files set aside because they were not what the mirror had written.
+    pub(crate) aside: u64,
+}
+
+/// Why a debt stays for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// No present drive has the bytes; this one does.
+    WaitsFor(Side),
+    /// No drive has the bytes.
+    Lost,
+    /// The drive has no room.
+    NoRoom,
+    /// The drive refuses the name, or what is in the way cannot be set aside.
+    Refused(String),
+}
+
+/// What came of a step.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    pub(crate) facts: Vec<DriveFact>,
+    /// A place was emptied that another node waits for: the facts must be durable before the next step.
+    pub(crate) barrier: bool,
+    /// Debts that were looked at; none means that there are none but those that stay.
+    pub(crate) seen: usize,
+    /// The other drive failed while it was copied from.
+    pub(crate) peer_error: Option<VolumeError>,
+}
+
+/// A drive's worker.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    side: Side,
+    arrival: Arrival,
+    journal: Arc<Journal>,
+    volume: Arc<dyn Volume>,
+    /// Where the scan of debts goes on.
+    cursor: NodeId,
+    /// Debts that can't be worked off now. Forgotten when something changes that could help.
+    stays: HashMap<NodeId, Stay>,
+    drafts: u64,
+    work: Work,
+}
+
+/// One step's state.
+struct Batch {
+    /// The drive that can be copied from.
+    peer: Option<Arc<dyn Volume>>,
+    /// Where nodes are now that this batch moved, or nowhere.
+    placed: HashMap<NodeId, Option<Held>>,
+    /// Paths that this batch emptied: not to be used again before that is recorded.
+    vacated: HashSet<String>,
+    /// Drafts made ready for a node.
+    drafts: HashMap<NodeId, String>,
+    folders: BTreeSet<String>,
+    /// Nodes on their way through `converge`, against loops.
+    under_way: HashSet<NodeId>,
+    /// Nodes that have to wait for the next step.
+    deferred: HashSet<NodeId>,
+    facts: Vec<DriveFact>,
+    peer_error: Option<VolumeError>,
+}
+
+/// How far a node got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Where the catalog wants it, or gone as the catalog wants it.
+    There,
+    /// Something was done for it; the rest comes with the next step.
+    Deferred,
+    Stays(Stay),
+}
+
+impl Lane {
+    pub(crate) fn new(side: Side, arrival: Arrival, journal: Arc<Journal>, volume: Arc<dyn Volume>) -> Self {
+        Self {
+            side,
+            arrival,
+            journal,
+            volume,
+            cursor: NodeId::ROOT,
+            stays: HashMap::new(),
+            drafts: 0,
+            work: Work::default(),
+        }
+    }
+
+    pub(crate) fn work(&self) -> Work {
+        self.work
+    }
+
+    /// The debts that stay, and why.
+    pub(crate) fn stays(&self) -> &HashMap<NodeId, Stay> {
+        &self.stays
+    }
+
+    /// Something came that may help debts that stay: another drive, room.
+    pub(crate) fn forget_stays(&mut self) {
+        self.stays.clear();
+        self.cursor = NodeId::ROOT;
+    }
+
+    /// Works off some debts, copying from `peer` what this drive lacks. `now_ns` is told to people, nothing else.
+    pub(crate) fn step(&mut self, peer: Option<Arc<dyn Volume>>, now_ns: i64) -> Result<Step, LaneError> {
+        let debts = self.next_debts()?;
+        let mut batch = Batch::new(peer);
+        let taken = self.prepare(&mut batch, &debts)?;
+        self.cursor = debts.get(taken.wrapping_sub(1)).map_or(NodeId::ROOT, |(id, _)| id.next());
+        for (id, _) in debts.iter().take(taken) {
+            match self.converge(&mut batch, *id)? {
+                Progress::There => {}
+                Progress::Deferred => {
+                    batch.deferred.insert(*id);
+                }
+                Progress::Stays(stay) => {
+                    self.stays.insert(*id, stay);
+                }
+            }
+        }
+        let barrier = !batch.deferred.is_empty() && !batch.vacated.is_empty();
+        let facts = self.finish(&mut batch, now_ns)?;
+        Ok(Step { facts, barrier, seen: taken, peer_error: batch.peer_error })
+    }
+
+    /// The next debts behind the cursor that can be worked off; from the start again after the last.
+    fn next_debts(&self) -> Result<Vec<(NodeId, Debt)>, StoreError> {
+        let from = self.cursor;
+        let mut debts = self.debts_from(from, None)?;
+        if debts.is_empty() && from != NodeId::ROOT {
+            debts = self.debts_from(NodeId::ROOT, Some(from))?;
+        }
+        Ok(debts)
+    }
+
+    fn debts_from(&self, from: NodeId, before: Option<NodeId>) -> Result<Vec<(NodeId, Debt)>, StoreError> {
+        let snapshot = self.journal.snapshot();
+        let mut at = from;
+        let mut debts = Vec::new();
+        loop {
+            let page = snapshot.debts(self.side, at, BATCH_DEBTS_MAX)?;
+            let Some((last, _)) = page.last() else { return Ok(debts) };
+            at = last.next();
+            let wanted = |(id, _): &(NodeId, Debt)| {
+                !self.stays.contains_key(id) && before.is_none_or(|before| *id < before)
+            };
+            debts.extend(page.into_iter().filter(wanted));
+            if debts.len() >= BATCH_DEBTS_MAX || before.is_some_and(|before| at >= before) {
+                debts.truncate(BATCH_DEBTS_MAX);
+                return Ok(debts);
+            }
+        }
+    }
+
+    /// The place a node has on the drive, this batch's moves included.
+    fn held_now(&self, batch: &Batch, id: NodeId) -> Result<Option<Place>, StoreError> {
+        if let Some(held) = batch.placed.get(&id) {
+            return Ok(held.as_ref().map(|held| held.place.clone()));
+        }
+        crate::mirror::places::folder_place(&self.journal.snapshot(), self.side, id)
+    }
+
+    /// The path of a folder on the drive, this batch's moves included; `None` where the drive lacks it.
+    fn folder_path(&self, batch: &Batch, id: NodeId) -> Result<Option<String>, StoreError> {
+        let mut names = Vec::new();
+        let mut at = id;
+        let root = loop {
+            match at {
+                NodeId::ROOT => break String::new(),
+                NodeId::LIMBO => break crate::mirror::layout::LIMBO_FOLDER.to_owned(),
+                _ => {}
+            }
+            let Some(place) = self.held_now(batch, at)? else { return Ok(None) };
+            names.push(place.name);
+            at = place.parent;
+        };
+        Ok(Some(names.iter().rev().fold(root, |path, name| crate::mirror::layout::join(&path, name.as_str()))))
+    }
+
+    fn path_at(&self, batch: &Batch, place: &Place) -> Result<Option<String>, StoreError> {
+        let folder = self.folder_path(batch, place.parent)?;
+        Ok(folder.map(|folder| crate::mirror::layout::join(&folder, place.name.as_str())))
+    }
+}
+
+impl Batch {
+    fn new(peer: Option<Arc<dyn Volume>>) -> Self {
+        Self {
+            peer,
+            placed: HashMap::new(),
+            vacated: HashSet::new(),
+            drafts: HashMap::new(),
+            folders: BTreeSet::new(),
+            under_way: HashSet::new(),
+            deferred: HashSet::new(),
+            facts: Vec::new(),
+            peer_error: None,
+        }
+    }
+
+    /// Notes that a name left or came to a folder.
+    fn touch(&mut self, path: &str) {
+        self.folders.insert(crate::mirror::layout::parent(path).to_owned());
+    }
+}

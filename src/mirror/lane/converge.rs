@@ -1,0 +1,411 @@
+//! One node from what its drive has to what the catalog says.
+
+use crate::ids::NodeId;
+use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Held, Node, Place, Stage, Version};
+use crate::mirror::content::{Found, compare, compare_bytes};
+use crate::mirror::lane::{Batch, Lane, LaneError, Progress, Stay};
+use crate::mirror::layout;
+use crate::mirror::volume::{Disposition, FileKind, FsKind};
+use crate::path::Name;
+
+/// Children of a removed folder that one step looks at.
+const CHILDREN_MAX: usize = 256;
+
+type Result<T> = std::result::Result<T, LaneError>;
+
+impl Lane {
+    pub(super) fn converge(&mut self, batch: &mut Batch, id: NodeId) -> Result<Progress> {
+        if batch.deferred.contains(&id) || !batch.under_way.insert(id) {
+            return Ok(Progress::Deferred);
+        }
+        let progress = self.converge_node(batch, id);
+        batch.under_way.remove(&id);
+        match progress {
+            Err(LaneError::Volume(error)) => self.refused(id, error),
+            progress => progress,
+        }
+    }
+
+    /// What an error says of one node; errors of the whole drive go on.
+    fn refused(&self, id: NodeId, error: crate::mirror::volume::VolumeError) -> Result<Progress> {
+        match error.disposition {
+            Disposition::DriveLost => Err(error.into()),
+            Disposition::NoSpace => Ok(Progress::Stays(Stay::NoRoom)),
+            Disposition::Refused => {
+                tracing::warn!(drive = %self.side, node = %id, %error, "the drive refuses a name");
+                Ok(Progress::Stays(Stay::Refused(error.to_string())))
+            }
+            // Something changed under the lane, or the drive is going: the next step sees which.
+            Disposition::NotFound | Disposition::InTheWay | Disposition::BadRead => {
+                self.volume.probe()?;
+                Ok(Progress::Stays(Stay::Refused(error.to_string())))
+            }
+        }
+    }
+
+    fn converge_node(&mut self, batch: &mut Batch, id: NodeId) -> Result<Progress> {
+        let snapshot = self.journal.snapshot();
+        let Some(debt) = snapshot.debt(self.side, id)? else { return Ok(Progress::There) };
+        if let Some(placed) = batch.placed.get(&id) {
+            let there = placed.as_ref().map(|held| &held.place) == debt.want.as_ref();
+            return Ok(if there { Progress::There } else { Progress::Deferred });
+        }
+        let Some(place) = debt.want.clone() else {
+            drop(snapshot);
+            return self.remove(batch, id, &debt);
+        };
+        let node = snapshot.node(&place)?.filter(|node| node.id() == id);
+        drop(snapshot);
+        match node {
+            Some(Node::Folder(_)) => self.place_folder(batch, id, &debt, &place),
+            Some(Node::File(file)) => self.place_file(batch, &debt, &place, &file),
+            // The catalog went on between the two looks.
+            None => Ok(Progress::Deferred),
+        }
+    }
+
+    fn remove(&mut self, batch: &mut Batch, id: NodeId, debt: &Debt) -> Result<Progress> {
+        let Some(held) = &debt.have else { return Ok(gone(batch, id)) };
+        let Some(path) = self.path_at(batch, &held.place)? else { return Ok(gone(batch, id)) };
+        match held.content {
+            Content::File { version, observed } => {
+                match compare(self.volume.as_ref(), &path, &version, observed)? {
+                    Found::Nothing => {}
+                    Found::Same(_) => self.volume.remove_file(&path)?,
+                    Found::Other if self.set_aside(batch, &path)? => {}
+                    Found::Other => return Ok(aside_is_full(&path)),
+                }
+            }
+            Content::Folder => match self.remove_folder(batch, id, &path)? {
+                Progress::There => {}
+                progress => return Ok(progress),
+            },
+        }
+        self.work.removed += 1;
+        batch.touch(&path);
+        batch.vacated.insert(path);
+        Ok(gone(batch, id))
+    }
+
+    fn remove_folder(&mut self, batch: &mut Batch, id: NodeId, path: &str) -> Result<Progress> {
+        let children = self.journal.snapshot().displaced_in(self.side, id, CHILDREN_MAX)?;
+        let mut left = children.len() == CHILDREN_MAX;
+        for child in children {
+            self.converge(batch, child)?;
+            let inside = self.held_now(batch, child)?.is_some_and(|place| place.parent == id);
+            left |= inside;
+        }
+        if left {
+            return Ok(Progress::Deferred);
+        }
+        match self.volume.stat(path)? {
+            None => Ok(Progress::There),
+            Some(meta) if meta.kind == FileKind::Folder => {
+                for name in self.volume.list(path)? {
+                    if !self.set_aside(batch, &layout::join(path, &name))? {
+                        return Ok(aside_is_full(path));
+                    }
+                }
+                self.volume.remove_folder(path)?;
+                batch.folders.remove(path);
+                Ok(Progress::There)
+            }
+            Some(_) if self.set_aside(batch, path)? => Ok(Progress::There),
+            Some(_) => Ok(aside_is_full(path)),
+        }
+    }
+
+    fn place_folder(&mut self, batch: &mut Batch, id: NodeId, debt: &Debt, place: &Place) -> Result<Progress> {
+        let Some(parent) = self.folder_ready(batch, place.parent)? else { return Ok(Progress::Deferred) };
+        let path = layout::join(&parent, place.name.as_str());
+        let from = match &debt.have {
+            Some(held) => self.path_at(batch, &held.place)?,
+            None => None,
+        };
+        if let Some(from) = &from
+            && self.volume.stat(from)?.is_none_or(|meta| meta.kind != FileKind::Folder)
+        {
+            // Somebody took it away; it is made anew, and its files are found missing one by one.
+            batch.placed.insert(id, None);
+            return Ok(Progress::Deferred);
+        }
+        match self.make_way(batch, id, place, &path, None)? {
+            Way::Free => {}
+            Way::Already => {
+                self.work.unchanged += 1;
+                return Ok(placed(batch, id, place, Content::Folder));
+            }
+            Way::Not(progress) => return Ok(progress),
+        }
+        match &from {
+            Some(from) => {
+                self.volume.rename(from, &path)?;
+                self.work.moved += 1;
+                batch.touch(from);
+                batch.vacated.insert(from.clone());
+            }
+            None => {
+                self.volume.make_folder(&path)?;
+                self.work.made_folders += 1;
+            }
+        }
+        batch.touch(&path);
+        Ok(placed(batch, id, place, Content::Folder))
+    }
+
+    fn place_file(&mut self, batch: &mut Batch, debt: &Debt, place: &Place, file: &FileNode) -> Result<Progress> {
+        let Some(parent) = self.folder_ready(batch, place.parent)? else { return Ok(Progress::Deferred) };
+        let path = layout::join(&parent, place.name.as_str());
+        match &debt.have {
+            Some(held) if held.place == *place => self.renew_file(batch, held, place, file, &path),
+            Some(held) => self.move_file(batch, held, place, file, &path),
+            None => match self.make_way(batch, file.id, place, &path, Some(&file.version))? {
+                Way::Free => self.install(batch, place, file, &path, Over::Nothing),
+                Way::Already => self.adopt(batch, place, file),
+                Way::Not(progress) => Ok(progress),
+            },
+        }
+    }
+
+    /// The drive has another version, or a doubtful one, under the right name.
+    fn renew_file(
+        &mut self,
+        batch: &mut Batch,
+        held: &Held,
+        place: &Place,
+        file: &FileNode,
+        path: &str,
+    ) -> Result<Progress> {
+        if batch.vacated.contains(path) {
+            return Ok(Progress::Deferred);
+        }
+        let Content::File { version, observed } = held.content else { return Ok(Progress::Deferred) };
+        let volume = self.volume.as_ref();
+        match compare(volume, path, &version, observed)? {
+            Found::Same(_) if version == file.version => self.adopt(batch, place, file),
+            Found::Same(_) => self.install(batch, place, file, path, Over::Older),
+            Found::Nothing => self.install(batch, place, file, path, Over::Nothing),
+            Found::Other if matches!(compare_bytes(volume, path, &file.version)?, Found::Same(_)) => {
+                self.adopt(batch, place, file)
+            }
+            Found::Other if !self.has_bytes(batch, file) => Ok(self.stay(batch, file)),
+            Found::Other if self.set_aside(batch, path)? => self.install(batch, place, file, path, Over::Nothing),
+            Found::Other => Ok(aside_is_full(path)),
+        }
+    }
+
+    /// The drive has the file under another name: this version, which is moved, or an older one, which goes.
+    fn move_file(
+        &mut self,
+        batch: &mut Batch,
+        held: &Held,
+        place: &Place,
+        file: &FileNode,
+        path: &str,
+    ) -> Result<Progress> {
+        let Content::File { version, observed } = held.content else { return Ok(Progress::Deferred) };
+        let Some(from) = self.path_at(batch, &held.place)? else {
+            batch.placed.insert(file.id, None);
+            return Ok(Progress::Deferred);
+        };
+        let found = compare(self.volume.as_ref(), &from, &version, observed)?;
+        if let Found::Same(_) = found
+            && version == file.version
+        {
+            if let Way::Not(progress) = self.make_way(batch, file.id, place, path, None)? {
+                return Ok(progress);
+            }
+            self.volume.rename(&from, path)?;
+            self.work.moved += 1;
+            batch.touch(&from);
+            batch.touch(path);
+            batch.vacated.insert(from);
+            return Ok(placed(batch, file.id, place, Content::File { version, observed: None }));
+        }
+        match found {
+            Found::Nothing => {}
+            Found::Same(_) => self.volume.remove_file(&from)?,
+            Found::Other if self.set_aside(batch, &from)? => {}
+            Found::Other => return Ok(aside_is_full(&from)),
+        }
+        batch.touch(&from);
+        batch.vacated.insert(from);
+        batch.placed.insert(file.id, None);
+        Ok(Progress::Deferred)
+    }
+
+    /// What is under the name is the version already.
+    fn adopt(&mut self, batch: &mut Batch, place: &Place, file: &FileNode) -> Result<Progress> {
+        self.work.unchanged += 1;
+        Ok(placed(batch, file.id, place, Content::File { version: file.version, observed: None }))
+    }
+
+    /// Gives ready bytes their name.
+    fn install(
+        &mut self,
+        batch: &mut Batch,
+        place: &Place,
+        file: &FileNode,
+        path: &str,
+        over: Over,
+    ) -> Result<Progress> {
+        let from = match (batch.drafts.get(&file.id), file.copies.get(self.side)) {
+            (Some(draft), _) => draft.clone(),
+            (None, Copy::Staged(Stage::File)) => layout::stage(file.version.ticket),
+            (None, Copy::Missing | Copy::Staged(Stage::Log { .. }) | Copy::Installed { .. }) => {
+                return Ok(self.stay(batch, file));
+            }
+        };
+        if self.volume.stat(&from)?.is_none() {
+            batch.facts.push(DriveFact::Damaged { side: self.side, place: place.clone(), file: file.clone() });
+            return Ok(Progress::Deferred);
+        }
+        match (over, self.volume.kind()) {
+            (Over::Nothing, _) => self.volume.rename(&from, path)?,
+            (Over::Older, FsKind::Atomic) => self.volume.replace(&from, path)?,
+            // FAT: a cut during a rename over a name cross-links both.
+            (Over::Older, FsKind::Fat) => {
+                self.volume.remove_file(path)?;
+                self.volume.sync_folder(layout::parent(path))?;
+                self.volume.rename(&from, path)?;
+            }
+        }
+        batch.drafts.remove(&file.id);
+        batch.touch(&from);
+        batch.touch(path);
+        Ok(placed(batch, file.id, place, Content::File { version: file.version, observed: None }))
+    }
+
+    fn has_bytes(&self, batch: &Batch, file: &FileNode) -> bool {
+        batch.drafts.contains_key(&file.id) || matches!(file.copies.get(self.side), Copy::Staged(Stage::File))
+    }
+
+    /// Why a file's bytes are not ready.
+    fn stay(&self, batch: &Batch, file: &FileNode) -> Progress {
+        let other = self.side.other();
+        match (file.copies.get(self.side).is_durable(), file.copies.get(other).is_durable()) {
+            (true, _) => Progress::Deferred,
+            (false, true) if batch.peer.is_some() => Progress::Deferred,
+            (false, true) => Progress::Stays(Stay::WaitsFor(other)),
+            (false, false) => Progress::Stays(Stay::Lost),
+        }
+    }
+
+    /// A folder's path, once it is where it belongs; `None` while it is not.
+    fn folder_ready(&mut self, batch: &mut Batch, id: NodeId) -> Result<Option<String>> {
+        if id == NodeId::ROOT {
+            return Ok(Some(String::new()));
+        }
+        if self.converge(batch, id)? != Progress::There {
+            return Ok(None);
+        }
+        let Some(place) = self.held_now(batch, id)? else { return Ok(None) };
+        let parent = self.folder_ready(batch, place.parent)?;
+        Ok(parent.map(|parent| layout::join(&parent, place.name.as_str())))
+    }
+
+    /// Frees a name for a node: what the mirror knows goes its way or to limbo, anything else is set aside.
+    fn make_way(
+        &mut self,
+        batch: &mut Batch,
+        id: NodeId,
+        place: &Place,
+        path: &str,
+        wanted: Option<&Version>,
+    ) -> Result<Way> {
+        // What left this name is not recorded yet: after a crash the newcomer would be taken for it.
+        if batch.vacated.contains(path) {
+            return Ok(Way::Not(Progress::Deferred));
+        }
+        let known = self.journal.snapshot().displaced_at(self.side, place)?;
+        let known = known.filter(|other| *other != id && !batch.placed.contains_key(other));
+        let meta = self.volume.stat(path)?;
+        match (known, meta) {
+            (None, None) => Ok(Way::Free),
+            (Some(other), None) => {
+                batch.placed.insert(other, None);
+                batch.vacated.insert(path.to_owned());
+                Ok(Way::Not(Progress::Deferred))
+            }
+            (Some(other), Some(_)) => {
+                self.evict(batch, other, path)?;
+                Ok(Way::Not(Progress::Deferred))
+            }
+            (None, Some(meta)) => {
+                let already = match wanted {
+                    Some(version) => matches!(compare_bytes(self.volume.as_ref(), path, version)?, Found::Same(_)),
+                    None => meta.kind == FileKind::Folder && self.is_folder(id, place)?,
+                };
+                if already {
+                    return Ok(Way::Already);
+                }
+                Ok(if self.set_aside(batch, path)? { Way::Free } else { Way::Not(aside_is_full(path)) })
+            }
+        }
+    }
+
+    fn is_folder(&self, id: NodeId, place: &Place) -> Result<bool> {
+        let node = self.journal.snapshot().node(place)?;
+        Ok(matches!(node, Some(Node::Folder(folder)) if folder.id == id))
+    }
+
+    /// Takes a known node out of another's place: away if it was removed, else to limbo.
+    fn evict(&mut self, batch: &mut Batch, id: NodeId, path: &str) -> Result<()> {
+        let Some(debt) = self.journal.snapshot().debt(self.side, id)? else { return Ok(()) };
+        if debt.want.is_none() && self.converge(batch, id)? == Progress::There {
+            return Ok(());
+        }
+        let Some(held) = debt.have else { return Ok(()) };
+        if let Content::File { version, observed } = held.content
+            && compare(self.volume.as_ref(), path, &version, observed)? == Found::Other
+        {
+            self.set_aside(batch, path)?;
+            batch.placed.insert(id, None);
+            batch.vacated.insert(path.to_owned());
+            return Ok(());
+        }
+        let limbo = layout::limbo(id);
+        self.volume.rename(path, &limbo)?;
+        batch.touch(path);
+        batch.touch(&limbo);
+        batch.vacated.insert(path.to_owned());
+        if let Ok(name) = Name::parse(&id.to_string()) {
+            let content = match held.content {
+                Content::Folder => Content::Folder,
+                Content::File { version, .. } => Content::File { version, observed: None },
+            };
+            batch.placed.insert(id, Some(Held { place: Place::new(NodeId::LIMBO, name), content }));
+        }
+        Ok(())
+    }
+}
+
+/// What a new version's name leads to before.
+#[derive(Clone, Copy)]
+enum Over {
+    Nothing,
+    /// An older version, as the mirror wrote it.
+    Older,
+}
+
+/// Whether a name can be used.
+enum Way {
+    Free,
+    /// What is wanted is there.
+    Already,
+    Not(Progress),
+}
+
+fn gone(batch: &mut Batch, id: NodeId) -> Progress {
+    batch.placed.insert(id, None);
+    Progress::There
+}
+
+fn placed(batch: &mut Batch, id: NodeId, place: &Place, content: Content) -> Progress {
+    batch.placed.insert(id, Some(Held { place: place.clone(), content }));
+    Progress::There
+}
+
+fn aside_is_full(path: &str) -> Progress {
+    Progress::Stays(Stay::Refused(format!("{path}: something else is in the way, and .twinstick/aside is full")))
+}

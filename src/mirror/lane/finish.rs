@@ -1,0 +1,88 @@
+//! The end of a step: durable, read back, told.
+
+use std::collections::BTreeSet;
+
+use crate::ids::NodeId;
+use crate::journal::{Catalog, Content, DriveFact, Held};
+use crate::mirror::lane::{Batch, Lane, LaneError};
+use crate::mirror::volume::{Disposition, FileKind, Result};
+
+/// Files and folders that are synced one by one; more are synced by one sync of all.
+const SINGLE_SYNCS_MAX: usize = 3;
+
+impl Lane {
+    /// Makes the step durable; what the drive then has.
+    pub(super) fn finish(&mut self, batch: &mut Batch, now_ns: i64) -> std::result::Result<Vec<DriveFact>, LaneError> {
+        for (_, draft) in batch.drafts.drain() {
+            self.volume.remove_file(&draft)?;
+        }
+        let paths = self.placed_files(batch)?;
+        self.sync(&paths, &batch.folders)?;
+        let mut facts = std::mem::take(&mut batch.facts);
+        for (node, held) in &batch.placed {
+            let held = match held {
+                Some(held) => self.read_back(batch, held)?,
+                None => None,
+            };
+            self.work.paths += u64::from(self.is_home(*node, held.as_ref())?);
+            facts.push(DriveFact::Holds { side: self.side, node: *node, held, verified_ns: now_ns });
+        }
+        Ok(facts)
+    }
+
+    fn is_home(&self, node: NodeId, held: Option<&Held>) -> std::result::Result<bool, LaneError> {
+        let debt = self.journal.snapshot().debt(self.side, node)?;
+        Ok(debt.is_some_and(|debt| debt.want.as_ref() == held.map(|held| &held.place)))
+    }
+
+    fn placed_files(&self, batch: &Batch) -> std::result::Result<Vec<String>, LaneError> {
+        let mut paths = Vec::new();
+        for held in batch.placed.values().flatten() {
+            if let Content::File { .. } = held.content {
+                paths.extend(self.path_at(batch, &held.place)?);
+            }
+        }
+        Ok(paths)
+    }
+
+    fn sync(&self, files: &[String], folders: &BTreeSet<String>) -> Result<()> {
+        if files.is_empty() && folders.is_empty() {
+            return Ok(());
+        }
+        if files.len() + folders.len() <= SINGLE_SYNCS_MAX && self.sync_each(files, folders)? {
+            return Ok(());
+        }
+        self.volume.sync_all()?;
+        // vfat's syncfs sends no flush to the stick; one file's sync does.
+        match files.first() {
+            Some(path) => self.volume.open(path)?.sync(),
+            None => self.volume.sync_folder(""),
+        }
+    }
+
+    /// Syncs files, then folders: vfat loses both versions the other way round. False where one has moved on.
+    fn sync_each(&self, files: &[String], folders: &BTreeSet<String>) -> Result<bool> {
+        let files = files.iter().map(|path| self.volume.open(path).and_then(|file| file.sync()));
+        let folders = folders.iter().map(|path| self.volume.sync_folder(path));
+        for result in files.chain(folders) {
+            match result {
+                Ok(()) => {}
+                Err(error) if error.disposition == Disposition::NotFound => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_back(&self, batch: &Batch, held: &Held) -> std::result::Result<Option<Held>, LaneError> {
+        let Content::File { version, .. } = held.content else { return Ok(Some(held.clone())) };
+        let Some(path) = self.path_at(batch, &held.place)? else { return Ok(None) };
+        match self.volume.stat(&path)? {
+            Some(meta) if meta.kind == FileKind::File && meta.observed.size == version.size => {
+                let content = Content::File { version, observed: Some(meta.observed) };
+                Ok(Some(Held { content, place: held.place.clone() }))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What a drive has when it comes, before its lane goes on: where the nodes are whose debts were being
+//! worked on when it left, which stages are still needed, whether the last installs are whole.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::ids::{Arrival, Lsn, NodeId, Side, Ticket};
+use crate::journal::store::StoreError;
+use crate::journal::{
+    Catalog, Content, Copy, Debt, DriveFact, Entry, FileNode, Held, Journal, Node, Place, Stage, Version,
+};
+use crate::mirror::content::{Found, compare, compare_bytes};
+use crate::mirror::lane::LaneError;
+use crate::mirror::layout;
+use crate::mirror::volume::{Disposition, FileKind, Volume};
+use crate::path::Name;
+
+/// Entries done since the last checkpoint that are read back, at most: more than a lane does between two.
+const VERIFIED_MAX: usize = 100_000;
+/// Debts read at once.
+const PAGE: usize = 1024;
+
+/// What an arrival found.
+#[derive(Debug, Default)]
+pub(crate) struct Arrived {
+    /// To be noted and made durable before the lane's first step.
+    pub(crate) facts: Vec<DriveFact>,
+    /// Current versions staged in each segment of the drive log.
+    pub(crate) staged: BTreeMap<(Arrival, u32), u64>,
+    /// Things in the aside folder.
+    pub(crate) aside: u64,
+}
+
+/// Looks through a drive that came. `exposed` is the head of the journal when it was last there.
+pub(crate) fn reclaim(
+    journal: &Journal,
+    volume: &dyn Volume,
+    side: Side,
+    exposed: Lsn,
+    now_ns: i64,
+) -> Result<Arrived, LaneError> {
+    make_own_folders(volume)?;
+    let mut search = Search {
+        journal,
+        volume,
+        side,
+        doubtful: HashMap::new(),
+        found: HashMap::new(),
+        claimed: HashSet::new(),
+        under_way: HashSet::new(),
+        phase: Phase::Recorded,
+    };
+    let mut arrived = Arrived { aside: volume.list(layout::ASIDE_FOLDER)?.len() as u64, ..Arrived::default() };
+    let mut stages = HashSet::new();
+    let mut at = NodeId::ROOT;
+    loop {
+        let page = journal.snapshot().debts(side, at, PAGE)?;
+        let Some((last, _)) = page.last() else { break };
+        at = last.next();
+        for (id, debt) in page {
+            note_stage(journal, side, id, &debt, &mut stages, &mut arrived)?;
+            if debt.lsn <= exposed || !debt.maybe.is_empty() {
+                search.doubtful.insert(id, debt);
+            }
+        }
+    }
+    search.run(&mut arrived.facts, now_ns)?;
+    sweep_stages(journal, volume, &stages)?;
+    search.verify_last_installs(&mut arrived.facts)?;
+    Ok(arrived)
+}
+
+fn make_own_folders(volume: &dyn Volume) -> Result<(), LaneError> {
+    let mut made = false;
+    for folder in layout::OWN_FOLDERS {
+        if volume.stat(folder)?.is_none() {
+            volume.make_folder(folder)?;
+            made = true;
+        }
+    }
+    if made {
+        volume.sync_folder(crate::path::OWN_FOLDER)?;
+        volume.sync_folder("")?;
+    }
+    Ok(())
+}
+
+fn note_stage(
+    journal: &Journal,
+    side: Side,
+    id: NodeId,
+    debt: &Debt,
+    stages: &mut HashSet<Ticket>,
+    arrived: &mut Arrived,
+) -> Result<(), StoreError> {
+    let Some(place) = &debt.want else { return Ok(()) };
+    let Some(file) = journal.file(place, id)? else { return Ok(()) };
+    match *file.copies.get(side) {
+        Copy::Staged(Stage::File) => {
+            stages.insert(file.version.ticket);
+        }
+        Copy::Staged(Stage::Log { arrival, segment, .. }) => *arrived.staged.entry((arrival, segment)).or_default() += 1,
+        Copy::Missing | Copy::Installed { .. } => {}
+    }
+    Ok(())
+}
+
+/// Removes the stages that no current version needs. One that this journal never gave out is set aside:
+/// it may be somebody's only copy.
+fn sweep_stages(journal: &Journal, volume: &dyn Volume, needed: &HashSet<Ticket>) -> Result<(), LaneError> {
+    for name in volume.list(layout::STAGE_FOLDER)? {
+        let path = layout::join(layout::STAGE_FOLDER, &name);
+        match layout::staged(&name) {
+            Some((ticket, true)) if needed.contains(&ticket) => {}
+            Some((ticket, _)) if journal.knows(ticket) => volume.remove_file(&path)?,
+            Some(_) | None => {
+                let to = layout::join(layout::ASIDE_FOLDER, &format!("stage-{name}"));
+                tracing::warn!(stage = name, "set aside: a stage that this journal does not know");
+                match volume.rename(&path, &to) {
+                    Err(error) if error.disposition != Disposition::InTheWay => return Err(error.into()),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Finds nodes that may have been on their way.
+struct Search<'a> {
+    journal: &'a Journal,
+    volume: &'a dyn Volume,
+    side: Side,
+    doubtful: HashMap<NodeId, Debt>,
+    found: HashMap<NodeId, Option<Held>>,
+    /// Paths that a node was found at.
+    claimed: HashSet<String>,
+    under_way: HashSet<NodeId>,
+    phase: Phase,
+}
+
+/// Where something was recorded goes before where something was wanted: a name is used again only when
+/// it is recorded that its former node has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Recorded,
+    Wanted,
+}
+
+impl Search<'_> {
+    fn run(&mut self, facts: &mut Vec<DriveFact>, now_ns: i64) -> Result<(), LaneError> {
+        let mut ids: Vec<_> = self.doubtful.keys().copied().collect();
+        ids.sort();
+        for phase in [Phase::Recorded, Phase::Wanted] {
+            self.phase = phase;
+            for id in &ids {
+                self.find(*id)?;
+            }
+        }
+        for id in ids {
+            let Some(debt) = self.doubtful.get(&id) else { continue };
+            let held = self.found.get(&id).cloned().flatten();
+            if debt.maybe.is_empty() && same_place(debt.have.as_ref(), held.as_ref()) {
+                continue;
+            }
+            facts.push(DriveFact::Holds { side: self.side, node: id, held, verified_ns: now_ns });
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, id: NodeId) -> Result<(), LaneError> {
+        if self.found.contains_key(&id) || !self.under_way.insert(id) {
+            return Ok(());
+        }
+        let Some(debt) = self.doubtful.get(&id).cloned() else { return Ok(()) };
+        let mut places = recorded(id, &debt);
+        if self.phase == Phase::Wanted {
+            places.extend(self.wanted(id, &debt)?);
+        }
+        for held in &places {
+            if self.claim(id, held)? {
+                break;
+            }
+        }
+        self.under_way.remove(&id);
+        if self.phase == Phase::Wanted {
+            self.found.entry(id).or_insert(None);
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, id: NodeId, debt: &Debt) -> Result<Vec<Held>, LaneError> {
+        let Some(place) = &debt.want else { return Ok(Vec::new()) };
+        let node = self.journal.snapshot().node(place)?.filter(|node| node.id() == id);
+        let contents = match node {
+            Some(Node::Folder(_)) => vec![Content::Folder],
+            Some(Node::File(file)) => self.contents(id, file.version),
+            None => Vec::new(),
+        };
+        Ok(contents.into_iter().map(|content| Held { place: place.clone(), content }).collect())
+    }
+
+    /// The versions of a file that may lie under its name: the current one, and those that it had or may have had.
+    fn contents(&self, id: NodeId, current: Version) -> Vec<Content> {
+        let mut contents = vec![Content::File { version: current, observed: None }];
+        if let Some(debt) = self.doubtful.get(&id) {
+            contents.extend(debt.have.iter().chain(&debt.maybe).map(|held| held.content));
+        }
+        contents
+    }
+
+    /// Takes a place for a node if what lies there is what the node may be.
+    fn claim(&mut self, id: NodeId, held: &Held) -> Result<bool, LaneError> {
+        let Some(folder) = self.folder_path(held.place.parent)? else { return Ok(false) };
+        let path = layout::join(&folder, held.place.name.as_str());
+        if self.claimed.contains(&path) {
+            return Ok(false);
+        }
+        let content = match held.content {
+            Content::Folder => match self.volume.stat(&path)? {
+                Some(meta) if meta.kind == FileKind::Folder => Content::Folder,
+                Some(_) | None => return Ok(false),
+            },
+            Content::File { version, observed } => match self.compare(&path, &version, observed)? {
+                Found::Same(observed) => Content::File { version, observed: Some(observed) },
+                Found::Nothing | Found::Other => return Ok(false),
+            },
+        };
+        self.claimed.insert(path);
+        self.found.insert(id, Some(Held { place: held.place.clone(), content }));
+        Ok(true)
+    }
+
+    fn compare(
+        &self,
+        path: &str,
+        version: &Version,
+        observed: Option<crate::journal::Observed>,
+    ) -> Result<Found, LaneError> {
+        let found = compare(self.volume, path, version, observed)?;
+        // Another time stamp, the same bytes: written again after a cut.
+        Ok(if found == Found::Other { compare_bytes(self.volume, path, version)? } else { found })
+    }
+
+    /// Reads back what was installed since the last checkpoint: on FAT a cut can hurt it.
+    fn verify_last_installs(&mut self, facts: &mut Vec<DriveFact>) -> Result<(), LaneError> {
+        let entries = self.journal.snapshot().unsettled(self.side, VERIFIED_MAX)?;
+        for entry in entries {
+            let Some((place, file)) = self.installed(&entry)? else { continue };
+            let Some(folder) = self.folder_path(place.parent)? else { continue };
+            let path = layout::join(&folder, place.name.as_str());
+            let whole = matches!(compare_bytes(self.volume, &path, &file.version)?, Found::Same(_));
+            if !whole {
+                tracing::warn!(drive = %self.side, path, "damaged since the last checkpoint");
+                facts.push(DriveFact::Damaged { side: self.side, place, file });
+            }
+        }
+        Ok(())
+    }
+
+    /// The file that an entry installed, if it is still current and nothing is owed for it.
+    fn installed(&self, entry: &Entry) -> Result<Option<(Place, FileNode)>, StoreError> {
+        let Some(place) = &entry.place else { return Ok(None) };
+        let Some(file) = self.journal.file(place, entry.node)? else { return Ok(None) };
+        let owed = self.journal.snapshot().debt(self.side, entry.node)?.is_some();
+        Ok((file.lsn == entry.lsn && !owed).then(|| (place.clone(), file)))
+    }
+
+    /// The path of a folder on the drive, as far as it is found out.
+    fn folder_path(&mut self, id: NodeId) -> Result<Option<String>, LaneError> {
+        match id {
+            NodeId::ROOT => return Ok(Some(String::new())),
+            NodeId::LIMBO => return Ok(Some(layout::LIMBO_FOLDER.to_owned())),
+            _ => {}
+        }
+        if self.doubtful.contains_key(&id) {
+            self.find(id)?;
+        }
+        let place = match self.found.get(&id) {
+            Some(held) => held.as_ref().map(|held| held.place.clone()),
+            None if self.doubtful.contains_key(&id) => None,
+            None => crate::mirror::places::folder_place(&self.journal.snapshot(), self.side, id)?,
+        };
+        let Some(place) = place else { return Ok(None) };
+        let folder = self.folder_path(place.parent)?;
+        Ok(folder.map(|folder| layout::join(&folder, place.name.as_str())))
+    }
+}
+
+/// Where a node was recorded, may be instead, or may wait.
+fn recorded(id: NodeId, debt: &Debt) -> Vec<Held> {
+    let mut places: Vec<Held> = debt.have.iter().chain(&debt.maybe).cloned().collect();
+    if let Ok(name) = Name::parse(&id.to_string()) {
+        let limbo = Place::new(NodeId::LIMBO, name);
+        let waiting: Vec<_> = places.iter().map(|held| Held { place: limbo.clone(), content: held.content }).collect();
+        places.extend(waiting);
+    }
+    places
+}
+
+fn same_place(have: Option<&Held>, found: Option<&Held>) -> bool {
+    match (have, found) {
+        (None, None) => true,
+        (Some(have), Some(found)) => have == found,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}

@@ -1,0 +1,75 @@
+//! Where things lie on a drive now, as the journal last heard.
+
+use crate::ids::{NodeId, Side};
+use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Place, Snapshot, Stage};
+use crate::journal::store::StoreError;
+use crate::mirror::layout;
+
+/// Most folders above a node; deeper means that the catalog has a loop.
+const DEPTH_MAX: usize = 2 * crate::path::PATH_DEPTH_MAX;
+
+/// Where a drive has the bytes of a file version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) path: String,
+    /// Where in that file they begin.
+    pub(crate) offset: u64,
+}
+
+/// The place a drive has a node at: its debt's, else the catalog's.
+pub(crate) fn folder_place(snapshot: &Snapshot<'_>, side: Side, id: NodeId) -> Result<Option<Place>, StoreError> {
+    match snapshot.debt(side, id)? {
+        Some(Debt { have, .. }) => Ok(have.map(|held| held.place)),
+        None => snapshot.folder_place(id),
+    }
+}
+
+/// The path of a folder on a drive; `None` where the drive does not have it.
+pub(crate) fn folder_path(snapshot: &Snapshot<'_>, side: Side, id: NodeId) -> Result<Option<String>, StoreError> {
+    let mut names = Vec::new();
+    let mut at = id;
+    for _ in 0..DEPTH_MAX {
+        match at {
+            NodeId::ROOT => return Ok(Some(joined("", &names))),
+            NodeId::LIMBO => return Ok(Some(joined(layout::LIMBO_FOLDER, &names))),
+            _ => {}
+        }
+        let Some(place) = folder_place(snapshot, side, at)? else { return Ok(None) };
+        names.push(place.name);
+        at = place.parent;
+    }
+    Err(StoreError::Corrupt(format!("folder {id} lies in a loop of folders")))
+}
+
+fn joined(root: &str, names: &[crate::path::Name]) -> String {
+    names.iter().rev().fold(root.to_owned(), |path, name| layout::join(&path, name.as_str()))
+}
+
+/// The path of a place on a drive; `None` where the drive lacks the folder.
+pub(crate) fn path_at(snapshot: &Snapshot<'_>, side: Side, place: &Place) -> Result<Option<String>, StoreError> {
+    Ok(folder_path(snapshot, side, place.parent)?.map(|folder| layout::join(&folder, place.name.as_str())))
+}
+
+/// Where a drive has this version of the file at `place` of the catalog; `None` where it does not.
+pub(crate) fn source(
+    snapshot: &Snapshot<'_>,
+    side: Side,
+    place: &Place,
+    file: &FileNode,
+) -> Result<Option<Source>, StoreError> {
+    match *file.copies.get(side) {
+        Copy::Missing => Ok(None),
+        Copy::Staged(Stage::File) => Ok(Some(Source { path: layout::stage(file.version.ticket), offset: 0 })),
+        Copy::Staged(Stage::Log { arrival, segment, offset }) => {
+            Ok(Some(Source { path: layout::segment(arrival, segment), offset }))
+        }
+        Copy::Installed { .. } => {
+            let debt = if snapshot.owes(side) { snapshot.debt(side, file.id)? } else { None };
+            let at = match debt.and_then(|debt| debt.have) {
+                Some(Held { place, content: Content::File { version, .. } }) if version == file.version => place,
+                Some(_) | None => place.clone(),
+            };
+            Ok(path_at(snapshot, side, &at)?.map(|path| Source { path, offset: 0 }))
+        }
+    }
+}
