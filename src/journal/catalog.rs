@@ -30,11 +30,6 @@ pub trait Catalog {
         self.record(&codec::debt(side, id))
     }
 
-    /// The node that lies at `place` on a drive though it belongs elsewhere.
-    fn displaced_at(&self, side: Side, place: &Place) -> Result<Option<NodeId>, StoreError> {
-        self.record(&codec::displaced(side, place))
-    }
-
     /// Follows a path through the folders.
     fn resolve(&self, path: &RelPath) -> Result<Resolved, StoreError> {
         let mut parent = NodeId::ROOT;

@@ -33,8 +33,8 @@ pub enum Space {
     Page = b'p',
     /// Drive and node → debt.
     Debt = b'd',
-    /// Drive and place → the displaced node that lies there.
-    Displaced = b'h',
+    /// Drive, place and node: the node lies, or may lie, there though it belongs elsewhere.
+    Claim = b'h',
     /// Request id → its answer.
     Answer = b'r',
     /// LSN → the request id that it answered.
@@ -127,16 +127,24 @@ pub fn debt(side: Side, id: NodeId) -> Vec<u8> {
     key
 }
 
-/// The start of the keys of what lies displaced in a folder of a drive.
-pub fn displaced_in(side: Side, parent: NodeId) -> Vec<u8> {
-    let mut key = vec![Space::Displaced as u8, side.index() as u8];
+/// The start of the keys of claims to names in a folder of a drive.
+pub fn claims_in(side: Side, parent: NodeId) -> Vec<u8> {
+    let mut key = vec![Space::Claim as u8, side.index() as u8];
     key.extend(parent.0.to_be_bytes());
     key
 }
 
-pub fn displaced(side: Side, place: &Place) -> Vec<u8> {
-    let mut key = displaced_in(side, place.parent);
+/// The start of the keys of claims to one name. No name has a NUL in it.
+pub fn claims_to(side: Side, place: &Place) -> Vec<u8> {
+    let mut key = claims_in(side, place.parent);
     key.extend(place.name.as_str().as_bytes());
+    key.push(0);
+    key
+}
+
+pub fn claim(side: Side, place: &Place, id: NodeId) -> Vec<u8> {
+    let mut key = claims_to(side, place);
+    key.extend(id.0.to_be_bytes());
     key
 }
 

@@ -29,7 +29,6 @@ pub(super) struct Draft<'a> {
 pub(super) struct Tally {
     pub(super) paths: PerSide<i64>,
     pub(super) bytes: PerSide<i64>,
-    pub(super) displaced: PerSide<i64>,
     pub(super) entries: i64,
     /// Entries that a drive has done but not checkpointed.
     pub(super) unsettled: Vec<(Side, Lsn)>,
@@ -75,12 +74,11 @@ impl<'a> Draft<'a> {
         let ops = std::mem::take(&mut self.ops);
         self.publish.extend(ops.iter().cloned());
         let entry = make(ops);
-        self.tally.entries += 1;
         if entry.pending == PerSide::default() {
             // No drive has anything to do: durable until the catalog has it, then gone.
-            self.retire(entry.lsn);
-            self.publish.append(&mut self.ops);
+            self.publish.push(Op { key: codec::entry(entry.lsn), value: None });
         } else {
+            self.tally.entries += 1;
             self.overlay.insert(codec::entry(entry.lsn), Some(codec::encode(&entry)));
         }
         self.entries.push(entry);
@@ -106,21 +104,17 @@ impl<'a> Draft<'a> {
         Ok(false)
     }
 
-    /// Sets, changes or clears a debt; keeps the index of displaced nodes and the counts with it.
+    /// Sets, changes or clears a debt; keeps the index of claims and the counts with it.
     pub(super) fn set_debt(&mut self, side: Side, id: NodeId, old: Option<&Debt>, new: Option<&Debt>) {
         *self.tally.paths.get_mut(side) += i64::from(new.is_some()) - i64::from(old.is_some());
         let bytes = |debt: Option<&Debt>| debt.map_or(0, |debt| debt.bytes.cast_signed());
         *self.tally.bytes.get_mut(side) += bytes(new) - bytes(old);
-        let (was, is) = (old.and_then(Debt::displaced), new.and_then(Debt::displaced));
-        if was != is {
-            if let Some(place) = was {
-                self.remove(codec::displaced(side, place));
-                *self.tally.displaced.get_mut(side) -= 1;
-            }
-            if let Some(place) = is {
-                self.set(codec::displaced(side, place), &id);
-                *self.tally.displaced.get_mut(side) += 1;
-            }
+        let (was, is) = (old.map(Debt::claims).unwrap_or_default(), new.map(Debt::claims).unwrap_or_default());
+        for place in was.difference(&is) {
+            self.remove(codec::claim(side, place, id));
+        }
+        for place in is.difference(&was) {
+            self.set(codec::claim(side, place, id), &id);
         }
         match new {
             Some(debt) => self.set(codec::debt(side, id), debt),
@@ -140,8 +134,7 @@ impl<'a> Draft<'a> {
         let Some(mut flags) = self.flags(lsn)? else { return Ok(()) };
         *flags.marks.get_mut(side) = mark;
         if settled(&flags, checkpoints) {
-            self.retire(lsn);
-            return Ok(());
+            return self.retire(lsn);
         }
         if let Mark::Done { .. } = mark {
             self.tally.unsettled.push((side, lsn));
@@ -153,7 +146,7 @@ impl<'a> Draft<'a> {
     /// Lets an entry go if every drive is done with it and has checkpointed that.
     pub(super) fn settle(&mut self, lsn: Lsn, checkpoints: &PerSide<u64>) -> Result<(), StoreError> {
         if self.flags(lsn)?.is_some_and(|flags| settled(&flags, checkpoints)) {
-            self.retire(lsn);
+            self.retire(lsn)?;
         }
         Ok(())
     }
@@ -168,11 +161,14 @@ impl<'a> Draft<'a> {
         Ok(entry.map(|entry| Flags { marks: PerSide::new(|side| mark(*entry.pending.get(side))) }))
     }
 
-    // The entry first: flags without an entry mean nothing, an entry without flags would be done again.
-    fn retire(&mut self, lsn: Lsn) {
-        self.remove(codec::entry(lsn));
+    // The entry first: flags without an entry go at the next checkpoint, an entry without flags would stay.
+    fn retire(&mut self, lsn: Lsn) -> Result<(), StoreError> {
+        if self.value(&codec::entry(lsn))?.is_some() {
+            self.remove(codec::entry(lsn));
+            self.tally.entries -= 1;
+        }
         self.remove(codec::flags(lsn));
-        self.tally.entries -= 1;
+        Ok(())
     }
 }
 

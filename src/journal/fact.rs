@@ -76,10 +76,12 @@ impl FactPlanner<'_, '_> {
             (Some(_) | None, _) => false,
         };
         if at_home {
-            self.draft.set_debt(side, id, Some(&debt), None);
             let batch = *self.batches.get(side);
             let checkpoints = *self.checkpoints;
-            return self.draft.mark(side, debt.lsn, Mark::Done { batch }, &checkpoints);
+            // The flag before the debt goes: cut short between the two, the lane finds the work done and says so again.
+            self.draft.mark(side, debt.lsn, Mark::Done { batch }, &checkpoints)?;
+            self.draft.set_debt(side, id, Some(&debt), None);
+            return Ok(());
         }
         let bytes = match &node {
             Some((_, Node::File(file))) if !self.has_copy(side, file)? => file.version.size,
@@ -108,6 +110,10 @@ impl FactPlanner<'_, '_> {
     fn damaged(&mut self, side: Side, place: &Place, bad: &FileNode) -> Result<(), StoreError> {
         let Some(Node::File(file)) = self.draft.node(place)? else { return Ok(()) };
         if file.id != bad.id || file.version != bad.version {
+            return Ok(());
+        }
+        // The only copy stays what it is known as: doubtful is better than given up.
+        if !file.copies.get(side.other()).is_durable() {
             return Ok(());
         }
         let old = self.draft.debt(side, file.id)?;

@@ -129,6 +129,11 @@ impl MemDisk {
         Self { state: Arc::new(Mutex::new(self.state.lock().clone())) }
     }
 
+    /// Takes back a fault that was ordered and has not happened.
+    pub fn clear_fault(&self) {
+        self.state.lock().fault = None;
+    }
+
     /// All pairs that are live.
     pub fn contents(&self) -> Contents {
         self.state.lock().live.clone()

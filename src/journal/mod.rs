@@ -25,6 +25,6 @@ pub use plan::{Precondition, Released};
 pub use reader::{Journal, Snapshot};
 pub use record::{
     Blocks, Content, Copy, Debt, Deed, Enrolled, Enrolment, Entry, FileNode, Flags, FolderNode, Held, Mark, Mutation,
-    Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Version, block_count,
+    Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Staged, Version, block_count,
 };
 pub use writer::{ANSWERS_MAX, CommitError, Committed, Writer};

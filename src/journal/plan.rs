@@ -2,7 +2,7 @@
 //!
 //! Pure over the draft: nothing here writes to the store.
 
-use crate::ids::{Lsn, NodeId, PerSide, Side};
+use crate::ids::{Arrival, Lsn, NodeId, PerSide, Side};
 use crate::journal::catalog::{Catalog, Resolved};
 use crate::journal::codec::{self, Fact};
 use crate::journal::draft::{Draft, bytes_of};
@@ -33,6 +33,9 @@ pub enum Precondition {
     IntoItself(RelPath),
     #[error("the root itself cannot be changed")]
     Root,
+    /// Every drive that the bytes went to has left meanwhile.
+    #[error("every drive that had the bytes has left: put a stick back in and send it again")]
+    NoStage,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,8 @@ pub(super) struct Counters {
     pub(super) checkpoints: PerSide<u64>,
     /// The head when a drive was last present; the highest LSN while it is.
     pub(super) exposed: PerSide<Lsn>,
+    /// The arrivals that the lanes and new stages belong to.
+    pub(super) attached: PerSide<Option<Arrival>>,
 }
 
 /// Plans the mutations of one batch, one after the other.
@@ -73,6 +78,9 @@ impl Planner<'_, '_> {
         let answered = |planner: &mut Self, receipt: &Receipt| planner.remember(request, receipt);
         match &request.mutation {
             Mutation::Put(put) => {
+                if self.stages(put) == PerSide::default() {
+                    return Err(Precondition::NoStage.into());
+                }
                 let (place, old) = self.place_for_file(&put.path)?;
                 self.put(put, place, old, answered)
             }
@@ -82,6 +90,14 @@ impl Planner<'_, '_> {
             }
             Mutation::Move { from, to } => self.move_to(from, to, request.present, answered),
         }
+    }
+
+    /// The stages that lie on drives which did not leave since.
+    fn stages(&self, put: &Put) -> PerSide<Option<Stage>> {
+        PerSide::new(|side| {
+            let attached = *self.counters.attached.get(side);
+            put.stages.get(side).filter(|staged| Some(staged.arrival) == attached).map(|staged| staged.stage)
+        })
     }
 
     fn remember(&mut self, request: &Request, receipt: &Receipt) {
@@ -163,6 +179,7 @@ impl Planner<'_, '_> {
         old: Option<FileNode>,
         answered: impl FnOnce(&mut Self, &Receipt),
     ) -> Result<Receipt, PlanError> {
+        let stages = self.stages(put);
         let lsn = self.next_lsn();
         let id = match &old {
             Some(file) => file.id,
@@ -172,7 +189,7 @@ impl Planner<'_, '_> {
         for side in Side::BOTH {
             let was = old.as_ref().map(|file| Node::File(file.clone()));
             let (old_debt, have, maybe) = self.owed(side, id, was.as_ref(), &place)?;
-            let staged = put.stages.get(side).is_some();
+            let staged = stages.get(side).is_some();
             let bytes = if staged { 0 } else { bytes_of(&content) };
             let debt = Debt { lsn, want: Some(place.clone()), have, maybe, bytes };
             self.draft.set_debt(side, id, old_debt.as_ref(), Some(&debt));
@@ -181,7 +198,7 @@ impl Planner<'_, '_> {
             self.release(old);
         }
         self.add_pages(put);
-        let copies = PerSide::new(|side| put.stages.get(side).map_or(Copy::Missing, Copy::Staged));
+        let copies = PerSide::new(|side| stages.get(side).map_or(Copy::Missing, Copy::Staged));
         let node = FileNode {
             id,
             lsn,
@@ -193,7 +210,7 @@ impl Planner<'_, '_> {
             copies,
         };
         self.draft.set(codec::node(&place), &Node::File(node));
-        let drives = Side::BOTH.into_iter().filter(|side| put.stages.get(*side).is_some()).collect();
+        let drives = Side::BOTH.into_iter().filter(|side| stages.get(*side).is_some()).collect();
         let receipt = Receipt { lsn, crc32: Some(put.version.crc32), drives };
         answered(self, &receipt);
         let deed = Deed::Put {

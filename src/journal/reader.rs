@@ -34,7 +34,6 @@ pub(super) struct Counts {
     pub(super) entries: AtomicI64,
     pub(super) paths: PerSide<AtomicI64>,
     pub(super) bytes: PerSide<AtomicI64>,
-    pub(super) displaced: PerSide<AtomicI64>,
     pub(super) writable: AtomicBool,
 }
 
@@ -68,20 +67,32 @@ impl Snapshot<'_> {
             None => prefix.clone(),
         };
         let pairs = self.store()?.scan(&from, &codec::end_of(&prefix)).take(limit);
-        pairs.map(|pair| pair.and_then(|(key, value)| Ok((codec::name_of(&key)?, codec::decode(&key, &value)?)))).collect()
+        pairs
+            .map(|pair| pair.and_then(|(key, value)| Ok((codec::name_of(&key)?, codec::decode(&key, &value)?))))
+            .collect()
     }
 
     /// A drive's debts in order of nodes, from `from` on; at most `limit`.
     pub fn debts(&self, side: Side, from: NodeId, limit: usize) -> Result<Vec<(NodeId, Debt)>, StoreError> {
         let end = codec::end_of(&codec::debts(side));
         let pairs = self.store()?.scan(&codec::debt(side, from), &end).take(limit);
-        pairs.map(|pair| pair.and_then(|(key, value)| Ok((codec::debtor(&key)?, codec::decode(&key, &value)?)))).collect()
+        pairs
+            .map(|pair| pair.and_then(|(key, value)| Ok((codec::debtor(&key)?, codec::decode(&key, &value)?))))
+            .collect()
     }
 
-    /// Nodes that lie in a folder of a drive though they belong elsewhere; at most `limit`.
-    pub fn displaced_in(&self, side: Side, parent: NodeId, limit: usize) -> Result<Vec<NodeId>, StoreError> {
-        let prefix = codec::displaced_in(side, parent);
-        let pairs = self.store()?.scan(&prefix, &codec::end_of(&prefix)).take(limit);
+    /// Nodes that lie, or may lie, in a folder of a drive though they belong elsewhere; at most `limit`.
+    pub fn claims_in(&self, side: Side, parent: NodeId, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        self.claims(&codec::claims_in(side, parent), limit)
+    }
+
+    /// Nodes that have, or may have, a name on a drive though they belong elsewhere; at most `limit`.
+    pub fn claims_to(&self, side: Side, place: &Place, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        self.claims(&codec::claims_to(side, place), limit)
+    }
+
+    fn claims(&self, prefix: &[u8], limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        let pairs = self.store()?.scan(prefix, &codec::end_of(prefix)).take(limit);
         pairs.map(|pair| pair.and_then(|(key, value)| codec::decode(&key, &value))).collect()
     }
 
@@ -138,11 +149,6 @@ impl Journal {
     pub fn behind(&self, side: Side) -> (u64, u64) {
         let count = |count: &AtomicI64| count.load(Ordering::Acquire).max(0).cast_unsigned();
         (count(self.counts.paths.get(side)), count(self.counts.bytes.get(side)))
-    }
-
-    /// Nodes that lie on a drive under another name than the catalog's.
-    pub fn displaced(&self, side: Side) -> u64 {
-        self.counts.displaced.get(side).load(Ordering::Acquire).max(0).cast_unsigned()
     }
 
     /// Whether the last commit went well.

@@ -183,6 +183,13 @@ impl Debt {
     pub fn displaced(&self) -> Option<&Place> {
         self.have.as_ref().map(|held| &held.place).filter(|place| self.want.as_ref() != Some(place))
     }
+
+    /// Names that the node has, or may have, beside the one where it belongs. No other node is given one of
+    /// them before it is durably recorded that this one has left it.
+    pub fn claims(&self) -> std::collections::BTreeSet<&Place> {
+        let held = self.have.iter().chain(&self.maybe);
+        held.map(|held| &held.place).filter(|place| self.want.as_ref() != Some(place)).collect()
+    }
 }
 
 /// What was asked of the mirror and checked at commit.
@@ -220,7 +227,14 @@ pub struct Put {
     pub mtime_ns: i64,
     pub executable: bool,
     pub owner: String,
-    pub stages: PerSide<Option<Stage>>,
+    pub stages: PerSide<Option<Staged>>,
+}
+
+/// A stage made during one arrival of its drive; of no use in a later one, which sweeps what nobody committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staged {
+    pub arrival: Arrival,
+    pub stage: Stage,
 }
 
 /// A mutation with what travels beside it.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
 
-use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, random};
+use crate::ids::{Arrival, Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, random};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact, Space};
 use crate::journal::draft::{Draft, Tally};
@@ -120,7 +120,6 @@ impl Writer {
         for side in Side::BOTH {
             counts.paths.get(side).store(*recovered.tally.paths.get(side), Ordering::Release);
             counts.bytes.get(side).store(*recovered.tally.bytes.get(side), Ordering::Release);
-            counts.displaced.get(side).store(*recovered.tally.displaced.get(side), Ordering::Release);
         }
         counts.head.store(self.counters.head.0, Ordering::Release);
         counts.writable.store(true, Ordering::Release);
@@ -133,9 +132,18 @@ impl Writer {
         self.journal.nonces.read().last().copied()
     }
 
-    /// Tells whether a drive's lane may be at work; see [`Debt::maybe`].
-    pub fn set_exposed(&mut self, side: Side, present: bool) {
-        *self.counters.exposed.get_mut(side) = if present { Lsn(u64::MAX) } else { self.counters.head };
+    /// A drive is there: stages of this arrival count, and its lane may be at work.
+    pub fn attach(&mut self, side: Side, arrival: Arrival) {
+        *self.counters.exposed.get_mut(side) = Lsn(u64::MAX);
+        *self.counters.attached.get_mut(side) = Some(arrival);
+    }
+
+    /// A drive has left; the head up to which its lane may have been at work.
+    pub fn detach(&mut self, side: Side) -> Lsn {
+        let exposed = self.counters.exposed.get_mut(side);
+        *exposed = (*exposed).min(self.counters.head);
+        *self.counters.attached.get_mut(side) = None;
+        *self.counters.exposed.get(side)
     }
 
     /// Commits a batch: one barrier for all, then all is visible. Requests see those before them.
@@ -238,7 +246,6 @@ impl Writer {
             for side in Side::BOTH {
                 counts.paths.get(side).fetch_add(*draft.tally.paths.get(side), Ordering::AcqRel);
                 counts.bytes.get(side).fetch_add(*draft.tally.bytes.get(side), Ordering::AcqRel);
-                counts.displaced.get(side).fetch_add(*draft.tally.displaced.get(side), Ordering::AcqRel);
             }
         }
         counts.entries.fetch_add(draft.tally.entries, Ordering::Relaxed);
@@ -288,7 +295,7 @@ fn known_answer(draft: &Draft<'_>, id: &RequestId) -> Result<Option<Receipt>, St
 fn release_own(request: &Request, released: &mut Vec<Released>) {
     if let crate::journal::record::Mutation::Put(put) = &request.mutation {
         for (side, stage) in put.stages.iter() {
-            released.extend(stage.map(|stage| Released { side, ticket: put.version.ticket, stage }));
+            released.extend(stage.map(|staged| Released { side, ticket: put.version.ticket, stage: staged.stage }));
         }
     }
 }
@@ -342,7 +349,13 @@ impl Recovered {
             epoch: plain.record(&codec::meta(Fact::Epoch))?.unwrap_or_default(),
             nonces: plain.record(&codec::meta(Fact::Nonces))?.unwrap_or_default(),
             // What was under way at the end may have reached a drive: all debts are exposed.
-            counters: Counters { head, next_node, checkpoints, exposed: PerSide::new(|_| head) },
+            counters: Counters {
+                head,
+                next_node,
+                checkpoints,
+                exposed: PerSide::new(|_| head),
+                attached: PerSide::default(),
+            },
             batches: PerSide::new(|side| checkpoints.get(side) + 1),
             unsettled: PerSide::default(),
             entries: count(store, Space::Entry)?.cast_signed(),
@@ -379,7 +392,6 @@ impl Recovered {
                 let debt: Debt = codec::decode(&key, &value)?;
                 *self.tally.paths.get_mut(side) += 1;
                 *self.tally.bytes.get_mut(side) += debt.bytes.cast_signed();
-                *self.tally.displaced.get_mut(side) += i64::from(debt.displaced().is_some());
             }
         }
         Ok(())

@@ -15,12 +15,7 @@ pub(crate) enum Found {
 }
 
 /// Compares a file with what was observed of it, or where that is not known with its bytes.
-pub(crate) fn compare(
-    volume: &dyn Volume,
-    path: &str,
-    version: &Version,
-    observed: Option<Observed>,
-) -> Result<Found> {
+pub(crate) fn compare(volume: &dyn Volume, path: &str, version: &Version, observed: Option<Observed>) -> Result<Found> {
     match observed {
         None => compare_bytes(volume, path, version),
         Some(observed) => Ok(match volume.stat(path)? {

@@ -5,7 +5,7 @@
 //! old command again: what it does depends on the catalog, on what the drive last had, and on what it
 //! finds there. Single owner: its drive's thread, or a test.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ids::{Arrival, NodeId, Side};
@@ -83,7 +83,7 @@ pub(crate) struct Lane {
     /// Where the scan of debts goes on.
     cursor: NodeId,
     /// Debts that can't be worked off now. Forgotten when something changes that could help.
-    stays: HashMap<NodeId, Stay>,
+    stays: BTreeMap<NodeId, Stay>,
     drafts: u64,
     work: Work,
 }
@@ -93,16 +93,16 @@ struct Batch {
     /// The drive that can be copied from.
     peer: Option<Arc<dyn Volume>>,
     /// Where nodes are now that this batch moved, or nowhere.
-    placed: HashMap<NodeId, Option<Held>>,
+    placed: BTreeMap<NodeId, Option<Held>>,
     /// Paths that this batch emptied: not to be used again before that is recorded.
-    vacated: HashSet<String>,
+    vacated: BTreeSet<String>,
     /// Drafts made ready for a node.
-    drafts: HashMap<NodeId, String>,
+    drafts: BTreeMap<NodeId, String>,
     folders: BTreeSet<String>,
     /// Nodes on their way through `converge`, against loops.
-    under_way: HashSet<NodeId>,
+    under_way: BTreeSet<NodeId>,
     /// Nodes that have to wait for the next step.
-    deferred: HashSet<NodeId>,
+    deferred: BTreeSet<NodeId>,
     facts: Vec<DriveFact>,
     peer_error: Option<VolumeError>,
 }
@@ -125,7 +125,7 @@ impl Lane {
             journal,
             volume,
             cursor: NodeId::ROOT,
-            stays: HashMap::new(),
+            stays: BTreeMap::new(),
             drafts: 0,
             work: Work::default(),
         }
@@ -136,7 +136,7 @@ impl Lane {
     }
 
     /// The debts that stay, and why.
-    pub(crate) fn stays(&self) -> &HashMap<NodeId, Stay> {
+    pub(crate) fn stays(&self) -> &BTreeMap<NodeId, Stay> {
         &self.stays
     }
 
@@ -186,9 +186,8 @@ impl Lane {
             let page = snapshot.debts(self.side, at, BATCH_DEBTS_MAX)?;
             let Some((last, _)) = page.last() else { return Ok(debts) };
             at = last.next();
-            let wanted = |(id, _): &(NodeId, Debt)| {
-                !self.stays.contains_key(id) && before.is_none_or(|before| *id < before)
-            };
+            let wanted =
+                |(id, _): &(NodeId, Debt)| !self.stays.contains_key(id) && before.is_none_or(|before| *id < before);
             debts.extend(page.into_iter().filter(wanted));
             if debts.len() >= BATCH_DEBTS_MAX || before.is_some_and(|before| at >= before) {
                 debts.truncate(BATCH_DEBTS_MAX);
@@ -232,12 +231,12 @@ impl Batch {
     fn new(peer: Option<Arc<dyn Volume>>) -> Self {
         Self {
             peer,
-            placed: HashMap::new(),
-            vacated: HashSet::new(),
-            drafts: HashMap::new(),
+            placed: BTreeMap::new(),
+            vacated: BTreeSet::new(),
+            drafts: BTreeMap::new(),
             folders: BTreeSet::new(),
-            under_way: HashSet::new(),
-            deferred: HashSet::new(),
+            under_way: BTreeSet::new(),
+            deferred: BTreeSet::new(),
             facts: Vec::new(),
             peer_error: None,
         }

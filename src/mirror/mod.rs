@@ -6,10 +6,13 @@ pub mod label;
 mod lane;
 mod layout;
 mod mirror_stub;
+#[cfg(test)]
+mod model;
 mod places;
 pub mod request;
 #[cfg(test)]
 pub(crate) mod sim_volume;
+mod stage;
 pub mod volume;
 #[cfg(test)]
 mod volume_tests;

@@ -1,8 +1,8 @@
 //! Where things lie on a drive now, as the journal last heard.
 
 use crate::ids::{NodeId, Side};
-use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Place, Snapshot, Stage};
 use crate::journal::store::StoreError;
+use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Place, Snapshot, Stage};
 use crate::mirror::layout;
 
 /// Most folders above a node; deeper means that the catalog has a loop.

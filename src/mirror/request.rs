@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::digest::Crc32;
-pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
 use crate::ids::{DriveId, Epoch, Lsn, PerSide, Side};
+pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
 pub use crate::journal::Receipt;
 use crate::path::RelPath;
 

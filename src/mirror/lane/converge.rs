@@ -10,6 +10,8 @@ use crate::path::Name;
 
 /// Children of a removed folder that one step looks at.
 const CHILDREN_MAX: usize = 256;
+/// Nodes that may be in one name's way, looked at in one step.
+const CLAIMS_MAX: usize = 16;
 
 type Result<T> = std::result::Result<T, LaneError>;
 
@@ -68,14 +70,12 @@ impl Lane {
         let Some(held) = &debt.have else { return Ok(gone(batch, id)) };
         let Some(path) = self.path_at(batch, &held.place)? else { return Ok(gone(batch, id)) };
         match held.content {
-            Content::File { version, observed } => {
-                match compare(self.volume.as_ref(), &path, &version, observed)? {
-                    Found::Nothing => {}
-                    Found::Same(_) => self.volume.remove_file(&path)?,
-                    Found::Other if self.set_aside(batch, &path)? => {}
-                    Found::Other => return Ok(aside_is_full(&path)),
-                }
-            }
+            Content::File { version, observed } => match compare(self.volume.as_ref(), &path, &version, observed)? {
+                Found::Nothing => {}
+                Found::Same(_) => self.volume.remove_file(&path)?,
+                Found::Other if self.set_aside(batch, &path)? => {}
+                Found::Other => return Ok(aside_is_full(&path)),
+            },
             Content::Folder => match self.remove_folder(batch, id, &path)? {
                 Progress::There => {}
                 progress => return Ok(progress),
@@ -88,7 +88,7 @@ impl Lane {
     }
 
     fn remove_folder(&mut self, batch: &mut Batch, id: NodeId, path: &str) -> Result<Progress> {
-        let children = self.journal.snapshot().displaced_in(self.side, id, CHILDREN_MAX)?;
+        let children = self.journal.snapshot().claims_in(self.side, id, CHILDREN_MAX)?;
         let mut left = children.len() == CHILDREN_MAX;
         for child in children {
             self.converge(batch, child)?;
@@ -317,31 +317,27 @@ impl Lane {
         if batch.vacated.contains(path) {
             return Ok(Way::Not(Progress::Deferred));
         }
-        let known = self.journal.snapshot().displaced_at(self.side, place)?;
-        let known = known.filter(|other| *other != id && !batch.placed.contains_key(other));
-        let meta = self.volume.stat(path)?;
-        match (known, meta) {
-            (None, None) => Ok(Way::Free),
-            (Some(other), None) => {
-                batch.placed.insert(other, None);
-                batch.vacated.insert(path.to_owned());
-                Ok(Way::Not(Progress::Deferred))
-            }
-            (Some(other), Some(_)) => {
-                self.evict(batch, other, path)?;
-                Ok(Way::Not(Progress::Deferred))
-            }
-            (None, Some(meta)) => {
-                let already = match wanted {
-                    Some(version) => matches!(compare_bytes(self.volume.as_ref(), path, version)?, Found::Same(_)),
-                    None => meta.kind == FileKind::Folder && self.is_folder(id, place)?,
-                };
-                if already {
-                    return Ok(Way::Already);
+        let claims = self.journal.snapshot().claims_to(self.side, place, CLAIMS_MAX)?;
+        let others: Vec<_> = claims.into_iter().filter(|other| *other != id).collect();
+        if !others.is_empty() {
+            for other in others {
+                // One that this batch has placed is on record here still.
+                if !batch.placed.contains_key(&other) {
+                    self.evict(batch, other, place, path)?;
                 }
-                Ok(if self.set_aside(batch, path)? { Way::Free } else { Way::Not(aside_is_full(path)) })
             }
+            batch.vacated.insert(path.to_owned());
+            return Ok(Way::Not(Progress::Deferred));
         }
+        let Some(meta) = self.volume.stat(path)? else { return Ok(Way::Free) };
+        let already = match wanted {
+            Some(version) => matches!(compare_bytes(self.volume.as_ref(), path, version)?, Found::Same(_)),
+            None => meta.kind == FileKind::Folder && self.is_folder(id, place)?,
+        };
+        if already {
+            return Ok(Way::Already);
+        }
+        Ok(if self.set_aside(batch, path)? { Way::Free } else { Way::Not(aside_is_full(path)) })
     }
 
     fn is_folder(&self, id: NodeId, place: &Place) -> Result<bool> {
@@ -350,25 +346,31 @@ impl Lane {
     }
 
     /// Takes a known node out of another's place: away if it was removed, else to limbo.
-    fn evict(&mut self, batch: &mut Batch, id: NodeId, path: &str) -> Result<()> {
+    fn evict(&mut self, batch: &mut Batch, id: NodeId, place: &Place, path: &str) -> Result<()> {
         let Some(debt) = self.journal.snapshot().debt(self.side, id)? else { return Ok(()) };
+        let Some(held) = debt.have.clone().filter(|held| held.place == *place) else {
+            // It only may have been there. This lane knows that it is not: that is to be recorded.
+            batch.placed.insert(id, debt.have);
+            return Ok(());
+        };
         if debt.want.is_none() && self.converge(batch, id)? == Progress::There {
             return Ok(());
         }
-        let Some(held) = debt.have else { return Ok(()) };
+        if self.volume.stat(path)?.is_none() {
+            batch.placed.insert(id, None);
+            return Ok(());
+        }
         if let Content::File { version, observed } = held.content
             && compare(self.volume.as_ref(), path, &version, observed)? == Found::Other
         {
             self.set_aside(batch, path)?;
             batch.placed.insert(id, None);
-            batch.vacated.insert(path.to_owned());
             return Ok(());
         }
         let limbo = layout::limbo(id);
         self.volume.rename(path, &limbo)?;
         batch.touch(path);
         batch.touch(&limbo);
-        batch.vacated.insert(path.to_owned());
         if let Ok(name) = Name::parse(&id.to_string()) {
             let content = match held.content {
                 Content::Folder => Content::Folder,

@@ -13,7 +13,7 @@ const SINGLE_SYNCS_MAX: usize = 3;
 impl Lane {
     /// Makes the step durable; what the drive then has.
     pub(super) fn finish(&mut self, batch: &mut Batch, now_ns: i64) -> std::result::Result<Vec<DriveFact>, LaneError> {
-        for (_, draft) in batch.drafts.drain() {
+        for draft in std::mem::take(&mut batch.drafts).into_values() {
             self.volume.remove_file(&draft)?;
         }
         let paths = self.placed_files(batch)?;

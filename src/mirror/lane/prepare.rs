@@ -61,7 +61,7 @@ impl Lane {
         let Some(Node::File(file)) = snapshot.node(place)?.filter(|node| node.id() == id) else { return Ok(None) };
         // What lies elsewhere, or in the way, goes first, in a step of its own.
         let elsewhere = debt.displaced().is_some();
-        let taken = snapshot.displaced_at(self.side, place)?.is_some_and(|other| other != id);
+        let taken = snapshot.claims_to(self.side, place, 2)?.into_iter().any(|other| other != id);
         Ok((!elsewhere && !taken).then(|| (place.clone(), file)))
     }
 

@@ -1,7 +1,7 @@
 //! What a drive has when it comes, before its lane goes on: where the nodes are whose debts were being
 //! worked on when it left, which stages are still needed, whether the last installs are whole.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Arrival, Lsn, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
@@ -43,14 +43,14 @@ pub(crate) fn reclaim(
         journal,
         volume,
         side,
-        doubtful: HashMap::new(),
-        found: HashMap::new(),
-        claimed: HashSet::new(),
-        under_way: HashSet::new(),
+        doubtful: BTreeMap::new(),
+        found: BTreeMap::new(),
+        claimed: BTreeSet::new(),
+        under_way: BTreeSet::new(),
         phase: Phase::Recorded,
     };
     let mut arrived = Arrived { aside: volume.list(layout::ASIDE_FOLDER)?.len() as u64, ..Arrived::default() };
-    let mut stages = HashSet::new();
+    let mut stages = BTreeSet::new();
     let mut at = NodeId::ROOT;
     loop {
         let page = journal.snapshot().debts(side, at, PAGE)?;
@@ -89,7 +89,7 @@ fn note_stage(
     side: Side,
     id: NodeId,
     debt: &Debt,
-    stages: &mut HashSet<Ticket>,
+    stages: &mut BTreeSet<Ticket>,
     arrived: &mut Arrived,
 ) -> Result<(), StoreError> {
     let Some(place) = &debt.want else { return Ok(()) };
@@ -98,7 +98,9 @@ fn note_stage(
         Copy::Staged(Stage::File) => {
             stages.insert(file.version.ticket);
         }
-        Copy::Staged(Stage::Log { arrival, segment, .. }) => *arrived.staged.entry((arrival, segment)).or_default() += 1,
+        Copy::Staged(Stage::Log { arrival, segment, .. }) => {
+            *arrived.staged.entry((arrival, segment)).or_default() += 1
+        }
         Copy::Missing | Copy::Installed { .. } => {}
     }
     Ok(())
@@ -106,7 +108,7 @@ fn note_stage(
 
 /// Removes the stages that no current version needs. One that this journal never gave out is set aside:
 /// it may be somebody's only copy.
-fn sweep_stages(journal: &Journal, volume: &dyn Volume, needed: &HashSet<Ticket>) -> Result<(), LaneError> {
+fn sweep_stages(journal: &Journal, volume: &dyn Volume, needed: &BTreeSet<Ticket>) -> Result<(), LaneError> {
     for name in volume.list(layout::STAGE_FOLDER)? {
         let path = layout::join(layout::STAGE_FOLDER, &name);
         match layout::staged(&name) {
@@ -130,11 +132,11 @@ struct Search<'a> {
     journal: &'a Journal,
     volume: &'a dyn Volume,
     side: Side,
-    doubtful: HashMap<NodeId, Debt>,
-    found: HashMap<NodeId, Option<Held>>,
+    doubtful: BTreeMap<NodeId, Debt>,
+    found: BTreeMap<NodeId, Option<Held>>,
     /// Paths that a node was found at.
-    claimed: HashSet<String>,
-    under_way: HashSet<NodeId>,
+    claimed: BTreeSet<String>,
+    under_way: BTreeSet<NodeId>,
     phase: Phase,
 }
 
@@ -173,8 +175,12 @@ impl Search<'_> {
         }
         let Some(debt) = self.doubtful.get(&id).cloned() else { return Ok(()) };
         let mut places = recorded(id, &debt);
-        if self.phase == Phase::Wanted {
-            places.extend(self.wanted(id, &debt)?);
+        let wanted = self.wanted(id, &debt)?;
+        // The current version first: an older one may have the same bytes.
+        if places.iter().any(|held| Some(&held.place) == debt.want.as_ref()) {
+            places.splice(0..0, wanted);
+        } else if self.phase == Phase::Wanted {
+            places.extend(wanted);
         }
         for held in &places {
             if self.claim(id, held)? {

@@ -1,0 +1,155 @@
+//! The schedules that the design was reviewed against.
+
+use crate::ids::Side;
+use crate::mirror::model::world::{Way, World};
+use crate::mirror::volume::{FsKind, Volume};
+
+fn world() -> World {
+    World::new(FsKind::Atomic, 7)
+}
+
+fn settle(mut world: World) {
+    world.check_reads();
+    world.drain();
+    world.check_idempotent();
+}
+
+#[test]
+fn a_file_removed_and_put_again_survives_a_kill_before_the_flags() {
+    let mut world = world();
+    world.put("f", b"one", Way::Log);
+    for side in Side::BOTH {
+        world.step(side);
+    }
+    world.remove("f");
+    world.put("f", b"two", Way::Log);
+    world.step(Side::A);
+    world.step(Side::A);
+    world.kill();
+    settle(world);
+}
+
+#[test]
+fn a_file_moved_before_it_is_installed_arrives_under_its_last_name() {
+    for way in [Way::Log, Way::File] {
+        let mut world = world();
+        world.put("f", b"one", way);
+        world.move_to("f", "g");
+        world.step(Side::A);
+        world.move_to("g", "h");
+        world.kill();
+        settle(world);
+    }
+}
+
+#[test]
+fn drives_away_in_turn_end_with_all_that_either_was_told() {
+    let mut world = world();
+    world.pull(Side::B);
+    world.put("one", b"told to a", Way::Log);
+    world.bring_back(Side::B);
+    world.pull(Side::A);
+    world.put("two", b"told to b", Way::File);
+    world.check_reads();
+    world.bring_back(Side::A);
+    settle(world);
+}
+
+#[test]
+fn both_drives_away_in_turn_with_debts_on_both_sides_waste_nothing() {
+    let mut world = world();
+    world.make_folder("d");
+    world.put("d/f", b"zero", Way::Log);
+    world.pull(Side::A);
+    world.put("d/f", b"one", Way::Log);
+    world.put("d/g", b"only b", Way::Log);
+    world.pull(Side::B);
+    world.bring_back(Side::A);
+    world.put("e", b"only a", Way::Log);
+    world.move_to("d", "k");
+    world.step(Side::A);
+    world.check_reads();
+    world.pull(Side::A);
+    world.bring_back(Side::B);
+    world.step(Side::B);
+    world.remove("k/g");
+    world.check_reads();
+    settle(world);
+}
+
+#[test]
+fn a_failed_commit_is_decided_by_the_journal_opened_again() {
+    for survivors in 0..12 {
+        let mut world = world();
+        world.put("f", b"one", Way::Log);
+        world.fail_barrier(survivors);
+        world.put("d/f", b"two", Way::File);
+        world.fail_barrier(survivors);
+        world.move_to("f", "g");
+        settle(world);
+    }
+}
+
+#[test]
+fn a_stage_whose_ticket_nobody_knows_is_set_aside_and_never_deleted() {
+    let mut world = world();
+    world.pull(Side::B);
+    world.bring_back(Side::B);
+    let volume = world.disk(Side::B).mount().unwrap();
+    let strange = format!(".twinstick/stage/{}", "ab".repeat(16));
+    let file = volume.create(&strange).unwrap();
+    file.write_at(b"somebody's only copy", 0).unwrap();
+    file.sync().unwrap();
+    volume.sync_folder(".twinstick/stage").unwrap();
+    world.kill();
+    let kept = world.disk(Side::B).own_tree();
+    let aside = kept.iter().find(|(path, _)| path.starts_with(".twinstick/aside/"));
+    assert_eq!(aside.unwrap().1.as_deref(), Some(b"somebody's only copy".as_slice()));
+    assert!(!kept.contains_key(&strange));
+}
+
+#[test]
+fn an_own_stage_that_was_never_committed_is_swept() {
+    let mut world = world();
+    let upload = world.stage("f", b"lost client", Way::File);
+    assert!(upload.is_some());
+    world.kill();
+    settle(world);
+}
+
+#[test]
+fn a_mutation_sent_again_gets_its_first_answer_after_a_restart() {
+    let mut world = world();
+    let (first, second) = world.make_folder_twice("d", "an-id");
+    assert_eq!(first, second);
+    assert_eq!(first.lsn, world.head());
+    settle(world);
+}
+
+#[test]
+fn a_file_in_the_way_that_the_mirror_did_not_write_is_set_aside() {
+    let mut world = world();
+    let volume = world.disk(Side::A).mount().unwrap();
+    volume.create("f").unwrap().write_at(b"somebody else's", 0).unwrap();
+    world.put("f", b"ours", Way::Log);
+    world.step(Side::A);
+    world.check_reads();
+    let tree = world.disk(Side::A).own_tree();
+    let aside = tree.iter().find(|(path, bytes)| path.starts_with(".twinstick/aside/") && bytes.is_some());
+    assert_eq!(aside.unwrap().1.as_deref(), Some(b"somebody else's".as_slice()));
+}
+
+#[test]
+fn swapped_folders_are_moved_through_limbo() {
+    let mut world = world();
+    world.put("x/f", b"one", Way::Log);
+    world.put("y/g", b"two", Way::Log);
+    for side in Side::BOTH {
+        world.step(side);
+    }
+    world.move_to("x", "z");
+    world.move_to("y", "x");
+    world.move_to("z", "y");
+    world.move_to("y", "x/y");
+    settle(world);
+}

@@ -1,0 +1,125 @@
+//! What the mirror must say: a plain tree of what was acknowledged.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{PerSide, Side};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Thing {
+    Folder,
+    File(Vec<u8>, PerSide<bool>),
+}
+
+/// How a mutation must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Done,
+    NotFound,
+    Exists,
+    IsAFolder,
+    NotAFolder,
+    NotEmpty,
+    IntoItself,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Oracle {
+    pub(super) tree: BTreeMap<String, Thing>,
+}
+
+fn above(path: &str) -> Vec<&str> {
+    path.match_indices('/').map(|(at, _)| &path[..at]).collect()
+}
+
+impl Oracle {
+    fn blocked(&self, path: &str) -> bool {
+        above(path).iter().any(|folder| matches!(self.tree.get(*folder), Some(Thing::File(..))))
+    }
+
+    fn add_folders(&mut self, path: &str) {
+        for folder in above(path) {
+            self.tree.entry(folder.to_owned()).or_insert(Thing::Folder);
+        }
+    }
+
+    pub(super) fn judge_put(&self, path: &str) -> Verdict {
+        match self.tree.get(path) {
+            Some(Thing::Folder) => Verdict::IsAFolder,
+            _ if self.blocked(path) => Verdict::NotAFolder,
+            _ => Verdict::Done,
+        }
+    }
+
+    pub(super) fn put(&mut self, path: &str, bytes: &[u8], drives: &[Side]) {
+        self.add_folders(path);
+        let holders = PerSide::new(|side| drives.contains(&side));
+        self.tree.insert(path.to_owned(), Thing::File(bytes.to_vec(), holders));
+    }
+
+    pub(super) fn judge_remove(&self, path: &str) -> Verdict {
+        match self.tree.get(path) {
+            None if self.blocked(path) => Verdict::NotAFolder,
+            None => Verdict::NotFound,
+            Some(Thing::Folder) if self.below(path).len() > 1 => Verdict::NotEmpty,
+            Some(_) => Verdict::Done,
+        }
+    }
+
+    pub(super) fn remove(&mut self, path: &str) {
+        self.tree.remove(path);
+    }
+
+    pub(super) fn judge_folder(&self, path: &str) -> Verdict {
+        match self.tree.get(path) {
+            Some(Thing::File(..)) => Verdict::Exists,
+            None if self.blocked(path) => Verdict::NotAFolder,
+            Some(Thing::Folder) | None => Verdict::Done,
+        }
+    }
+
+    pub(super) fn make_folder(&mut self, path: &str) {
+        self.add_folders(path);
+        self.tree.entry(path.to_owned()).or_insert(Thing::Folder);
+    }
+
+    pub(super) fn judge_move(&self, from: &str, to: &str) -> Verdict {
+        if !self.tree.contains_key(from) {
+            return if self.blocked(from) { Verdict::NotAFolder } else { Verdict::NotFound };
+        }
+        if to.starts_with(&format!("{from}/")) {
+            return Verdict::IntoItself;
+        }
+        if self.tree.contains_key(to) {
+            return Verdict::Exists;
+        }
+        if self.blocked(to) {
+            return Verdict::NotAFolder;
+        }
+        match above(to).last() {
+            Some(parent) if !self.tree.contains_key(*parent) => Verdict::NotFound,
+            _ => Verdict::Done,
+        }
+    }
+
+    pub(super) fn move_to(&mut self, from: &str, to: &str) {
+        for old in self.below(from) {
+            if let Some(thing) = self.tree.remove(&old) {
+                self.tree.insert(format!("{to}{}", &old[from.len()..]), thing);
+            }
+        }
+    }
+
+    fn below(&self, path: &str) -> Vec<String> {
+        let inside = format!("{path}/");
+        self.tree.keys().filter(|key| *key == path || key.starts_with(&inside)).cloned().collect()
+    }
+
+    /// The tree as a drive in sync has it.
+    pub(super) fn plain(&self) -> BTreeMap<String, Option<Vec<u8>>> {
+        let plain = |thing: &Thing| match thing {
+            Thing::Folder => None,
+            Thing::File(bytes, _) => Some(bytes.clone()),
+        };
+        self.tree.iter().map(|(path, thing)| (path.clone(), plain(thing))).collect()
+    }
+}
