@@ -8,6 +8,7 @@ mod layout;
 mod mirror_stub;
 #[cfg(test)]
 mod model;
+pub mod os_volume;
 mod places;
 pub mod request;
 #[cfg(test)]

@@ -1,0 +1,289 @@
+//! A real drive: every system call that changes one is made here and in the files below.
+//!
+//! All names are resolved by the kernel below the root handle opened at arrival, never through a link or into
+//! another mount, so that nothing can be written beside the drive, wherever its mount point leads meanwhile.
+
+mod device;
+mod errno;
+mod file;
+mod lock;
+mod probe;
+
+use std::ffi::CStr;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+
+pub use self::device::{BlockStat, Device, Identity, MountId};
+use self::errno::Act;
+use self::file::OsFile;
+pub use self::lock::{DriveLock, LockError};
+use crate::mirror::volume::{FileKind, FsKind, Meta, Result, Space, Volume, VolumeFile, VolumePath};
+
+/// Statfs magic of vfat (linux/magic.h).
+const MSDOS_MAGIC: i64 = 0x4d44;
+/// Statfs magic of exfat (linux/magic.h).
+const EXFAT_MAGIC: i64 = 0x2011_BAB0;
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_XDEV)
+    .union(ResolveFlags::NO_MAGICLINKS);
+const PLAIN: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
+// NONBLOCK: opening a fifo that somebody left on the stick must not hang. Files and folders ignore it.
+const READ: OFlags = PLAIN.union(OFlags::RDONLY).union(OFlags::NONBLOCK);
+const FOLDER: OFlags = PLAIN.union(OFlags::RDONLY).union(OFlags::DIRECTORY);
+const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
+const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// A mounted file system (or a plain folder) as a drive.
+pub struct OsVolume {
+    /// Also the descriptor of `sync_all`: syncfs reports each write-back error once to every descriptor that was
+    /// open when it happened (Linux 5.8), so it lives as long as the volume.
+    root: OwnedFd,
+    place: PathBuf,
+    identity: Identity,
+    kind: FsKind,
+}
+
+impl OsVolume {
+    /// Opens the folder at `root` as a drive, whatever it holds: the label decides whether it is one.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let place = std::path::absolute(root)?;
+        let handle = without_atime(OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, |flags| {
+            rustix::fs::openat(CWD, &place, flags, Mode::empty())
+        })?;
+        let identity = Identity::of_handle(&handle)?;
+        let magic = rustix::fs::fstatfs(&handle)?.f_type;
+        #[expect(clippy::useless_conversion, reason = "f_type is narrower on 32-bit machines")]
+        let kind = match i64::from(magic) {
+            MSDOS_MAGIC | EXFAT_MAGIC => FsKind::Fat,
+            _ => FsKind::Atomic,
+        };
+        Ok(Self { root: handle, place, identity, kind })
+    }
+
+    /// Where it was opened.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The block device below, as the kernel tells it now.
+    pub fn device(&self) -> Device {
+        Device::of(self.identity.dev)
+    }
+
+    /// The block device's counters; `None` where there is no block device. Equal ones mean that nothing moved.
+    pub fn block_stat(&self) -> Option<BlockStat> {
+        BlockStat::of(self.identity.dev)
+    }
+
+    /// Takes the drive for this process until the lock is dropped. `holder` tells others who has it.
+    pub fn lock(&self, holder: &str) -> std::result::Result<DriveLock, LockError> {
+        DriveLock::take(self, holder)
+    }
+
+    fn open_below(
+        &self,
+        path: &VolumePath,
+        flags: OFlags,
+        mode: Mode,
+        resolve: ResolveFlags,
+    ) -> rustix::io::Result<OwnedFd> {
+        let path = if path.is_empty() { "." } else { path };
+        rustix::fs::openat2(&self.root, path, flags, mode, BENEATH | resolve)
+    }
+
+    fn open_to_read(&self, path: &VolumePath, resolve: ResolveFlags) -> rustix::io::Result<OsFile> {
+        let handle = without_atime(READ, |flags| self.open_below(path, flags, Mode::empty(), resolve))?;
+        OsFile::of(handle, path, self.kind)
+    }
+
+    fn open_folder(&self, path: &VolumePath) -> rustix::io::Result<OwnedFd> {
+        without_atime(FOLDER, |flags| self.open_below(path, flags, Mode::empty(), ResolveFlags::empty()))
+    }
+
+    /// The folder that holds `path`'s last name, to work in relative to it, and that name.
+    fn parent<'a>(&self, path: &'a VolumePath) -> rustix::io::Result<(OwnedFd, &'a str)> {
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        // The kernel would take these for the folder itself or the one above it.
+        if matches!(name, "" | "." | "..") {
+            return Err(Errno::INVAL);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | PLAIN;
+        Ok((self.open_below(above, flags, Mode::empty(), ResolveFlags::empty())?, name))
+    }
+
+    fn rename_free(&self, from: &VolumePath, to: &VolumePath) -> rustix::io::Result<()> {
+        let (from_folder, from_name) = self.parent(from)?;
+        let (to_folder, to_name) = self.parent(to)?;
+        match rustix::fs::renameat_with(&from_folder, from_name, &to_folder, to_name, RenameFlags::NOREPLACE) {
+            // The file system lacks the flag. The lane is the drive's only writer, so a look first is enough.
+            Err(Errno::INVAL) => match rustix::fs::statat(&to_folder, to_name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Err(Errno::EXIST),
+                Err(Errno::NOENT) => rustix::fs::renameat(&from_folder, from_name, &to_folder, to_name),
+                Err(errno) => Err(errno),
+            },
+            done => done,
+        }
+    }
+
+    fn list_names(&self, path: &VolumePath) -> rustix::io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::new(self.open_folder(path)?)? {
+            let entry = entry?;
+            match entry.file_name().to_str() {
+                Ok("." | "..") => {}
+                Ok(name) => names.push(name.to_owned()),
+                Err(_) => warn_of_name(path, entry.file_name()),
+            }
+        }
+        Ok(names)
+    }
+
+    fn unlink(&self, path: &VolumePath, flags: AtFlags) -> rustix::io::Result<()> {
+        let (folder, name) = self.parent(path)?;
+        rustix::fs::unlinkat(folder, name, flags)
+    }
+}
+
+impl Volume for OsVolume {
+    fn kind(&self) -> FsKind {
+        self.kind
+    }
+
+    fn open(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>> {
+        let file = self.open_to_read(path, ResolveFlags::empty()).map_err(Act::Look.of("open", path))?;
+        Ok(Arc::new(file))
+    }
+
+    fn open_cached(&self, path: &VolumePath) -> Result<Option<Arc<dyn VolumeFile>>> {
+        match self.open_to_read(path, ResolveFlags::CACHED) {
+            Ok(file) => Ok(Some(Arc::new(file))),
+            // Not in the cache, or a kernel before 5.12, which has no such look-up.
+            Err(Errno::AGAIN | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(Act::Look.of("open", path)(errno)),
+        }
+    }
+
+    fn create(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>> {
+        let flags = PLAIN | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let file = self
+            .open_below(path, flags, FILE_MODE, ResolveFlags::empty())
+            .and_then(|handle| OsFile::of(handle, path, self.kind))
+            .map_err(Act::Change.of("create", path))?;
+        Ok(Arc::new(file))
+    }
+
+    fn open_write(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>> {
+        let flags = PLAIN | OFlags::RDWR | OFlags::NONBLOCK;
+        let file = self
+            .open_below(path, flags, Mode::empty(), ResolveFlags::empty())
+            .and_then(|handle| OsFile::of(handle, path, self.kind))
+            .map_err(Act::Change.of("open to write", path))?;
+        Ok(Arc::new(file))
+    }
+
+    fn stat(&self, path: &VolumePath) -> Result<Option<Meta>> {
+        let flags = OFlags::PATH | PLAIN;
+        let found = self
+            .open_below(path, flags, Mode::empty(), ResolveFlags::empty())
+            .and_then(rustix::fs::fstat)
+            .map(|stat| file::meta(&stat, self.kind));
+        match found {
+            Ok(meta) => Ok(Some(meta)),
+            // Behind a file or a link there is nothing of this drive's.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            // Something is mounted there: whatever it is, it is not this drive's.
+            Err(Errno::XDEV) => {
+                Ok(Some(Meta { kind: FileKind::Other, observed: Default::default(), executable: false }))
+            }
+            Err(errno) => Err(Act::Look.of("stat", path)(errno)),
+        }
+    }
+
+    fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
+        self.list_names(path).map_err(Act::Look.of("list", path))
+    }
+
+    fn make_folder(&self, path: &VolumePath) -> Result<()> {
+        self.parent(path)
+            .and_then(|(folder, name)| rustix::fs::mkdirat(folder, name, FOLDER_MODE))
+            .map_err(Act::Change.of("make folder", path))
+    }
+
+    fn rename(&self, from: &VolumePath, to: &VolumePath) -> Result<()> {
+        self.rename_free(from, to).map_err(Act::Change.of("rename", from))
+    }
+
+    fn replace(&self, from: &VolumePath, to: &VolumePath) -> Result<()> {
+        assert!(self.kind == FsKind::Atomic, "on FAT nothing is renamed over an existing name");
+        self.parent(from)
+            .and_then(|(from_folder, from_name)| {
+                let (to_folder, to_name) = self.parent(to)?;
+                rustix::fs::renameat(from_folder, from_name, to_folder, to_name)
+            })
+            .map_err(Act::Change.of("replace", to))
+    }
+
+    fn remove_file(&self, path: &VolumePath) -> Result<()> {
+        self.unlink(path, AtFlags::empty()).map_err(Act::Change.of("remove file", path))
+    }
+
+    fn remove_folder(&self, path: &VolumePath) -> Result<()> {
+        self.unlink(path, AtFlags::REMOVEDIR).map_err(Act::Change.of("remove folder", path))
+    }
+
+    fn sync_folder(&self, path: &VolumePath) -> Result<()> {
+        let folder = self.open_folder(path).map_err(Act::Change.of("open folder to sync", path))?;
+        rustix::fs::fsync(folder).map_err(Act::Sync.of("sync folder", path))
+    }
+
+    fn sync_all(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.root).map_err(Act::Sync.of("sync all", ""))
+    }
+
+    fn space(&self) -> Result<Space> {
+        let stat = rustix::fs::fstatvfs(&self.root).map_err(Act::Look.of("statfs", ""))?;
+        Ok(Space {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            size: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
+    }
+
+    fn probe(&self) -> Result<()> {
+        self.check_place()?;
+        self.probe_medium()
+    }
+}
+
+impl fmt::Debug for OsVolume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OsVolume").field("place", &self.place).field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// Opens so that reading wears no stick with new access times; only a file's owner may ask for that.
+fn without_atime(flags: OFlags, open: impl Fn(OFlags) -> rustix::io::Result<OwnedFd>) -> rustix::io::Result<OwnedFd> {
+    match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(flags),
+        opened => opened,
+    }
+}
+
+/// Names are UTF-8 in the mirror; others can be neither served nor addressed.
+fn warn_of_name(folder: &VolumePath, name: &CStr) {
+    tracing::warn!(folder, name = %name.to_string_lossy(), "a name that is not UTF-8 is left alone");
+}
+
+#[cfg(test)]
+mod tests;

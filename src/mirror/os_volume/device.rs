@@ -1,0 +1,86 @@
+//! What tells one file system, mount and block device from another.
+
+use std::fmt;
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Statx, StatxFlags};
+
+/// Names a mount in `/proc/self/mountinfo`; given again only after the mount is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MountId(pub u64);
+
+impl fmt::Display for MountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A folder among all that are reachable now: its file system, itself, and the mount it is seen through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub dev: u64,
+    pub ino: u64,
+    /// `None` on kernels before 5.8.
+    pub mount: Option<MountId>,
+}
+
+impl Identity {
+    /// Of the folder at `place`, without setting off an automount.
+    pub fn of_place(place: &Path) -> rustix::io::Result<Self> {
+        rustix::fs::statx(CWD, place, AtFlags::NO_AUTOMOUNT, WANTED).map(|statx| Self::of(&statx))
+    }
+
+    pub(super) fn of_handle(handle: impl AsFd) -> rustix::io::Result<Self> {
+        rustix::fs::statx(handle, "", AtFlags::EMPTY_PATH, WANTED).map(|statx| Self::of(&statx))
+    }
+
+    /// Whether both are the same folder of the same file system, through whichever mount.
+    pub fn is_same_folder(self, other: Self) -> bool {
+        (self.dev, self.ino) == (other.dev, other.ino)
+    }
+
+    fn of(statx: &Statx) -> Self {
+        let has_mount = StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::MNT_ID);
+        Self {
+            dev: rustix::fs::makedev(statx.stx_dev_major, statx.stx_dev_minor),
+            ino: statx.stx_ino,
+            mount: has_mount.then_some(MountId(statx.stx_mnt_id)),
+        }
+    }
+}
+
+const WANTED: StatxFlags = StatxFlags::INO.union(StatxFlags::MNT_ID);
+
+/// The block device below a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// As in `st_dev`; used again for the next stick.
+    pub dev: u64,
+    /// The disk's number, new at every plug; `None` where there is no disk or the kernel is older than 5.15.
+    pub diskseq: Option<u64>,
+}
+
+impl Device {
+    pub(super) fn of(dev: u64) -> Self {
+        // A partition's folder lies in its disk's.
+        let diskseq = sysfs(dev, "diskseq").or_else(|| sysfs(dev, "../diskseq"));
+        Self { dev, diskseq: diskseq.and_then(|text| text.trim().parse().ok()) }
+    }
+}
+
+/// A block device's counters at one moment, to compare only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockStat(String);
+
+impl BlockStat {
+    pub(super) fn of(dev: u64) -> Option<Self> {
+        sysfs(dev, "stat").map(Self)
+    }
+}
+
+fn sysfs(dev: u64, name: &str) -> Option<String> {
+    let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
+    fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{name}")).ok()
+}

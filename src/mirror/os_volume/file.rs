@@ -1,0 +1,144 @@
+//! An open file on a real drive.
+
+use std::io::IoSliceMut;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FallocateFlags, FileType, Mode, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
+
+use crate::mirror::os_volume::errno::Act;
+use crate::mirror::volume::{Attributes, FileKind, FsKind, Meta, Observed, Result, VolumeFile, VolumePath};
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+pub(super) struct OsFile {
+    handle: OwnedFd,
+    /// Where it was opened, for error texts.
+    path: String,
+    kind: FsKind,
+}
+
+impl OsFile {
+    /// Takes a handle of a plain file; of anything else EISDIR or EEXIST, which say that something is in the way.
+    pub(super) fn of(handle: OwnedFd, path: &VolumePath, kind: FsKind) -> rustix::io::Result<Self> {
+        match meta(&rustix::fs::fstat(&handle)?, kind).kind {
+            FileKind::File => Ok(Self { handle, path: path.to_owned(), kind }),
+            FileKind::Folder => Err(Errno::ISDIR),
+            FileKind::Other => Err(Errno::EXIST),
+        }
+    }
+
+    pub(super) fn handle(&self) -> &OwnedFd {
+        &self.handle
+    }
+
+    pub(super) fn into_handle(self) -> OwnedFd {
+        self.handle
+    }
+}
+
+impl VolumeFile for OsFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        read_full(&self.handle, buf, offset).map_err(Act::Look.of("read", &self.path))
+    }
+
+    fn read_cached_at(&self, buf: &mut [u8], offset: u64) -> Result<Option<usize>> {
+        match rustix::io::preadv2(&self.handle, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT) {
+            Ok(count) => Ok(Some(count)),
+            // Not in the cache, or a file system that cannot tell; EINTR: the caller's slower way is as good.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::INTR) => Ok(None),
+            Err(errno) => Err(Act::Look.of("read", &self.path)(errno)),
+        }
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        write_full(&self.handle, bytes, offset).map_err(Act::Change.of("write", &self.path))
+    }
+
+    fn preallocate(&self, len: u64) -> Result<()> {
+        let made = match rustix::fs::fallocate(&self.handle, FallocateFlags::empty(), 0, len) {
+            // EINVAL: a length of 0.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => rustix::fs::ftruncate(&self.handle, len),
+            made => made,
+        };
+        made.map_err(Act::Change.of("preallocate", &self.path))
+    }
+
+    fn set_attributes(&self, attributes: Attributes) -> Result<()> {
+        let mode = if attributes.executable { 0o755 } else { 0o644 };
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec {
+                tv_sec: attributes.mtime_ns.div_euclid(NS_PER_S),
+                tv_nsec: attributes.mtime_ns.rem_euclid(NS_PER_S),
+            },
+        };
+        match self.kind {
+            FsKind::Atomic => rustix::fs::fchmod(&self.handle, Mode::from_raw_mode(mode)),
+            // FAT has no such bit.
+            FsKind::Fat => Ok(()),
+        }
+        .and_then(|()| rustix::fs::futimens(&self.handle, &times))
+        .map_err(Act::Change.of("set attributes", &self.path))
+    }
+
+    fn sync(&self) -> Result<()> {
+        // fsync, not fdatasync: on vfat a file's new name reaches the medium only with the file's whole sync.
+        rustix::fs::fsync(&self.handle).map_err(Act::Sync.of("sync", &self.path))
+    }
+
+    fn meta(&self) -> Result<Meta> {
+        let stat = rustix::fs::fstat(&self.handle).map_err(Act::Look.of("stat", &self.path))?;
+        Ok(meta(&stat, self.kind))
+    }
+}
+
+pub(super) fn meta(stat: &Stat, kind: FsKind) -> Meta {
+    let mode = stat.st_mode;
+    Meta {
+        kind: match FileType::from_raw_mode(mode) {
+            FileType::RegularFile => FileKind::File,
+            FileType::Directory => FileKind::Folder,
+            _ => FileKind::Other,
+        },
+        observed: Observed { size: stat.st_size.try_into().unwrap_or(0), mtime_ns: mtime_ns(stat) },
+        executable: match kind {
+            FsKind::Atomic => Mode::from_raw_mode(mode).contains(Mode::XUSR),
+            // The mount's options make all files look executable, or none.
+            FsKind::Fat => false,
+        },
+    }
+}
+
+fn mtime_ns(stat: &Stat) -> i64 {
+    let rest = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    stat.st_mtime.saturating_mul(NS_PER_S).saturating_add(rest)
+}
+
+/// Reads until `buf` is full or the file ends.
+pub(super) fn read_full(handle: &OwnedFd, buf: &mut [u8], mut offset: u64) -> rustix::io::Result<usize> {
+    let len = buf.len();
+    let mut rest = buf;
+    while !rest.is_empty() {
+        let count = retry_on_intr(|| rustix::io::pread(handle, &mut *rest, offset))?;
+        if count == 0 {
+            break;
+        }
+        offset += count as u64;
+        rest = rest.get_mut(count..).unwrap_or_default();
+    }
+    Ok(len - rest.len())
+}
+
+pub(super) fn write_full(handle: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        let count = retry_on_intr(|| rustix::io::pwrite(handle, bytes, offset))?;
+        if count == 0 {
+            // No file system says that it wrote nothing and means to go on.
+            return Err(Errno::IO);
+        }
+        offset += count as u64;
+        bytes = bytes.get(count..).unwrap_or_default();
+    }
+    Ok(())
+}

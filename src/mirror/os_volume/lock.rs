@@ -1,0 +1,65 @@
+//! The lock on a drive, held by whatever writes to it.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FlockOperation, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::mirror::os_volume::errno::Act;
+use crate::mirror::os_volume::file::{OsFile, read_full, write_full};
+use crate::mirror::os_volume::{FILE_MODE, OsVolume, PLAIN};
+use crate::mirror::volume::{VolumeError, VolumePath};
+
+/// The file that is locked; its text names who holds it.
+const LOCK_PATH: &VolumePath = ".twinstick/lock";
+/// Longest text that is read from it, in bytes.
+const HOLDER_BYTES_MAX: usize = 200;
+
+/// A drive is ours until this is dropped, or the process ends however it ends.
+#[derive(Debug)]
+pub struct DriveLock {
+    _handle: OwnedFd,
+}
+
+/// Why a drive could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("{holder} is using the drive: stop it first")]
+    Held { holder: String },
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+}
+
+impl DriveLock {
+    pub(super) fn take(volume: &OsVolume, holder: &str) -> Result<Self, LockError> {
+        let flags = PLAIN | OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
+        let file = volume
+            .open_below(LOCK_PATH, flags, FILE_MODE, ResolveFlags::empty())
+            .and_then(|handle| OsFile::of(handle, LOCK_PATH, volume.kind))
+            .map_err(Act::Change.of("open", LOCK_PATH))?;
+        // flock: like an OFD lock it belongs to the open file description, so that one process cannot take a
+        // drive twice and closing another descriptor does not let it go. rustix offers no OFD locks, and POSIX
+        // ones belong to the process.
+        match rustix::fs::flock(file.handle(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(LockError::Held { holder: written_holder(file.handle()) }),
+            Err(errno) => return Err(Act::Change.of("lock", LOCK_PATH)(errno).into()),
+        }
+        write_holder(file.handle(), holder).map_err(Act::Change.of("write", LOCK_PATH))?;
+        Ok(Self { _handle: file.into_handle() })
+    }
+}
+
+fn written_holder(handle: &OwnedFd) -> String {
+    let mut bytes = [0; HOLDER_BYTES_MAX];
+    let count = read_full(handle, &mut bytes, 0).unwrap_or(0);
+    match String::from_utf8_lossy(bytes.get(..count).unwrap_or_default()).trim() {
+        "" => "another program".to_owned(),
+        holder => holder.to_owned(),
+    }
+}
+
+fn write_holder(handle: &OwnedFd, holder: &str) -> rustix::io::Result<()> {
+    rustix::fs::ftruncate(handle, 0)?;
+    write_full(handle, holder.as_bytes(), 0)
+}
