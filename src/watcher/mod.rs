@@ -1,1 +1,3 @@
-//! To come.
+//! Notices drives that come and go. It copies nothing and touches no user's file.
+
+pub mod mountinfo;
