@@ -23,7 +23,7 @@ pub use self::device::{BlockStat, Device, Identity, MountId};
 use self::errno::Act;
 use self::file::OsFile;
 pub use self::lock::{DriveLock, LockError};
-use crate::mirror::volume::{FileKind, FsKind, Meta, Result, Space, Volume, VolumeFile, VolumePath};
+use crate::mirror::volume::{FileKind, FsKind, Meta, Observed, Result, Space, Volume, VolumeFile, VolumePath};
 
 /// Statfs magic of vfat (linux/magic.h).
 const MSDOS_MAGIC: i64 = 0x4d44;
@@ -205,7 +205,7 @@ impl Volume for OsVolume {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             // Something is mounted there: whatever it is, it is not this drive's.
             Err(Errno::XDEV) => {
-                Ok(Some(Meta { kind: FileKind::Other, observed: Default::default(), executable: false }))
+                Ok(Some(Meta { kind: FileKind::Other, observed: Observed::default(), executable: false }))
             }
             Err(errno) => Err(Act::Look.of("stat", path)(errno)),
         }

@@ -26,7 +26,13 @@ impl OsVolume {
     pub fn probe_medium(&self) -> Result<()> {
         let [first, second] = SLOT_PATHS;
         // One unreadable slot is one bad block; the drive is there if the other can be read.
-        self.read_slot(first).or_else(|_| self.read_slot(second)).map_err(Act::Probe.of("probe", second))
+        let Err(errno) = self.read_slot(first) else { return Ok(()) };
+        match self.read_slot(second) {
+            Ok(()) => Ok(()),
+            // Never written yet, or gone like all names: the other error says more.
+            Err(Errno::NOENT) => Err(Act::Probe.of("probe", first)(errno)),
+            Err(errno) => Err(Act::Probe.of("probe", second)(errno)),
+        }
     }
 
     fn read_slot(&self, path: &VolumePath) -> rustix::io::Result<()> {

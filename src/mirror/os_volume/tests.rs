@@ -48,7 +48,7 @@ fn what_is_written_is_read_also_deep_down_and_from_the_cache() {
     assert_eq!(text(&volume, "a/b/c/file"), "hello");
     volume.sync_folder("a/b/c").unwrap();
     volume.sync_all().unwrap();
-    let file = volume.open_cached("a/b/c/file").unwrap().expect("just written");
+    let file = volume.open_cached("a/b/c/file").unwrap().unwrap();
     let mut bytes = [0; 4];
     // Some file systems cannot read without blocking; those that can must give the right bytes.
     if let Some(count) = file.read_cached_at(&mut bytes, 1).unwrap() {
