@@ -1,0 +1,335 @@
+//! Which drives are present: the watcher's decisions, without its system calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::ids::{DriveId, MirrorId, PerSide, Side};
+use crate::mirror::label::Label;
+use crate::mirror::os_volume::Identity;
+use crate::watcher::mountinfo::MountTable;
+use crate::watcher::sighting::{RefusedLabel, Visit};
+
+/// How long a drive that failed stays out, if it is still the same mount: a broken stick that answers now and then
+/// must not come and go many times a second.
+pub(super) const HOLD_OFF: Duration = Duration::from_secs(1);
+
+/// Who is expected, and who is there already.
+#[derive(Clone, Debug)]
+pub(super) struct Roll {
+    pub(super) mirror: MirrorId,
+    pub(super) drives: PerSide<DriveId>,
+    pub(super) seats: PerSide<Seat>,
+}
+
+/// What a drive found now would mean for its side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seat {
+    Free,
+    /// The drive is present.
+    Taken(Identity),
+    /// The drive failed there a moment ago.
+    HeldOff(Identity),
+}
+
+/// What to do with a label that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Take(Side),
+    /// Nothing new: the present drive seen a second time, or one that is held off.
+    Ignore,
+    Refuse(RefusedLabel),
+}
+
+impl Roll {
+    pub(super) fn judge(&self, label: &Label, identity: Identity) -> Judgement {
+        if label.mirror != self.mirror {
+            return Judgement::Refuse(RefusedLabel::OtherMirror { mirror: label.mirror, drive: label.drive });
+        }
+        let Some((side, _)) = self.drives.iter().find(|(_, drive)| **drive == label.drive) else {
+            return Judgement::Refuse(RefusedLabel::NotEnrolled { drive: label.drive });
+        };
+        match *self.seats.get(side) {
+            Seat::Taken(present) if present.is_same_folder(identity) => Judgement::Ignore,
+            Seat::Taken(_) => Judgement::Refuse(RefusedLabel::Copy { side }),
+            Seat::HeldOff(failed) if failed == identity => Judgement::Ignore,
+            Seat::HeldOff(_) | Seat::Free => Judgement::Take(side),
+        }
+    }
+}
+
+/// How a look at a place ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// No drive of anybody's.
+    Nothing,
+    /// The same as at the last look, which needed no second one.
+    Unchanged,
+    /// Of ours, but not to be taken now.
+    Ignored,
+    Refused(RefusedLabel),
+    /// Opened, verified and locked.
+    Ours {
+        side: Side,
+        identity: Identity,
+    },
+}
+
+/// What the owner is to be told of a look.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    None,
+    Arrived { side: Side, visit: Visit },
+    Refused(RefusedLabel),
+}
+
+/// Why a drive is taken off the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It was taken away in good order: it may come back at once.
+    Gone,
+    /// It failed where it still is.
+    Failed,
+}
+
+/// The drives that were announced and not yet taken back.
+#[derive(Debug, Default)]
+pub(super) struct Attendance {
+    present: PerSide<Option<Present>>,
+    held_off: PerSide<Option<HeldOff>>,
+    /// What was told of each place, so that it is not told again at every tick.
+    refused: BTreeMap<PathBuf, RefusedLabel>,
+    visits: u64,
+}
+
+#[derive(Debug)]
+struct Present {
+    visit: Visit,
+    place: PathBuf,
+    identity: Identity,
+}
+
+#[derive(Debug)]
+struct HeldOff {
+    identity: Identity,
+    until: Instant,
+}
+
+impl Attendance {
+    pub(super) fn seats(&self, now: Instant) -> PerSide<Seat> {
+        PerSide::new(|side| match (self.present.get(side), self.held_off.get(side)) {
+            (Some(present), _) => Seat::Taken(present.identity),
+            (None, Some(held)) if now < held.until => Seat::HeldOff(held.identity),
+            (None, _) => Seat::Free,
+        })
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.present.iter().all(|(_, present)| present.is_some())
+    }
+
+    /// Whether a drive was announced at `place` and is still there.
+    pub(super) fn is_seated_at(&self, place: &Path) -> bool {
+        self.present.iter().any(|(_, present)| present.as_ref().is_some_and(|present| present.place == place))
+    }
+
+    pub(super) fn looked(&mut self, place: &Path, outcome: Outcome) -> News {
+        match outcome {
+            Outcome::Unchanged => News::None,
+            Outcome::Nothing | Outcome::Ignored => {
+                self.refused.remove(place);
+                News::None
+            }
+            Outcome::Refused(why) => {
+                if self.refused.insert(place.to_owned(), why.clone()).as_ref() == Some(&why) {
+                    News::None
+                } else {
+                    News::Refused(why)
+                }
+            }
+            Outcome::Ours { side, identity } => {
+                self.refused.remove(place);
+                self.arrived(side, place, identity)
+            }
+        }
+    }
+
+    /// Takes a drive off the list; false where that visit had ended before.
+    pub(super) fn leave(&mut self, side: Side, visit: Visit, how: Leave, now: Instant) -> bool {
+        let Some(present) = self.present.get_mut(side).take_if(|present| present.visit == visit) else {
+            return false;
+        };
+        *self.held_off.get_mut(side) = match how {
+            Leave::Gone => None,
+            Leave::Failed => Some(HeldOff { identity: present.identity, until: now + HOLD_OFF }),
+        };
+        true
+    }
+
+    /// The drives whose mounts are no longer in the table. A handle keeps a mount's number from being given again,
+    /// so a number that is there is the mount it was.
+    pub(super) fn unmounted(&self, table: &MountTable) -> Vec<(Side, Visit)> {
+        let is_gone = |present: &Present| present.identity.mount.is_some_and(|id| table.get(id).is_none());
+        self.present
+            .iter()
+            .filter_map(|(side, present)| present.as_ref().filter(|p| is_gone(p)).map(|p| (side, p.visit)))
+            .collect()
+    }
+
+    /// Lets a drive that failed come back at once if its mount is gone: what is found now is another mount.
+    pub(super) fn release_unmounted(&mut self, table: &MountTable) {
+        for side in Side::BOTH {
+            self.held_off.get_mut(side).take_if(|held| held.identity.mount.is_some_and(|id| table.get(id).is_none()));
+        }
+    }
+
+    /// Forgets what was told of places that are looked at no more.
+    pub(super) fn forget_places_but(&mut self, places: &BTreeSet<PathBuf>) {
+        self.refused.retain(|place, _| places.contains(place));
+    }
+
+    fn arrived(&mut self, side: Side, place: &Path, identity: Identity) -> News {
+        let seat = self.present.get_mut(side);
+        if seat.is_some() {
+            return News::None;
+        }
+        self.visits += 1;
+        let visit = Visit(self.visits);
+        *seat = Some(Present { visit, place: place.to_owned(), identity });
+        *self.held_off.get_mut(side) = None;
+        News::Arrived { side, visit }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Arrival, Epoch, Lsn};
+    use crate::mirror::os_volume::MountId;
+
+    const MIRROR: MirrorId = MirrorId([1; 16]);
+    const DRIVES: PerSide<DriveId> = PerSide { a: DriveId([0xa; 16]), b: DriveId([0xb; 16]) };
+    const STICK: Identity = Identity { dev: 1793, ino: 2, mount: Some(MountId(64)) };
+
+    fn label(drive: DriveId) -> Label {
+        Label {
+            mirror: MIRROR,
+            drive,
+            side: Side::B,
+            enrolled: DRIVES,
+            epoch: Epoch(1),
+            committed: Lsn(1),
+            arrivals: Arrival(1),
+            serial: 0,
+        }
+    }
+
+    fn roll(b: Seat) -> Roll {
+        Roll { mirror: MIRROR, drives: DRIVES, seats: PerSide { a: Seat::Free, b } }
+    }
+
+    fn ours() -> Outcome {
+        Outcome::Ours { side: Side::B, identity: STICK }
+    }
+
+    fn place() -> &'static Path {
+        Path::new("/mnt/b")
+    }
+
+    #[test]
+    fn a_drive_is_known_by_its_id_alone() {
+        assert_eq!(roll(Seat::Free).judge(&label(DRIVES.b), STICK), Judgement::Take(Side::B));
+        assert_eq!(roll(Seat::Free).judge(&label(DRIVES.a), STICK), Judgement::Take(Side::A));
+    }
+
+    #[test]
+    fn foreign_and_retired_drives_are_refused() {
+        let foreign = Label { mirror: MirrorId([2; 16]), ..label(DRIVES.b) };
+        assert!(matches!(roll(Seat::Free).judge(&foreign, STICK), Judgement::Refuse(RefusedLabel::OtherMirror { .. })));
+        assert!(matches!(
+            roll(Seat::Free).judge(&label(DriveId([9; 16])), STICK),
+            Judgement::Refuse(RefusedLabel::NotEnrolled { .. })
+        ));
+    }
+
+    #[test]
+    fn the_present_drive_seen_through_another_mount_is_no_news_and_a_copy_is_refused() {
+        let elsewhere = Identity { mount: Some(MountId(70)), ..STICK };
+        assert_eq!(roll(Seat::Taken(STICK)).judge(&label(DRIVES.b), elsewhere), Judgement::Ignore);
+        let copy = Identity { dev: 1794, ..STICK };
+        assert_eq!(
+            roll(Seat::Taken(STICK)).judge(&label(DRIVES.b), copy),
+            Judgement::Refuse(RefusedLabel::Copy { side: Side::B })
+        );
+    }
+
+    #[test]
+    fn a_drive_that_failed_is_held_off_unless_it_was_mounted_again() {
+        let mut attendance = Attendance::default();
+        let now = Instant::now();
+        assert_eq!(attendance.looked(place(), ours()), News::Arrived { side: Side::B, visit: Visit(1) });
+        assert!(attendance.is_seated_at(place()));
+        assert!(attendance.leave(Side::B, Visit(1), Leave::Failed, now));
+
+        let seats = attendance.seats(now);
+        assert_eq!(seats.b, Seat::HeldOff(STICK));
+        assert_eq!(Roll { seats, ..roll(Seat::Free) }.judge(&label(DRIVES.b), STICK), Judgement::Ignore);
+        let again = Identity { mount: Some(MountId(65)), ..STICK };
+        assert_eq!(Roll { seats, ..roll(Seat::Free) }.judge(&label(DRIVES.b), again), Judgement::Take(Side::B));
+        assert_eq!(attendance.seats(now + HOLD_OFF).b, Seat::Free);
+        attendance.release_unmounted(&MountTable::default());
+        assert_eq!(attendance.seats(now).b, Seat::Free);
+    }
+
+    #[test]
+    fn a_drive_taken_away_in_good_order_may_come_back_at_once() {
+        let mut attendance = Attendance::default();
+        let now = Instant::now();
+        attendance.looked(place(), ours());
+        assert!(attendance.leave(Side::B, Visit(1), Leave::Gone, now));
+        assert_eq!(attendance.seats(now).b, Seat::Free);
+        assert_eq!(attendance.looked(place(), ours()), News::Arrived { side: Side::B, visit: Visit(2) });
+    }
+
+    #[test]
+    fn news_of_an_earlier_visit_do_not_end_the_present_one() {
+        let mut attendance = Attendance::default();
+        let now = Instant::now();
+        attendance.looked(place(), ours());
+        attendance.leave(Side::B, Visit(1), Leave::Gone, now);
+        attendance.looked(place(), ours());
+        assert!(!attendance.leave(Side::B, Visit(1), Leave::Failed, now));
+        assert_eq!(attendance.seats(now).b, Seat::Taken(STICK));
+    }
+
+    #[test]
+    fn a_drive_found_twice_arrives_once() {
+        let mut attendance = Attendance::default();
+        attendance.looked(place(), ours());
+        assert_eq!(attendance.looked(Path::new("/media/b"), ours()), News::None);
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_until_what_is_there_changes() {
+        let mut attendance = Attendance::default();
+        let damaged = || Outcome::Refused(RefusedLabel::Damaged);
+        assert_eq!(attendance.looked(place(), damaged()), News::Refused(RefusedLabel::Damaged));
+        assert_eq!(attendance.looked(place(), damaged()), News::None);
+        assert_eq!(attendance.looked(place(), Outcome::Unchanged), News::None);
+        assert_eq!(attendance.looked(place(), damaged()), News::None);
+        let newer = RefusedLabel::NewerFormat { found: 2 };
+        assert_eq!(attendance.looked(place(), Outcome::Refused(newer.clone())), News::Refused(newer));
+        assert_eq!(attendance.looked(place(), Outcome::Nothing), News::None);
+        assert_eq!(attendance.looked(place(), damaged()), News::Refused(RefusedLabel::Damaged));
+    }
+
+    #[test]
+    fn a_pull_is_seen_in_the_mount_table_alone() {
+        let before = MountTable::parse(include_bytes!("../../tests/fixtures/mountinfo/before-pull"));
+        let after = MountTable::parse(include_bytes!("../../tests/fixtures/mountinfo/after-pull"));
+        let mut attendance = Attendance::default();
+        attendance.looked(place(), ours());
+        assert_eq!(attendance.unmounted(&before), []);
+        assert_eq!(attendance.unmounted(&after), [(Side::B, Visit(1))]);
+    }
+}

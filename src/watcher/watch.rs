@@ -1,0 +1,344 @@
+//! The watcher's loop: what wakes it, what it starts, what it tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::MissedTickBehavior;
+
+use crate::ids::{DriveId, MirrorId, PerSide, Side};
+use crate::mirror::os_volume::{Identity, OsVolume};
+use crate::watcher::attendance::{Attendance, Leave, News, Outcome, Roll};
+use crate::watcher::hints::Hints;
+use crate::watcher::jobs::{Again, Done, Job, Jobs};
+use crate::watcher::look::{self, Looked};
+use crate::watcher::mountinfo::MountTable;
+use crate::watcher::mounts::{self, Mounts};
+use crate::watcher::places;
+use crate::watcher::sighting::{Departure, Found, RefusedLabel, Sighting, Visit};
+
+/// What the watcher looks for, and where.
+#[derive(Clone, Debug)]
+pub struct WatcherConfig {
+    pub mirror: MirrorId,
+    pub known: PerSide<KnownDrive>,
+    /// Patterns of more places, such as `/media/*/*`.
+    pub places: Vec<String>,
+    /// Written into the locks of the drives, such as `twinstickd pid 12`. Another process must have another.
+    pub holder: String,
+    /// How often present drives are probed and absent ones looked for.
+    pub tick: Duration,
+    /// After how long an unanswered probe is told.
+    pub probe_timeout: Duration,
+}
+
+/// An enrolled drive and where it was seen.
+#[derive(Clone, Debug)]
+pub struct KnownDrive {
+    pub id: DriveId,
+    pub places: Vec<PathBuf>,
+}
+
+/// Speaks to a running watcher.
+#[derive(Clone, Debug)]
+pub struct WatcherHandle {
+    asked: Arc<Asked>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    wake: Arc<Notify>,
+    lost: Mutex<PerSide<Option<Visit>>>,
+}
+
+impl WatcherHandle {
+    /// Looks and probes at once. Also to be called when the owner has dropped what it held of a departed drive.
+    pub fn rescan(&self) {
+        self.asked.wake.notify_one();
+    }
+
+    /// Says that the owner gave the drive up. It is announced again only after a fresh look at it, and while it is
+    /// the same mount not within a second. An earlier visit than the present one is passed over.
+    pub fn lost(&self, side: Side, visit: Visit) {
+        *self.asked.lost.lock().get_mut(side) = Some(visit);
+        self.asked.wake.notify_one();
+    }
+}
+
+/// Notices drives that come and go.
+pub struct Watcher {
+    config: WatcherConfig,
+    known_places: BTreeSet<PathBuf>,
+    sightings: mpsc::Sender<Sighting>,
+    asked: Arc<Asked>,
+    hints: Hints,
+    jobs: Jobs,
+    attendance: Attendance,
+    table: MountTable,
+    stays: PerSide<Option<Stay>>,
+    /// What patterns named at the last look.
+    matched: BTreeSet<PathBuf>,
+    /// Folders of others at places that are not known ones: looked at again only when something else is there, so
+    /// that a user can unmount his own stick without finding it busy.
+    uninteresting: BTreeMap<PathBuf, Identity>,
+}
+
+/// A present drive.
+struct Stay {
+    visit: Visit,
+    volume: Arc<OsVolume>,
+    probed: Probed,
+}
+
+enum Probed {
+    Answered,
+    Asked { at: Instant },
+    Told,
+}
+
+/// Where to look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// While a drive is missing.
+    Missing,
+    /// Everywhere: something has changed.
+    All,
+}
+
+impl Watcher {
+    pub fn new(config: WatcherConfig, sightings: mpsc::Sender<Sighting>) -> (Self, WatcherHandle) {
+        let asked = Arc::new(Asked::default());
+        let places = config.known.iter().flat_map(|(_, drive)| &drive.places);
+        // As events name them. A relative place without a working directory is nowhere.
+        let known_places: BTreeSet<PathBuf> = places.filter_map(|place| std::path::absolute(place).ok()).collect();
+        let watcher = Self {
+            hints: Hints::new(known_places.clone(), Arc::clone(&asked.wake)),
+            known_places,
+            config,
+            sightings,
+            asked: Arc::clone(&asked),
+            jobs: Jobs::default(),
+            attendance: Attendance::default(),
+            table: MountTable::default(),
+            stays: PerSide::default(),
+            matched: BTreeSet::new(),
+            uninteresting: BTreeMap::new(),
+        };
+        (watcher, WatcherHandle { asked })
+    }
+
+    /// Runs until the receiver of the sightings is dropped. A look that hangs in the kernel outlives it, on a
+    /// blocking thread: shut the runtime down without waiting for those.
+    pub async fn run(mut self) {
+        let mounts = Mounts::open();
+        let asked = Arc::clone(&self.asked);
+        let sightings = self.sightings.clone();
+        let mut tick = tokio::time::interval(self.config.tick);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Only now: a change before the table was watched wakes nobody.
+        self.mounts_changed().await;
+        loop {
+            tokio::select! {
+                () = sightings.closed() => return,
+                (job, done, again) = self.jobs.next() => self.done(job, done, again).await,
+                () = mounts.changed() => self.mounts_changed().await,
+                () = asked.wake.notified() => self.asked(),
+                _ = tick.tick() => {
+                    if !mounts.can_tell() {
+                        self.mounts_changed().await;
+                    }
+                    self.tell_stalled().await;
+                    self.hints.arm_missing();
+                    self.look(Scope::Missing);
+                }
+            }
+        }
+    }
+
+    async fn mounts_changed(&mut self) {
+        if let Some(table) = mounts::read() {
+            for (side, visit) in self.attendance.unmounted(&table) {
+                self.depart(side, visit, Departure::Unmounted).await;
+            }
+            self.attendance.release_unmounted(&table);
+            self.table = table;
+        }
+        self.uninteresting.clear();
+        self.hints.rearm();
+        self.look(Scope::All);
+    }
+
+    fn asked(&mut self) {
+        let lost = std::mem::take(&mut *self.asked.lost.lock());
+        for (side, visit) in lost.iter() {
+            if let Some(visit) = visit {
+                self.leave(side, *visit, Leave::Failed);
+            }
+        }
+        self.look(Scope::All);
+    }
+
+    fn look(&mut self, scope: Scope) {
+        for side in Side::BOTH {
+            self.probe(side);
+        }
+        if scope == Scope::Missing && self.attendance.is_complete() {
+            return;
+        }
+        for place in self.known_places.clone() {
+            self.look_at(&place);
+        }
+        if !self.config.places.is_empty() {
+            let patterns = self.config.places.clone();
+            self.jobs.start(Job::Expand, move || {
+                Done::Expanded(patterns.iter().flat_map(|pattern| places::expand(pattern)).collect())
+            });
+        }
+    }
+
+    fn look_at(&mut self, place: &Path) {
+        if self.attendance.is_seated_at(place) {
+            return;
+        }
+        let roll = Roll {
+            mirror: self.config.mirror,
+            drives: PerSide::new(|side| self.config.known.get(side).id),
+            seats: self.attendance.seats(now()),
+        };
+        let known = self.uninteresting.get(place).copied();
+        let holder = self.config.holder.clone();
+        let job = Job::Look { place: place.to_owned(), mount: self.table.topmost(place).map(|mount| mount.id) };
+        let place = place.to_owned();
+        self.jobs.start(job, move || Done::Looked(look::look(place, &roll, &holder, known)));
+    }
+
+    fn probe(&mut self, side: Side) {
+        let Some(stay) = self.stays.get_mut(side) else { return };
+        let job = Job::Probe { side, visit: stay.visit };
+        if !self.jobs.is_running(&job) {
+            stay.probed = Probed::Asked { at: now() };
+        }
+        let volume = Arc::clone(&stay.volume);
+        self.jobs.start(job, move || Done::Probed(look::probe(&volume)));
+    }
+
+    async fn done(&mut self, job: Job, done: Done, again: Again) {
+        match (job, done) {
+            (Job::Look { place, .. }, Done::Looked(looked)) => {
+                self.looked(looked).await;
+                if again == Again::Yes {
+                    self.look_at(&place);
+                }
+            }
+            (Job::Probe { side, visit }, Done::Probed(result)) => {
+                self.probed(side, visit, result).await;
+                if again == Again::Yes {
+                    self.probe(side);
+                }
+            }
+            (Job::Expand, Done::Expanded(places)) => self.expanded(places),
+            (job, done) => unreachable!("{job:?} ended as {done:?}"),
+        }
+    }
+
+    async fn looked(&mut self, looked: Looked) {
+        let Looked { place, seen, outcome, catch } = looked;
+        if let Some(seen) = seen.filter(|_| is_uninteresting(&outcome) && !self.known_places.contains(&place)) {
+            self.uninteresting.insert(place.clone(), seen);
+        }
+        match (self.attendance.looked(&place, outcome), catch) {
+            (News::Arrived { side, visit }, Some(catch)) => {
+                let stay = Stay { visit, volume: Arc::clone(&catch.volume), probed: Probed::Answered };
+                *self.stays.get_mut(side) = Some(stay);
+                let device = catch.volume.device();
+                let (label, volume, lock) = (catch.label, catch.volume, catch.lock);
+                let found = Found { side, visit, label, volume, lock, path: place, device };
+                self.tell(Sighting::Arrived(Box::new(found))).await;
+            }
+            (News::Refused(why), _) => self.tell(Sighting::Refused { place, why }).await,
+            (News::Arrived { .. } | News::None, _) => {}
+        }
+    }
+
+    async fn probed(&mut self, side: Side, visit: Visit, result: Result<(), Departure>) {
+        if let Err(why) = result {
+            self.depart(side, visit, why).await;
+        } else if let Some(stay) = self.stays.get_mut(side).as_mut().filter(|stay| stay.visit == visit) {
+            stay.probed = Probed::Answered;
+        }
+    }
+
+    fn expanded(&mut self, places: Vec<PathBuf>) {
+        self.matched = places.into_iter().filter(|place| !self.known_places.contains(place)).collect();
+        let all = self.matched.union(&self.known_places).cloned().collect();
+        self.attendance.forget_places_but(&all);
+        self.uninteresting.retain(|place, _| all.contains(place));
+        for place in self.matched.clone() {
+            self.look_at(&place);
+        }
+    }
+
+    async fn depart(&mut self, side: Side, visit: Visit, why: Departure) {
+        let how = match why {
+            Departure::Unmounted | Departure::Moved => Leave::Gone,
+            Departure::ProbeFailed(_) => Leave::Failed,
+        };
+        if self.leave(side, visit, how) {
+            self.tell(Sighting::Departed { side, visit, why }).await;
+            self.look(Scope::All);
+        }
+    }
+
+    fn leave(&mut self, side: Side, visit: Visit, how: Leave) -> bool {
+        let has_left = self.attendance.leave(side, visit, how, now());
+        if has_left {
+            *self.stays.get_mut(side) = None;
+        }
+        has_left
+    }
+
+    async fn tell_stalled(&mut self) {
+        let (now, limit) = (now(), self.config.probe_timeout);
+        for side in Side::BOTH {
+            let Some(stay) = self.stays.get_mut(side) else { continue };
+            match stay.probed {
+                Probed::Asked { at } if now.saturating_duration_since(at) >= limit => {
+                    stay.probed = Probed::Told;
+                    let visit = stay.visit;
+                    self.tell(Sighting::Stalled { side, visit }).await;
+                }
+                Probed::Asked { .. } | Probed::Answered | Probed::Told => {}
+            }
+        }
+    }
+
+    async fn tell(&self, sighting: Sighting) {
+        // Without a receiver there is nobody to tell, and `run` ends.
+        let _ = self.sightings.send(sighting).await;
+    }
+}
+
+/// Whether looking again at the same folder can bring nothing new.
+fn is_uninteresting(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Nothing | Outcome::Unchanged => true,
+        Outcome::Refused(why) => match why {
+            RefusedLabel::OtherMirror { .. }
+            | RefusedLabel::NotEnrolled { .. }
+            | RefusedLabel::Damaged
+            | RefusedLabel::NewerFormat { .. } => true,
+            RefusedLabel::Copy { .. } | RefusedLabel::InUse { .. } | RefusedLabel::Unusable(_) => false,
+        },
+        Outcome::Ignored | Outcome::Ours { .. } => false,
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests;
