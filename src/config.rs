@@ -1,1 +1,194 @@
-//! To come.
+//! What the daemon can be told: flag, then `TWINSTICKD_*`, then the file, then the default.
+//!
+//! Flags and environment are one layer here, since clap reads both into [`Overrides`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Where the file is looked for unless somebody says otherwise; it need not exist.
+pub const CONFIG_FILE: &str = "/etc/twinstick/twinstickd.toml";
+/// Where the journal lives unless somebody says otherwise.
+pub const STATE_DIR: &str = "/var/lib/twinstick";
+/// T-W-I-N on a phone.
+pub const PORT: u16 = 8946;
+
+/// Bounds of `probe_every`: an idle probe wears nothing, but each wakes the stick's controller.
+const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// Bounds of `stall_after`: below a second a healthy stick's garbage collection would count as gone.
+const STALL_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+
+/// All settings, as they are in force.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The folder of the journal, on the boot disk.
+    pub state: PathBuf,
+    /// The address for `fget`; loopback until told otherwise. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Globs of folders to look in for enrolled sticks, beside those where `init` found them.
+    pub places: Vec<String>,
+    /// Time between two reads of a present drive's label.
+    #[serde(deserialize_with = "duration")]
+    pub probe_every: Duration,
+    /// How long a drive may complete nothing before it counts as gone.
+    #[serde(deserialize_with = "duration")]
+    pub stall_after: Duration,
+}
+
+/// What a command line or its environment set; it wins over the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// A file that must exist. Without it [`CONFIG_FILE`] is read, if there is one.
+    pub file: Option<PathBuf>,
+    pub state: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    pub places: Option<Vec<String>>,
+    pub stall_after: Option<Duration>,
+}
+
+/// Why the daemon cannot tell what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    /// The source names the line and shows it.
+    #[error("{}: {source}", path.display())]
+    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("{key} is {value:?}, it must be from {least:?} to {most:?}")]
+    OutOfBounds { key: &'static str, value: Duration, least: Duration, most: Duration },
+    #[error("{key} is {}: give a path from the root, so that it means the same wherever twinstickd starts", value.display())]
+    NotAbsolute { key: &'static str, value: PathBuf },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state: PathBuf::from(STATE_DIR),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
+            places: Vec::new(),
+            probe_every: Duration::from_secs(1),
+            stall_after: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, puts the overrides above it and checks the whole.
+    pub fn load(overrides: &Overrides) -> Result<Self, ConfigError> {
+        let config = match &overrides.file {
+            Some(path) => Self::parse(path, &read(path)?)?,
+            None => match read(Path::new(CONFIG_FILE)) {
+                Ok(text) => Self::parse(Path::new(CONFIG_FILE), &text)?,
+                Err(ConfigError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    Self::default()
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        config.with(overrides).checked()
+    }
+
+    /// Reads a file's text; `path` is for messages.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    fn with(mut self, overrides: &Overrides) -> Self {
+        let Overrides { file: _, state, listen, places, stall_after } = overrides.clone();
+        self.state = state.unwrap_or(self.state);
+        self.listen = listen.unwrap_or(self.listen);
+        self.places = places.unwrap_or(self.places);
+        self.stall_after = stall_after.unwrap_or(self.stall_after);
+        self
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        within("probe_every", self.probe_every, PROBE_EVERY)?;
+        within("stall_after", self.stall_after, STALL_AFTER)?;
+        for place in &self.places {
+            if !place.starts_with('/') {
+                return Err(ConfigError::NotAbsolute { key: "places", value: place.into() });
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+fn within(key: &'static str, value: Duration, (least, most): (Duration, Duration)) -> Result<(), ConfigError> {
+    if value < least || value > most {
+        return Err(ConfigError::OutOfBounds { key, value, least, most });
+    }
+    Ok(())
+}
+
+/// Reads `"5s"` or `"250ms"`.
+fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    humantime::parse_duration(&text)
+        .map_err(|error| serde::de::Error::custom(format!("{text:?} is no time span such as \"5s\": {error}")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("twinstickd.toml"), text)
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(parse("").unwrap(), Config::default());
+        assert!(Config::default().listen.ip().is_loopback());
+        assert!(Config::default().checked().is_ok());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let message = parse("listen = \"127.0.0.1:1\"\n\nlisen = \"x\"\n").unwrap_err().to_string();
+        assert!(message.contains("line 3"), "{message}");
+        assert!(message.contains("lisen"), "{message}");
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_its_line() {
+        let message = parse("places = []\nstall_after = \"soon\"\n").unwrap_err().to_string();
+        assert!(message.contains("line 2"), "{message}");
+        assert!(message.contains("soon"), "{message}");
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("t.toml");
+        std::fs::write(&file, "state = \"/from/file\"\nstall_after = \"7s\"\nplaces = [\"/media/*/*\"]\n").unwrap();
+        let overrides = Overrides { file: Some(file), state: Some("/from/flag".into()), ..Overrides::default() };
+        let config = Config::load(&overrides).unwrap();
+        assert_eq!(config.state, Path::new("/from/flag"));
+        assert_eq!(config.stall_after, Duration::from_secs(7));
+        assert_eq!(config.places, ["/media/*/*"]);
+        assert_eq!(config.probe_every, Config::default().probe_every);
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_exist() {
+        let overrides = Overrides { file: Some("/nonexistent/t.toml".into()), ..Overrides::default() };
+        assert!(matches!(Config::load(&overrides), Err(ConfigError::Read { .. })));
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_refused_by_key() {
+        let short = parse("stall_after = \"10ms\"").unwrap().checked();
+        assert!(matches!(short, Err(ConfigError::OutOfBounds { key: "stall_after", .. })));
+        let relative = parse("places = [\"media/*\"]").unwrap().checked();
+        assert!(matches!(relative, Err(ConfigError::NotAbsolute { key: "places", .. })));
+    }
+}
