@@ -1,1 +1,46 @@
-fn main() {}
+//! The daemon.
+
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::Parser;
+use twinstick::config::Config;
+use twinstick::daemon::cli::{Cli, Command, DemoArgs, InitArgs};
+use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
+use twinstick::daemon::init;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            // Each error's own text has its cause in it already.
+            eprintln!("twinstickd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => run_demo(args),
+        Command::Init(args) => run_init(args),
+        Command::Serve(_) | Command::Client { .. } => anyhow::bail!("not wired"),
+    }
+}
+
+fn run_demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let request = DemoRequest {
+        dir: args.dir,
+        leftovers: if args.keep { Leftovers::Keep } else { Leftovers::Remove },
+        drives: if args.plain_directory { DrivesWanted::Plain } else { DrivesWanted::Best },
+    };
+    demo::run(request).map_err(|error| anyhow!("the demo did not hold: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_init(args: InitArgs) -> anyhow::Result<ExitCode> {
+    let (request, overrides) = args.split();
+    let config = Config::load(&overrides)?;
+    let plan = init::plan(&request, &config.state)?;
+    anyhow::bail!("not wired: {plan:?}")
+}

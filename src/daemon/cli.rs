@@ -1,0 +1,179 @@
+//! The command line of `twinstickd`. Each flag has an environment variable; both win over the file.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+use crate::daemon::init::{DriveKind, InitRequest};
+use crate::ids::Side;
+
+/// Keeps two USB sticks identical, as plain files, and serves them over TCP.
+#[derive(Debug, Parser)]
+#[command(name = "twinstickd", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Play the whole story on this machine: two made-up drives, one of them pulled in mid-upload
+    Demo(DemoArgs),
+    /// Enrol two drives: write their labels and begin the journal
+    Init(InitArgs),
+    /// Serve the enrolled drives
+    Serve(ServeArgs),
+    /// The client in the daemon's own binary: `cargo run` builds no other, and the demo needs one.
+    #[command(hide = true, disable_help_flag = true)]
+    Client {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The folder to work in [default: a new one among the temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Leave drives, journal and files behind to look at
+    #[arg(long)]
+    pub keep: bool,
+    /// Use plain folders as drives, also where loop-mounted ones are possible
+    #[arg(long)]
+    pub plain_directory: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// A drive and where it is mounted, as a=PATH; given twice, for a and for b
+    #[arg(long = "drive", value_name = "NAME=PATH", value_parser = parse_drive, required = true)]
+    pub drives: Vec<DriveArg>,
+    /// Take folders that are no mount points of their own: for trying things out
+    #[arg(long)]
+    pub plain_directory: bool,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The address for fget [default: 127.0.0.1:8946]
+    #[arg(long, value_name = "ADDR", env = "TWINSTICKD_LISTEN", hide_env_values = true)]
+    pub listen: Option<SocketAddr>,
+    /// Globs of folders where sticks appear, with `:` between them
+    #[arg(long, value_name = "GLOBS", env = "TWINSTICKD_PLACES", hide_env_values = true, value_delimiter = ':')]
+    pub places: Option<Vec<String>>,
+    /// How long a drive may complete nothing before it counts as gone [default: 5s]
+    #[arg(long, value_name = "TIME", env = "TWINSTICKD_STALL_AFTER", hide_env_values = true, value_parser = humantime::parse_duration)]
+    pub stall_after: Option<Duration>,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// Where settings and state are.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// The settings [default: /etc/twinstick/twinstickd.toml, if it exists]
+    #[arg(long, value_name = "FILE", env = "TWINSTICKD_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// The folder of the journal, on the boot disk [default: /var/lib/twinstick]
+    #[arg(long, value_name = "DIR", env = "TWINSTICKD_STATE", hide_env_values = true)]
+    pub state: Option<PathBuf>,
+}
+
+/// One `--drive a=PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriveArg {
+    pub side: Side,
+    pub path: PathBuf,
+}
+
+fn parse_drive(text: &str) -> Result<DriveArg, String> {
+    let (name, path) = text.split_once('=').ok_or("give it as a=PATH or b=PATH")?;
+    let side = Side::BOTH
+        .into_iter()
+        .find(|side| side.name() == name)
+        .ok_or_else(|| format!("there is no drive {name:?}: the two are a and b"))?;
+    if path.is_empty() {
+        return Err(format!("drive {name} has no path: give it as {name}=PATH"));
+    }
+    Ok(DriveArg { side, path: path.into() })
+}
+
+impl SourceArgs {
+    fn overrides(self) -> Overrides {
+        Overrides { file: self.config, state: self.state, ..Overrides::default() }
+    }
+}
+
+impl ServeArgs {
+    /// What this command line and its environment say; SIGHUP puts them above the file again.
+    pub fn overrides(self) -> Overrides {
+        let Self { listen, places, stall_after, source } = self;
+        Overrides { listen, places, stall_after, ..source.overrides() }
+    }
+}
+
+impl InitArgs {
+    /// What to enrol, and where the settings that it needs come from.
+    pub fn split(self) -> (InitRequest, Overrides) {
+        let kind = if self.plain_directory { DriveKind::PlainDirectory } else { DriveKind::MountPoint };
+        let drives = self.drives.into_iter().map(|drive| (drive.side, drive.path)).collect();
+        (InitRequest { drives, kind }, self.source.overrides())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_drive_is_a_name_and_a_path() {
+        assert_eq!(parse_drive("a=/mnt/x=y"), Ok(DriveArg { side: Side::A, path: "/mnt/x=y".into() }));
+        for bad in ["/mnt", "c=/mnt", "b=", "=/mnt"] {
+            assert!(parse_drive(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn flags_become_overrides() {
+        let cli = Cli::try_parse_from([
+            "twinstickd",
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--state",
+            "/s",
+            "--places",
+            "/media/*/*:/mnt/*",
+            "--stall-after",
+            "2s",
+        ])
+        .unwrap();
+        let Command::Serve(args) = cli.command else { panic!("serve") };
+        let overrides = args.overrides();
+        assert_eq!(overrides.listen.unwrap().port(), 0);
+        assert_eq!(overrides.state.unwrap(), std::path::Path::new("/s"));
+        assert_eq!(overrides.places.unwrap(), ["/media/*/*", "/mnt/*"]);
+        assert_eq!(overrides.stall_after, Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn the_clients_arguments_pass_untouched() {
+        let cli = Cli::try_parse_from(["twinstickd", "client", "--server", "x:1", "ls", "-l", "--help"]).unwrap();
+        let Command::Client { args } = cli.command else { panic!("client") };
+        assert_eq!(args, ["--server", "x:1", "ls", "-l", "--help"]);
+    }
+}
