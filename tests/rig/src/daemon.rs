@@ -1,0 +1,93 @@
+//! The real `twinstickd`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::wait_until;
+
+/// A way for the daemon to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM.
+    Drain,
+    /// SIGKILL.
+    Kill,
+}
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+    pub address: String,
+}
+
+/// A daemon's command that takes nothing from this machine's settings.
+pub(crate) fn command(twinstickd: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(twinstickd);
+    command.args(words).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TWINSTICKD_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+impl Daemon {
+    /// Starts it and waits for its line `listening on ADDR`. What it says goes to the end of the log.
+    pub(crate) fn serve(twinstickd: &Path, config: &Path, state: &Path, listen: &str, log: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(log).expect("a log");
+        let from = file.metadata().expect("a log").len() as usize;
+        let child = command(twinstickd, &["serve", "--listen", listen])
+            .arg("--config")
+            .arg(config)
+            .arg("--state")
+            .arg(state)
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("twinstickd");
+        let mut daemon = Self { child, log: log.to_owned(), address: String::new() };
+        wait_until("twinstickd says where it listens", || {
+            let text = daemon.log();
+            let ended = daemon.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "twinstickd ended with {ended:?}:\n{}", &text[from..]);
+            let line = text[from..].lines().find_map(|line| line.strip_prefix("listening on "));
+            daemon.address = line.unwrap_or_default().to_owned();
+            !daemon.address.is_empty()
+        });
+        daemon
+    }
+
+    /// All that it and its forerunners wrote to stderr.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).expect("a log")).into_owned()
+    }
+
+    /// Ends it and waits until it is gone.
+    pub fn end(&mut self, how: End) -> ExitStatus {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a pid");
+        let signal = match how {
+            End::Drain => Signal::TERM,
+            End::Kill => Signal::KILL,
+        };
+        kill_process(pid, signal).expect("it runs");
+        let mut status = None;
+        wait_until("twinstickd ends", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        status.expect("it ended")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

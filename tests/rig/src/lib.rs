@@ -1,0 +1,39 @@
+//! Drives that can be pulled, real processes, and an oracle, for twinstick's tests.
+//!
+//! It knows the command lines alone, and nothing of what is behind them. Whatever goes wrong is a panic
+//! with what was seen: only tests call it.
+#![allow(clippy::disallowed_methods, reason = "a test rig makes files and waits for processes")]
+
+mod binaries;
+mod client;
+mod content;
+mod daemon;
+mod load;
+mod model;
+mod namespace;
+mod random;
+mod raw;
+mod scale;
+pub mod scenario;
+mod stick;
+mod transcript;
+mod tree;
+mod trials;
+mod twins;
+mod wait;
+
+pub use binaries::Binaries;
+pub use client::{Client, Outcome};
+pub use content::Content;
+pub use daemon::{Daemon, End};
+pub use load::{Sizes, Worker, run_while};
+pub use model::{Model, Operation};
+pub use random::Random;
+pub use raw::Raw;
+pub use scale::{Scale, scale};
+pub use stick::{Pull, Side, Stick};
+pub use transcript::check_transcript;
+pub use tree::{differences, half_files, inodes, stages};
+pub use trials::{Needs, Trials};
+pub use twins::{Drives, Twins};
+pub use wait::{PATIENCE, seconds, wait_until};

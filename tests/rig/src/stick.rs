@@ -1,0 +1,181 @@
+//! Drives that can be pulled.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::namespace::{attempt, tool};
+use crate::wait::wait_until;
+
+/// One of the two drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    A,
+    B,
+}
+
+impl Side {
+    pub const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+}
+
+/// A way for a drive to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// The medium is gone: all operations fail, unsynced bytes are lost, the mount stays until the return.
+    Shutdown,
+    /// The mount is gone: open handles go on working, the path is the boot disk's.
+    Unmount,
+    /// The poor man's way: a plain folder gets another name.
+    Rename,
+}
+
+enum Kind {
+    Loop { image: PathBuf },
+    Plain { aside: PathBuf },
+}
+
+/// A made-up drive.
+pub struct Stick {
+    /// Where it appears.
+    pub root: PathBuf,
+    kind: Kind,
+    away: Option<Pull>,
+    /// The bare mount point's time of change, on the boot disk.
+    bare_changed: (i64, i64),
+}
+
+/// `_IOR('X', 125, __u32)`, of the kernel's fs/ext4/ext4.h.
+const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = 0x8004_587d;
+/// `EXT4_GOING_FLAGS_NOLOGFLUSH`: as if the power went.
+const NOLOGFLUSH: u32 = 2;
+
+impl Stick {
+    /// An ext4 file system of its own in an image file, mounted.
+    pub fn loop_mounted(dir: &Path, side: Side, bytes: u64) -> Self {
+        let (root, image) = (dir.join(side.name()), dir.join(format!("{}.img", side.name())));
+        fs::create_dir(&root).expect("a new folder");
+        File::create(&image).and_then(|file| file.set_len(bytes)).expect("a new image");
+        attempt(tool("mkfs.ext4").args(["-q", "-F"]).arg(&image)).expect("mkfs.ext4");
+        let bare_changed = changed(&root);
+        let stick = Self { root, kind: Kind::Loop { image }, away: None, bare_changed };
+        stick.mount();
+        stick
+    }
+
+    /// A plain folder.
+    pub fn plain(dir: &Path, side: Side) -> Self {
+        let root = dir.join(side.name());
+        fs::create_dir(&root).expect("a new folder");
+        let bare_changed = changed(&root);
+        let aside = dir.join(format!("{}.pulled", side.name()));
+        Self { root, kind: Kind::Plain { aside }, away: None, bare_changed }
+    }
+
+    /// Takes it away, whatever is going on.
+    pub fn pull(&mut self, how: Pull) {
+        assert_eq!(self.away, None, "{} is away already", self.root.display());
+        match (&self.kind, how) {
+            (Kind::Loop { .. }, Pull::Shutdown) => shut_down(&self.root),
+            (Kind::Loop { .. }, Pull::Unmount) => {
+                attempt(tool("umount").arg("-l").arg(&self.root)).expect("umount -l");
+            }
+            (Kind::Plain { aside }, Pull::Rename) => fs::rename(&self.root, aside).expect("a free name"),
+            (Kind::Loop { .. }, Pull::Rename) | (Kind::Plain { .. }, Pull::Shutdown | Pull::Unmount) => {
+                panic!("{how:?} is no way for this kind of drive");
+            }
+        }
+        self.away = Some(how);
+    }
+
+    /// Puts it back where it was.
+    pub fn bring_back(&mut self) {
+        match (self.away.take().expect("it is away"), &self.kind) {
+            (Pull::Shutdown, _) => {
+                // A dead file system heals only when everybody has let go of it and it is mounted anew.
+                wait_until("the dead file system is let go of, so that it can be unmounted", || {
+                    attempt(tool("umount").arg(&self.root)).is_ok()
+                });
+                self.check_bare();
+                self.mount();
+            }
+            (Pull::Unmount, _) => {
+                self.check_bare();
+                self.mount();
+            }
+            (Pull::Rename, Kind::Plain { aside }) => fs::rename(aside, &self.root).expect("the name is free again"),
+            (Pull::Rename, Kind::Loop { .. }) => unreachable!("refused by pull"),
+        }
+    }
+
+    pub fn is_away(&self) -> bool {
+        self.away.is_some()
+    }
+
+    /// Panics if anything was written where the drive should be. Only while that place can be seen.
+    #[track_caller]
+    pub fn check_bare(&self) {
+        if let Some(trespass) = self.trespass() {
+            panic!("{}, which is the boot disk's: {trespass}", self.root.display());
+        }
+    }
+
+    /// What was written where the drive should be, in words.
+    pub fn trespass(&self) -> Option<String> {
+        match self.kind {
+            Kind::Loop { .. } => {
+                let names: Vec<_> = fs::read_dir(&self.root).expect("the bare mount point").collect();
+                let touched = changed(&self.root) != self.bare_changed;
+                (touched || !names.is_empty()).then(|| format!("it was changed and has {names:?}"))
+            }
+            Kind::Plain { .. } => self.root.exists().then(|| "it was made again".to_owned()),
+        }
+    }
+
+    fn mount(&self) {
+        match &self.kind {
+            Kind::Loop { image } => {
+                attempt(tool("mount").args(["-o", "loop"]).arg(image).arg(&self.root)).expect("mount -o loop");
+            }
+            Kind::Plain { .. } => {}
+        }
+    }
+}
+
+impl Drop for Stick {
+    fn drop(&mut self) {
+        match self.kind {
+            // Fails where it is away already, which is as good.
+            Kind::Loop { .. } => drop(attempt(tool("umount").arg("-l").arg(&self.root))),
+            Kind::Plain { .. } => {}
+        }
+    }
+}
+
+fn changed(path: &Path) -> (i64, i64) {
+    let meta = fs::metadata(path).expect("a mount point");
+    (meta.mtime(), meta.mtime_nsec())
+}
+
+#[allow(unsafe_code, reason = "the kernel offers no other way to cut a file system's power")]
+fn shut_down(root: &Path) {
+    let root = File::open(root).expect("the drive's root");
+    // SAFETY: this opcode reads one u32, and nothing is written through the pointer.
+    let outcome =
+        unsafe { rustix::ioctl::ioctl(&root, rustix::ioctl::Setter::<EXT4_IOC_SHUTDOWN, u32>::new(NOLOGFLUSH)) };
+    outcome.expect("EXT4_IOC_SHUTDOWN");
+}

@@ -1,0 +1,47 @@
+//! Test binaries whose tests may need what a machine does not give: they are ignored then, with the reason.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::namespace;
+
+/// What a test cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    LoopMounts,
+}
+
+/// The tests of one binary.
+#[derive(Default)]
+pub struct Trials(Vec<(&'static str, Needs, fn())>);
+
+impl Trials {
+    #[must_use]
+    pub fn with(mut self, name: &'static str, needs: Needs, test: fn()) -> Self {
+        self.0.push((name, needs, test));
+        self
+    }
+
+    /// Runs them, one after the other unless told otherwise: each starts many processes.
+    pub fn main(self) -> ExitCode {
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads = arguments.test_threads.or(Some(1));
+        let loop_mounts = namespace::enter();
+        let trials = self.0.into_iter().map(|(name, needs, test)| {
+            let missing = match needs {
+                Needs::Nothing => None,
+                Needs::LoopMounts => loop_mounts.clone().err(),
+            };
+            Trial::ignorable_test(name, move || match missing {
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => {
+                    test();
+                    Ok(Completion::Completed)
+                }
+            })
+        });
+        libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    }
+}

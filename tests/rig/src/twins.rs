@@ -1,0 +1,161 @@
+//! Two drives, a daemon, a client: all that a test needs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::binaries::Binaries;
+use crate::client::Client;
+use crate::daemon::{self, Daemon, End};
+use crate::stick::{Pull, Side, Stick};
+use crate::tree;
+use crate::wait::wait_until;
+
+/// Which kind of drives a test wants.
+#[derive(Clone, Copy, Debug)]
+pub enum Drives {
+    /// ext4 images of this many bytes each.
+    Loop {
+        bytes: u64,
+    },
+    Plain,
+}
+
+/// An enrolled mirror and its daemon, if it runs.
+pub struct Twins {
+    binaries: Binaries,
+    /// Where the daemon listens: the same again after a restart.
+    address: String,
+    daemon: Option<Daemon>,
+    a: Stick,
+    b: Stick,
+    // The last field, dropped last: all others lie in it.
+    dir: TempDir,
+}
+
+impl Twins {
+    /// Makes and enrols two drives and starts the daemon.
+    pub fn new(binaries: Binaries, drives: Drives) -> Self {
+        let dir = tempfile::Builder::new().prefix("twinstick-test-").tempdir().expect("a temporary folder");
+        let stick = |side| match drives {
+            Drives::Loop { bytes } => Stick::loop_mounted(dir.path(), side, bytes),
+            Drives::Plain => Stick::plain(dir.path(), side),
+        };
+        let (a, b) = (stick(Side::A), stick(Side::B));
+        fs::create_dir(dir.path().join("home")).expect("a new folder");
+        fs::write(dir.path().join("twinstickd.toml"), "").expect("a new file");
+        let mut twins = Self { binaries, address: "127.0.0.1:0".into(), daemon: None, a, b, dir };
+        twins.init(drives);
+        twins.serve();
+        twins
+    }
+
+    fn init(&self, drives: Drives) {
+        let mut command = daemon::command(&self.binaries.twinstickd, &["init"]);
+        for side in Side::BOTH {
+            command.arg("--drive").arg(format!("{}={}", side.name(), self.root(side).display()));
+        }
+        match drives {
+            Drives::Loop { .. } => {}
+            Drives::Plain => drop(command.arg("--plain-directory")),
+        }
+        command.arg("--config").arg(self.config()).arg("--state").arg(self.state());
+        let output = command.output().expect("twinstickd");
+        assert!(output.status.success(), "twinstickd init: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Starts the daemon, where it listened before.
+    pub fn serve(&mut self) {
+        assert!(self.daemon.is_none(), "it runs already");
+        let log = self.dir.path().join("twinstickd.log");
+        let (config, state) = (self.config(), self.state());
+        let daemon = Daemon::serve(&self.binaries.twinstickd, &config, &state, &self.address, &log);
+        self.address.clone_from(&daemon.address);
+        self.daemon = Some(daemon);
+    }
+
+    /// Ends the daemon; panics unless it ended as it should.
+    #[track_caller]
+    pub fn end(&mut self, how: End) {
+        let mut daemon = self.daemon.take().expect("it runs");
+        let status = daemon.end(how);
+        match how {
+            End::Drain => assert!(status.success(), "{status}:\n{}", daemon.log()),
+            End::Kill => {}
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client { fget: self.binaries.fget.clone(), address: self.address.clone(), home: self.home() }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A folder on the boot disk for files that come and go.
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("twinstickd.toml")
+    }
+
+    pub fn root(&self, side: Side) -> &Path {
+        &self.stick(side).root
+    }
+
+    pub fn stick(&self, side: Side) -> &Stick {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    fn stick_mut(&mut self, side: Side) -> &mut Stick {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+
+    /// Pulls a drive; the time until the daemon says that it is absent.
+    #[track_caller]
+    pub fn pull(&mut self, side: Side, how: Pull) -> Duration {
+        self.stick_mut(side).pull(how);
+        let client = self.client();
+        wait_until("the pulled drive is absent", || client.state(side) == "absent")
+    }
+
+    /// Brings a drive back; the time from then until the daemon is at work on it.
+    #[track_caller]
+    pub fn bring_back(&mut self, side: Side) -> Duration {
+        self.stick_mut(side).bring_back();
+        let client = self.client();
+        wait_until("the returned drive is at work", || {
+            !["absent", "verifying", "fenced"].contains(&client.state(side).as_str())
+        })
+    }
+
+    /// Waits until all is on both drives, and panics unless they are the same byte for byte, and no stage is left.
+    #[track_caller]
+    pub fn check_identical(&self) {
+        let client = self.client();
+        client.run(&["status", "--wait"]).expect(0);
+        for side in Side::BOTH {
+            assert_eq!(client.state(side), "in-sync", "{}", client.status());
+        }
+        let differences = tree::differences(self.root(Side::A), self.root(Side::B));
+        assert!(differences.is_empty(), "the drives differ: {differences:#?}");
+        for side in Side::BOTH {
+            wait_until("no stage is left", || tree::stages(self.root(side)).is_empty());
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Waiting for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up: long, since machines under test are slow and shared.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Looks until `condition` holds and tells how long that took; panics after [`PATIENCE`] with what was awaited.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    begin.elapsed()
+}
+
+/// A time for people.
+pub fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
