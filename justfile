@@ -1,0 +1,11 @@
+# What CI runs, all of it.
+check:
+    .ci/run
+
+# The tests with the full figures and the release binaries, as root; about a quarter of an hour.
+full:
+    cargo build --release
+    TWINSTICK_FULL=1 TWINSTICK_BIN_DIR={{justfile_directory()}}/target/release cargo test --test loop_story --test loop_load -- --nocapture
+
+demo:
+    cargo run --release -- demo
