@@ -80,6 +80,13 @@ impl Digester {
         self.size
     }
 
+    /// The CRC-32 of all bytes so far.
+    pub fn whole(&self) -> Crc32 {
+        let mut whole = self.whole.clone();
+        whole.combine(&self.block);
+        Crc32(whole.finalize())
+    }
+
     pub fn finish(mut self) -> FileDigest {
         if self.block_bytes > 0 {
             self.end_block();

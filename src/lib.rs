@@ -5,6 +5,7 @@
 //! `watcher → mirror`; `mirror → journal → path, digest, ids`; `fget → client → wire`.
 
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod digest;

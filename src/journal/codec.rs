@@ -13,12 +13,12 @@ use crate::journal::store::StoreError;
 use crate::path::Name;
 
 /// Version of the store's layout; a newer one is refused untouched.
-pub const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// What a key's first byte says.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Space {
+pub(super) enum Space {
     /// Single facts of the mirror.
     Meta = b'm',
     /// LSN → entry.
@@ -44,7 +44,7 @@ pub enum Space {
 /// Single facts under [`Space::Meta`].
 #[derive(Clone, Copy)]
 #[repr(u8)]
-pub enum Fact {
+pub(super) enum Fact {
     Format = 1,
     Enrolment = 2,
     Epoch = 3,
@@ -58,11 +58,11 @@ pub enum Fact {
     Nonces = 8,
 }
 
-pub fn meta(fact: Fact) -> Vec<u8> {
+pub(super) fn meta(fact: Fact) -> Vec<u8> {
     vec![Space::Meta as u8, fact as u8]
 }
 
-pub fn checkpoint(side: Side) -> Vec<u8> {
+pub(super) fn checkpoint(side: Side) -> Vec<u8> {
     meta(match side {
         Side::A => Fact::CheckpointA,
         Side::B => Fact::CheckpointB,
@@ -76,40 +76,40 @@ fn numbered(space: Space, number: u64) -> Vec<u8> {
     key
 }
 
-pub fn entry(lsn: Lsn) -> Vec<u8> {
+pub(super) fn entry(lsn: Lsn) -> Vec<u8> {
     numbered(Space::Entry, lsn.0)
 }
 
-pub fn flags(lsn: Lsn) -> Vec<u8> {
+pub(super) fn flags(lsn: Lsn) -> Vec<u8> {
     numbered(Space::Flags, lsn.0)
 }
 
-pub fn folder(id: NodeId) -> Vec<u8> {
+pub(super) fn folder(id: NodeId) -> Vec<u8> {
     numbered(Space::Folder, id.0)
 }
 
-pub fn answer_order(lsn: Lsn) -> Vec<u8> {
+pub(super) fn answer_order(lsn: Lsn) -> Vec<u8> {
     numbered(Space::AnswerOrder, lsn.0)
 }
 
-pub fn answer(id: &RequestId) -> Vec<u8> {
+pub(super) fn answer(id: &RequestId) -> Vec<u8> {
     let mut key = vec![Space::Answer as u8];
     key.extend(id.as_str().as_bytes());
     key
 }
 
 /// The start of the keys of all that lies in a folder.
-pub fn children(parent: NodeId) -> Vec<u8> {
+pub(super) fn children(parent: NodeId) -> Vec<u8> {
     numbered(Space::Node, parent.0)
 }
 
-pub fn node(place: &Place) -> Vec<u8> {
+pub(super) fn node(place: &Place) -> Vec<u8> {
     let mut key = children(place.parent);
     key.extend(place.name.as_str().as_bytes());
     key
 }
 
-pub fn page(ticket: Ticket, number: u32) -> Vec<u8> {
+pub(super) fn page(ticket: Ticket, number: u32) -> Vec<u8> {
     let mut key = vec![Space::Page as u8];
     key.extend(ticket.0);
     key.extend(number.to_be_bytes());
@@ -117,39 +117,39 @@ pub fn page(ticket: Ticket, number: u32) -> Vec<u8> {
 }
 
 /// The start of the keys of a drive's debts.
-pub fn debts(side: Side) -> Vec<u8> {
+pub(super) fn debts(side: Side) -> Vec<u8> {
     vec![Space::Debt as u8, side.index() as u8]
 }
 
-pub fn debt(side: Side, id: NodeId) -> Vec<u8> {
+pub(super) fn debt(side: Side, id: NodeId) -> Vec<u8> {
     let mut key = debts(side);
     key.extend(id.0.to_be_bytes());
     key
 }
 
 /// The start of the keys of claims to names in a folder of a drive.
-pub fn claims_in(side: Side, parent: NodeId) -> Vec<u8> {
+pub(super) fn claims_in(side: Side, parent: NodeId) -> Vec<u8> {
     let mut key = vec![Space::Claim as u8, side.index() as u8];
     key.extend(parent.0.to_be_bytes());
     key
 }
 
 /// The start of the keys of claims to one name. No name has a NUL in it.
-pub fn claims_to(side: Side, place: &Place) -> Vec<u8> {
+pub(super) fn claims_to(side: Side, place: &Place) -> Vec<u8> {
     let mut key = claims_in(side, place.parent);
     key.extend(place.name.as_str().as_bytes());
     key.push(0);
     key
 }
 
-pub fn claim(side: Side, place: &Place, id: NodeId) -> Vec<u8> {
+pub(super) fn claim(side: Side, place: &Place, id: NodeId) -> Vec<u8> {
     let mut key = claims_to(side, place);
     key.extend(id.0.to_be_bytes());
     key
 }
 
 /// The first key after all that start with `prefix`.
-pub fn end_of(prefix: &[u8]) -> Vec<u8> {
+pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {
@@ -161,30 +161,30 @@ pub fn end_of(prefix: &[u8]) -> Vec<u8> {
 }
 
 /// The whole of one space.
-pub fn all(space: Space) -> Vec<u8> {
+pub(super) fn all(space: Space) -> Vec<u8> {
     vec![space as u8]
 }
 
 /// The number after a key's first byte.
-pub fn number_of(key: &[u8]) -> Result<u64, StoreError> {
+pub(super) fn number_of(key: &[u8]) -> Result<u64, StoreError> {
     let bytes = key.get(1..9).and_then(|bytes| bytes.try_into().ok());
     bytes.map(u64::from_be_bytes).ok_or_else(|| corrupt(key, "a key without its number"))
 }
 
 /// The node that a debt's key names.
-pub fn debtor(key: &[u8]) -> Result<NodeId, StoreError> {
+pub(super) fn debtor(key: &[u8]) -> Result<NodeId, StoreError> {
     let bytes = key.get(2..10).and_then(|bytes| bytes.try_into().ok());
     bytes.map(u64::from_be_bytes).map(NodeId).ok_or_else(|| corrupt(key, "a debt's key without its node"))
 }
 
 /// The name at the end of a node's key.
-pub fn name_of(key: &[u8]) -> Result<Name, StoreError> {
+pub(super) fn name_of(key: &[u8]) -> Result<Name, StoreError> {
     let text = key.get(9..).and_then(|bytes| std::str::from_utf8(bytes).ok());
     text.and_then(|text| Name::parse(text).ok()).ok_or_else(|| corrupt(key, "a node's key without a name"))
 }
 
 /// Encodes a value with its CRC.
-pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     #[expect(clippy::expect_used, reason = "postcard fails only on types that serde cannot size; ours are plain")]
     let mut bytes = postcard::to_stdvec(value).expect("a plain record encodes");
     bytes.extend(Crc32::of(&bytes).0.to_le_bytes());
@@ -192,7 +192,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Decodes a value and checks its CRC.
-pub fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
     let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt(key, "a value shorter than its CRC"))?;
     if Crc32::of(body) != Crc32(u32::from_le_bytes(*crc)) {
         return Err(corrupt(key, "a wrong CRC"));

@@ -59,6 +59,16 @@ impl Snapshot<'_> {
         self.counts.paths.get(side).load(Ordering::Acquire) > 0
     }
 
+    /// Whether a drive owes something for a node.
+    pub fn owes_node(&self, side: Side, id: NodeId) -> Result<bool, StoreError> {
+        Ok(self.debt(side, id)?.is_some())
+    }
+
+    /// Where a node belongs that a drive owes.
+    pub fn want(&self, side: Side, id: NodeId) -> Result<Option<Place>, StoreError> {
+        Ok(self.debt(side, id)?.and_then(|debt| debt.want))
+    }
+
     /// What is in a folder, by name, from `after` on; at most `limit`.
     pub fn children(&self, parent: NodeId, after: Option<&Name>, limit: usize) -> Result<Vec<Child>, StoreError> {
         let prefix = codec::children(parent);

@@ -13,7 +13,7 @@ use crate::journal::draft::{Draft, Tally};
 use crate::journal::fact::{DriveFact, FactPlanner};
 use crate::journal::plan::{Counters, PlanError, Planner, Precondition, Released};
 use crate::journal::reader::{Counts, Journal};
-use crate::journal::record::{Debt, Enrolment, Entry, Flags, Mark, Op, Receipt, Request};
+use crate::journal::record::{Debt, Deed, Enrolment, Entry, Flags, Mark, Op, Receipt, Request};
 use crate::journal::store::{Store, StoreError};
 
 /// Answers that are remembered for a mutation sent again.
@@ -35,6 +35,8 @@ pub struct Committed {
     pub answers: Vec<Result<Receipt, CommitError>>,
     /// Stages of versions that are no longer current.
     pub released: Vec<Released>,
+    /// What was committed, in order, for the drive logs.
+    pub deeds: Vec<(Lsn, Deed)>,
 }
 
 /// The one who writes. Owned by the committer's thread; after an error it is only good for being opened again.
@@ -193,7 +195,8 @@ impl Writer {
             self.forget_answers(&mut draft, fresh)?;
             self.publish(store, &draft, Some(self.counters.head))?;
         }
-        Ok(Committed { answers, released })
+        let deeds = draft.entries.into_iter().map(|entry| (entry.lsn, entry.deed)).collect();
+        Ok(Committed { answers, released, deeds })
     }
 
     /// Takes in what the drives' lanes did. Not durable by itself: a lost fact is found out again.
@@ -283,7 +286,7 @@ impl Writer {
     #[expect(clippy::unused_self, reason = "reads as what the writer does")]
     fn in_doubt(&self, requests: &[Request], why: &str) -> Committed {
         let answers = requests.iter().map(|_| Err(CommitError::InDoubt(why.to_owned()))).collect();
-        Committed { answers, released: Vec::new() }
+        Committed { answers, released: Vec::new(), deeds: Vec::new() }
     }
 }
 

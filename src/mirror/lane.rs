@@ -19,7 +19,7 @@ mod finish;
 mod prepare;
 mod reclaim;
 
-pub(crate) use reclaim::{Arrived, reclaim};
+pub(crate) use reclaim::reclaim;
 
 /// Debts that a step takes at most.
 pub(crate) const BATCH_DEBTS_MAX: usize = 256;
@@ -129,6 +129,11 @@ impl Lane {
             drafts: 0,
             work: Work::default(),
         }
+    }
+
+    /// Takes over how many things lie aside on the drive.
+    pub(crate) fn set_aside_count(&mut self, count: u64) {
+        self.work.aside = count;
     }
 
     pub(crate) fn work(&self) -> Work {

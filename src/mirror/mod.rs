@@ -1,21 +1,40 @@
-//! Keeps two drives the same.
+//! Keeps two drives the same: staging, committing, converging, reading.
+//!
+//! Knows no sockets, no mount table, no configuration file.
 
+mod browse;
+mod committer;
 mod content;
+mod core;
+mod download;
 mod drive_log;
+mod io;
 pub mod label;
 mod lane;
+mod lane_thread;
 mod layout;
-mod mirror_stub;
+mod log_thread;
+#[expect(clippy::module_inception, reason = "the mirror's own face")]
+mod mirror;
 #[cfg(test)]
 mod model;
 pub mod os_volume;
 mod places;
 pub mod request;
+mod seat;
 #[cfg(test)]
 pub(crate) mod sim_volume;
+mod space;
 mod stage;
+mod state;
+mod upload;
 pub mod volume;
 #[cfg(test)]
 mod volume_tests;
 
-pub use mirror_stub::{Download, Mirror, Upload};
+pub use core::Lost;
+pub use download::Download;
+pub use mirror::Mirror;
+pub use seat::NewDrive;
+pub use state::{BadTransition, DriveEvent, DriveState};
+pub use upload::Upload;

@@ -11,18 +11,22 @@ use crate::mirror::volume::{Attributes, Result, Volume, VolumeFile};
 pub(crate) struct StageFile {
     volume: Arc<dyn Volume>,
     file: Arc<dyn VolumeFile>,
-    path: String,
 }
 
 impl StageFile {
     pub(crate) fn create(volume: Arc<dyn Volume>, ticket: Ticket) -> Result<Self> {
         let path = layout::stage(ticket);
         let file = volume.create(&path)?;
-        Ok(Self { volume, file, path })
+        Ok(Self { volume, file })
     }
 
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         self.file.write_at(bytes, offset)
+    }
+
+    /// Makes the bytes so far durable, so that the last sync is short.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync()
     }
 
     /// Makes bytes, attributes and name durable.
@@ -31,9 +35,5 @@ impl StageFile {
         self.file.sync()?;
         self.volume.sync_folder(layout::STAGE_FOLDER)?;
         Ok(Stage::File)
-    }
-
-    pub(crate) fn remove(&self) -> Result<()> {
-        self.volume.remove_file(&self.path)
     }
 }

@@ -1,0 +1,234 @@
+//! The committer: the one thread that writes the journal.
+//!
+//! It takes all who wait, commits them with one barrier, and answers all. After a failed barrier it
+//! opens the journal anew, again and again until that works; meanwhile nothing is acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::ids::{Arrival, Lsn, Side};
+use crate::journal::store::{Store, StoreError};
+use crate::journal::{CommitError, Deed, DriveFact, Receipt, Released, Request, Writer};
+
+/// Requests that one barrier serves at most.
+pub(crate) const BATCH_MAX: usize = 4096;
+/// Messages that wait for the committer at most; senders wait beyond.
+const QUEUE_MAX: usize = 8192;
+/// Between two attempts to open a failed journal.
+const REOPEN_EVERY: Duration = Duration::from_millis(500);
+
+/// Opens the journal's store; called again after it failed.
+pub(crate) type Opener = Box<dyn Fn() -> Result<Arc<dyn Store>, StoreError> + Send>;
+
+/// Whether facts must be durable before their reporter goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durable {
+    Now,
+    Later,
+}
+
+/// What the committer tells the mirror.
+pub(crate) trait Audience: Send + Sync {
+    /// Mutations are visible: lanes have work, drive logs have records to take.
+    fn committed(&self, deeds: &[(Lsn, Deed)], released: &[Released]);
+    /// Facts are noted.
+    fn noted(&self, released: &[Released]);
+    /// The journal was opened anew: what the lanes did meanwhile is to be found out again.
+    fn reopened(&self);
+}
+
+enum Message {
+    Commit(Request, oneshot::Sender<Result<Receipt, CommitError>>),
+    Note(Vec<DriveFact>, Durable, mpsc::Sender<Result<Vec<Released>, StoreError>>),
+    Attach(Side, Arrival, mpsc::Sender<()>),
+    Detach(Side, mpsc::Sender<Lsn>),
+    Stop,
+}
+
+/// The way to the committer's thread.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    queue: SyncSender<Message>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The committer has ended, with the daemon.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal is closed")]
+pub(crate) struct Ended;
+
+impl Committer {
+    pub(crate) fn start(writer: Writer, opener: Opener, audience: Arc<dyn Audience>) -> std::io::Result<Self> {
+        let (queue, messages) = mpsc::sync_channel(QUEUE_MAX);
+        let run = move || Work { writer, opener, audience, ready: VecDeque::new() }.run(&messages);
+        let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(run)?;
+        Ok(Self { queue, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Commits a mutation; returns when it is durable and visible, or refused.
+    pub(crate) async fn commit(&self, request: Request) -> Result<Receipt, CommitError> {
+        let closed = || CommitError::InDoubt(Ended.to_string());
+        let (reply, answer) = oneshot::channel();
+        let mut message = Message::Commit(request, reply);
+        // The queue is deeper than all who may wait; a full one is met by waiting a turn.
+        loop {
+            match self.queue.try_send(message) {
+                Ok(()) => break,
+                Err(mpsc::TrySendError::Full(back)) => message = back,
+                Err(mpsc::TrySendError::Disconnected(_)) => return Err(closed()),
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Notes what a drive has. Blocks: for a drive's own threads.
+    pub(crate) fn note(&self, facts: Vec<DriveFact>, durable: Durable) -> Result<Vec<Released>, StoreError> {
+        let (reply, answer) = mpsc::channel();
+        self.queue.send(Message::Note(facts, durable, reply)).map_err(|_| StoreError::Dead)?;
+        answer.recv().map_err(|_| StoreError::Dead)?
+    }
+
+    /// From now on stages of this arrival count.
+    pub(crate) fn attach(&self, side: Side, arrival: Arrival) -> Result<(), Ended> {
+        let (reply, answer) = mpsc::channel();
+        self.queue.send(Message::Attach(side, arrival, reply)).map_err(|_| Ended)?;
+        answer.recv().map_err(|_| Ended)
+    }
+
+    /// From now on no stage of an earlier arrival is committed; the head when the drive was last at work.
+    pub(crate) fn detach(&self, side: Side) -> Result<Lsn, Ended> {
+        let (reply, answer) = mpsc::channel();
+        self.queue.send(Message::Detach(side, reply)).map_err(|_| Ended)?;
+        answer.recv().map_err(|_| Ended)
+    }
+
+    /// As [`Committer::detach`], without waiting.
+    pub(crate) fn detach_soon(&self, side: Side) {
+        let (reply, _) = mpsc::channel();
+        // A committer that has ended commits nothing any more.
+        let _ = self.queue.send(Message::Detach(side, reply));
+    }
+
+    /// Ends the thread after what was sent so far.
+    pub(crate) fn stop(&self) {
+        // A closed queue means that it has ended.
+        let _ = self.queue.send(Message::Stop);
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic was logged where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    writer: Writer,
+    opener: Opener,
+    audience: Arc<dyn Audience>,
+    ready: VecDeque<Message>,
+}
+
+impl Work {
+    fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            let wait = if self.writer.is_open() { Duration::from_hours(1) } else { REOPEN_EVERY };
+            match messages.recv_timeout(wait) {
+                Ok(message) => self.ready.push_back(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while self.ready.len() < BATCH_MAX {
+                let Ok(message) = messages.try_recv() else { break };
+                self.ready.push_back(message);
+            }
+            if !self.turn() {
+                return;
+            }
+            if !self.writer.is_open() {
+                self.reopen();
+            }
+        }
+    }
+
+    /// Handles what is ready, in order: runs of commits by one barrier, and runs of facts together.
+    fn turn(&mut self) -> bool {
+        while let Some(message) = self.ready.pop_front() {
+            match message {
+                Message::Commit(request, reply) => self.commits(request, reply),
+                Message::Note(facts, durable, reply) => {
+                    let result = self.note(&facts, durable);
+                    // A drive that has left meanwhile does not wait for the answer.
+                    let _ = reply.send(result);
+                }
+                Message::Attach(side, arrival, reply) => {
+                    self.writer.attach(side, arrival);
+                    let _ = reply.send(());
+                }
+                Message::Detach(side, reply) => {
+                    let _ = reply.send(self.writer.detach(side));
+                }
+                Message::Stop => {
+                    if let Err(error) = self.writer.barrier() {
+                        tracing::warn!(%error, "the journal could not be flushed at the end");
+                    }
+                    self.writer.close();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn commits(&mut self, request: Request, reply: oneshot::Sender<Result<Receipt, CommitError>>) {
+        let (mut requests, mut replies) = (vec![request], vec![reply]);
+        // Facts among them may wait: a commit does not depend on them. Comings and goings are a fence.
+        let mut later = VecDeque::new();
+        while let Some(message) = self.ready.pop_front() {
+            match message {
+                Message::Commit(request, reply) => {
+                    requests.push(request);
+                    replies.push(reply);
+                }
+                Message::Note(..) => later.push_back(message),
+                Message::Attach(..) | Message::Detach(..) | Message::Stop => {
+                    later.push_back(message);
+                    break;
+                }
+            }
+        }
+        later.append(&mut self.ready);
+        self.ready = later;
+        let committed = self.writer.commit(&requests);
+        self.audience.committed(&committed.deeds, &committed.released);
+        for (reply, answer) in replies.into_iter().zip(committed.answers) {
+            // A client that has left does not wait for its answer.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn note(&mut self, facts: &[DriveFact], durable: Durable) -> Result<Vec<Released>, StoreError> {
+        let released = self.writer.note(facts)?;
+        if durable == Durable::Now {
+            self.writer.barrier()?;
+        }
+        self.audience.noted(&released);
+        Ok(released)
+    }
+
+    fn reopen(&mut self) {
+        self.writer.close();
+        match (self.opener)().and_then(|store| self.writer.reopen(store)) {
+            Ok(()) => {
+                tracing::info!(head = %self.writer.journal().head(), "journal open again");
+                self.audience.reopened();
+            }
+            Err(error) => tracing::warn!(%error, "journal stays closed"),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What all parts of the mirror share: the journal, the two seats, comings and goings.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use crate::ids::{Arrival, Lsn, Nonce, PerSide, Side};
+use crate::journal::{Deed, Journal, Released, Stage};
+use crate::mirror::committer::{Audience, Committer};
+use crate::mirror::layout;
+use crate::mirror::request::{Notice, Refusal};
+use crate::mirror::seat::{Attachment, Seat};
+use crate::mirror::state::DriveEvent;
+use crate::mirror::volume::{Disposition, VolumeError};
+
+/// A drive that the mirror found to be gone; for the watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub side: Side,
+    pub visit: u64,
+}
+
+pub(crate) struct Core {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) committer: Committer,
+    pub(crate) seats: PerSide<Seat>,
+    pub(crate) nonce: Nonce,
+    /// Rises with everything that somebody may wait for.
+    pub(crate) changed: watch::Sender<u64>,
+    pub(crate) lost: mpsc::UnboundedSender<Lost>,
+    /// Bytes that uploads have announced and not yet written.
+    pub(crate) reserved: Arc<AtomicU64>,
+    /// Drives that were refused, by place.
+    pub(crate) refused: Mutex<Vec<(String, Notice)>>,
+}
+
+impl Core {
+    pub(crate) fn seat(&self, side: Side) -> &Seat {
+        self.seats.get(side)
+    }
+
+    /// The drives that are there.
+    pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
+        Side::BOTH.into_iter().filter_map(|side| self.seat(side).attachment()).collect()
+    }
+
+    pub(crate) fn present(&self) -> PerSide<bool> {
+        PerSide::new(|side| self.seat(side).attachment().is_some())
+    }
+
+    pub(crate) fn tell_change(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn wake_lanes(&self) {
+        for attachment in self.attachments() {
+            attachment.wake.ring();
+        }
+    }
+
+    /// A drive is gone. What waits for it is told so; the watcher looks for its return.
+    pub(crate) fn lose(&self, attachment: &Attachment, why: &str) {
+        let Some(attachment) = self.seat(attachment.side).detach(Some(attachment.arrival)) else { return };
+        let side = attachment.side;
+        self.seat(side).apply(DriveEvent::Lost, Some(why.to_owned()));
+        attachment.end();
+        self.committer.detach_soon(side);
+        // The watcher ends before the mirror when the daemon stops.
+        let _ = self.lost.send(Lost { side, visit: attachment.visit });
+        self.tell_change();
+    }
+
+    /// Judges a failed operation on a drive: counts it, and lets the drive go if it is gone.
+    pub(crate) fn complain(&self, attachment: &Attachment, error: &VolumeError) {
+        let seat = self.seat(attachment.side);
+        match error.disposition {
+            Disposition::DriveLost => {
+                seat.count_write_error();
+                self.lose(attachment, &error.to_string());
+            }
+            Disposition::BadRead => {
+                seat.count_read_error();
+                tracing::warn!(drive = %attachment.side, %error, "read error");
+            }
+            Disposition::NoSpace | Disposition::NotFound | Disposition::InTheWay | Disposition::Refused => {
+                tracing::debug!(drive = %attachment.side, %error, "operation on a drive");
+            }
+        }
+    }
+
+    /// Why nothing can be stored now, and what to do.
+    pub(crate) fn nobody_there(&self) -> Refusal {
+        let last = |side: Side| match self.seat(side).path() {
+            Some(path) => format!("{side} (last at {})", path.display()),
+            None => side.to_string(),
+        };
+        let message = format!(
+            "no drive is there: plug in and mount drive {} or {}, it is taken up by itself",
+            last(Side::A),
+            last(Side::B)
+        );
+        Refusal::Unavailable { drive: None, message }
+    }
+}
+
+/// What the committer tells, handed on. Weak: the committer must not keep the mirror alive.
+#[derive(Default)]
+pub(crate) struct Listener(OnceLock<Weak<Core>>);
+
+impl Listener {
+    /// Begins to hand on; nothing is committed before.
+    pub(crate) fn listen(&self, core: &Arc<Core>) {
+        self.0.get_or_init(|| Arc::downgrade(core));
+    }
+
+    fn core(&self) -> Option<Arc<Core>> {
+        self.0.get().and_then(Weak::upgrade)
+    }
+
+    fn release(core: &Core, released: &[Released]) {
+        for item in released {
+            let Some(attachment) = core.seat(item.side).attachment() else { continue };
+            match item.stage {
+                Stage::Log { arrival, segment, .. } => attachment.log.release(arrival, segment),
+                Stage::File => drop_stage(&attachment, &layout::stage(item.ticket)),
+            }
+        }
+    }
+}
+
+/// Removes a stage that nobody needs, in the drive's own time.
+pub(crate) fn drop_stage(attachment: &Arc<Attachment>, path: &str) {
+    let (volume, path) = (Arc::clone(&attachment.volume), path.to_owned());
+    // A drive that has left is swept when it comes back, and so is a stage that stays behind an error.
+    let _ = attachment.io.start_job(move || match volume.remove_file(&path) {
+        Err(error) if error.disposition != Disposition::NotFound => tracing::warn!(%error, "a stage stays"),
+        Ok(()) | Err(_) => {}
+    });
+}
+
+impl Audience for Listener {
+    fn committed(&self, deeds: &[(Lsn, Deed)], released: &[Released]) {
+        let Some(core) = self.core() else { return };
+        Self::release(&core, released);
+        if !deeds.is_empty() {
+            for attachment in core.attachments() {
+                attachment.log.later(deeds);
+                attachment.wake.ring();
+            }
+        }
+        core.tell_change();
+    }
+
+    fn noted(&self, released: &[Released]) {
+        let Some(core) = self.core() else { return };
+        Self::release(&core, released);
+        core.tell_change();
+    }
+
+    fn reopened(&self) {
+        let Some(core) = self.core() else { return };
+        for attachment in core.attachments() {
+            core.lose(&attachment, "the journal was opened anew: the drive is verified again");
+        }
+        core.tell_change();
+    }
+}
+
+impl Core {
+    /// Whether a drive still lacks something committed up to `head`.
+    pub(crate) fn lacks(&self, side: Side, head: Lsn) -> bool {
+        const PAGE: usize = 1024;
+        let mut at = crate::ids::NodeId::ROOT;
+        loop {
+            let page = match self.journal.snapshot().debts(side, at, PAGE) {
+                Ok(page) => page,
+                // Nobody knows while the journal is closed.
+                Err(_) => return true,
+            };
+            let Some((last, _)) = page.last() else { return false };
+            at = last.next();
+            if page.iter().any(|(_, debt)| debt.lsn <= head) {
+                return true;
+            }
+        }
+    }
+
+    pub(crate) fn attach(&self, side: Side, arrival: Arrival) -> bool {
+        self.committer.attach(side, arrival).is_ok()
+    }
+}

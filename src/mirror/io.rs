@@ -1,0 +1,131 @@
+//! A drive's own threads for reading and staging, so that a drive that hangs holds up nobody else.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{oneshot, watch};
+
+/// Threads of one drive's pool.
+const THREADS: usize = 4;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The drive has left while an operation on it was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the drive has left")]
+pub(crate) struct Gone;
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+    /// Jobs queued or running.
+    depth: AtomicUsize,
+}
+
+/// Runs operations on a drive, off the async workers. Its threads end when it is closed and empty.
+pub(crate) struct IoPool {
+    shared: Arc<Shared>,
+    gone: watch::Receiver<bool>,
+}
+
+impl IoPool {
+    /// `alive` is held until the last thread has ended.
+    pub(crate) fn start(name: &str, gone: watch::Receiver<bool>, alive: &Arc<()>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        for number in 0..THREADS {
+            let (shared, alive) = (Arc::clone(&shared), Arc::clone(alive));
+            std::thread::Builder::new().name(format!("{name}-io{number}")).spawn(move || {
+                run(&shared);
+                drop(alive);
+            })?;
+        }
+        Ok(Self { shared, gone })
+    }
+
+    /// Runs a job on one of the threads. Does not wait for it any longer once the drive has left.
+    pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Gone> {
+        let answer = self.start_job(job)?;
+        self.wait(answer).await
+    }
+
+    /// Queues a job; its answer is for [`IoPool::wait`].
+    pub(crate) fn start_job<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<T>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // Nobody may wait for it any more.
+            let _ = reply.send(job());
+        });
+        {
+            let mut queue = self.shared.queue.lock();
+            if queue.closed {
+                return Err(Gone);
+            }
+            queue.jobs.push_back(job);
+        }
+        self.shared.depth.fetch_add(1, Ordering::Relaxed);
+        self.shared.ready.notify_one();
+        Ok(answer)
+    }
+
+    pub(crate) async fn wait<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Gone> {
+        let mut gone = self.gone.clone();
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| Gone),
+            _ = gone.wait_for(|gone| *gone) => Err(Gone),
+        }
+    }
+
+    /// Jobs queued or running: how busy the drive is.
+    pub(crate) fn depth(&self) -> usize {
+        self.shared.depth.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more jobs; those that wait are dropped.
+    pub(crate) fn close(&self) {
+        let mut queue = self.shared.queue.lock();
+        queue.closed = true;
+        queue.jobs.clear();
+        drop(queue);
+        self.shared.ready.notify_all();
+    }
+}
+
+impl Drop for IoPool {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn run(shared: &Shared) {
+    loop {
+        let job = {
+            let mut queue = shared.queue.lock();
+            loop {
+                if let Some(job) = queue.jobs.pop_front() {
+                    break job;
+                }
+                if queue.closed {
+                    return;
+                }
+                shared.ready.wait(&mut queue);
+            }
+        };
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+            tracing::error!("an operation on a drive panicked");
+        }
+        shared.depth.fetch_sub(1, Ordering::Relaxed);
+    }
+}

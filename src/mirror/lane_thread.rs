@@ -1,0 +1,326 @@
+//! The thread of a drive that came: verifies it, then runs its lane until it is lost.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::ids::Lsn;
+use crate::journal::DriveFact;
+use crate::journal::store::StoreError;
+use crate::mirror::committer::Durable;
+use crate::mirror::core::{Core, Lost};
+use crate::mirror::drive_log::DriveLog;
+use crate::mirror::io::IoPool;
+use crate::mirror::label::{self, Label, LabelError};
+use crate::mirror::lane::{Lane, LaneError, Stay, Step, reclaim};
+use crate::mirror::log_thread::LogHandle;
+use crate::mirror::seat::{Attachment, NewDrive, Replay, Wake};
+use crate::mirror::state::{DriveEvent, DriveState};
+
+/// Quiet time before a checkpoint.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
+/// Between two checkpoints under load.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// Before debts are tried again that could not be worked off.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// A lane without work sleeps until it is woken; this only bounds one sleep.
+const SLEEP_MAX: Duration = Duration::from_hours(1);
+
+/// Why a drive that came is not taken up.
+#[derive(Debug, thiserror::Error)]
+enum Turned {
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    #[error("starting its threads: {0}")]
+    Threads(#[from] std::io::Error),
+    #[error("earlier operations on it have not returned yet")]
+    Fenced,
+    /// The journal is older than the stick: somebody put back an old boot disk.
+    #[error(
+        "its label has epoch {label_epoch} and LSN {label_lsn}, the journal only epoch {epoch} and LSN {head}: \
+         the journal is older than the stick, nothing is served from it; restore the newer state directory"
+    )]
+    Ahead { label_epoch: u64, label_lsn: Lsn, epoch: u64, head: Lsn },
+    #[error("the journal is closed")]
+    Closed,
+    #[error("it left while it was verified")]
+    Left,
+}
+
+impl From<StoreError> for Turned {
+    fn from(error: StoreError) -> Self {
+        Self::Lane(error.into())
+    }
+}
+
+/// Takes up a drive, on a thread of its own.
+pub(crate) fn start(core: &Arc<Core>, drive: NewDrive) {
+    let side = drive.side;
+    if !core.seat(side).apply(DriveEvent::Arrived, None) {
+        return;
+    }
+    let (work_core, lost) = (Arc::clone(core), Lost { side, visit: drive.visit });
+    let run = move || {
+        if let Err(reason) = run(&work_core, drive) {
+            turn_away(&work_core, lost, &reason);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name(format!("lane-{side}")).spawn(run) {
+        turn_away(core, lost, &error.into());
+    }
+}
+
+fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
+    let seat = core.seat(lost.side);
+    match reason {
+        Turned::Ahead { .. } => {
+            tracing::error!(drive = %lost.side, %reason, "drive refused");
+            seat.apply(DriveEvent::Fault, Some(reason.to_string()));
+        }
+        Turned::Lane(_) | Turned::Label(_) | Turned::Threads(_) | Turned::Fenced | Turned::Closed | Turned::Left => {
+            seat.apply(DriveEvent::Lost, Some(reason.to_string()));
+            // The watcher brings it again.
+            let _ = core.lost.send(lost);
+        }
+    }
+    core.tell_change();
+}
+
+fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
+    let side = drive.side;
+    let seat = core.seat(side);
+    if seat.is_fenced(drive.diskseq) {
+        return Err(Turned::Fenced);
+    }
+    let alive = Arc::new(());
+    seat.begin(&alive, drive.path.clone(), drive.diskseq);
+    let label = welcome(core, &drive)?;
+    let exposed = core.committer.detach(side).map_err(|_| Turned::Closed)?;
+    let volume = drive.volume.as_ref();
+    let arrived = reclaim(&core.journal, volume, side, exposed, clock::wall_ns())?;
+    let released = core.committer.note(arrived.facts, Durable::Now)?;
+    let mut log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, &arrived.staged)
+        .map_err(LaneError::from)?;
+    for item in &released {
+        if let (true, crate::journal::Stage::Log { arrival, segment, .. }) = (item.side == side, item.stage) {
+            log.release(arrival, segment);
+        }
+    }
+    let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume));
+    lane.set_aside_count(arrived.aside);
+    let attachment = attach(core, &drive, &label, log, &alive)?;
+    let guard = drive.guard;
+    let work = Worker { core, attachment: &attachment, lane, label, replay_head: core.journal.head() };
+    work.run();
+    drop((guard, alive));
+    Ok(())
+}
+
+/// Checks the label against the journal, and writes the new arrival and epoch into it.
+fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
+    let (epoch, head) = (core.journal.epoch(), core.journal.head());
+    let label = &drive.label;
+    if label.epoch > epoch || label.committed > head {
+        return Err(Turned::Ahead { label_epoch: label.epoch.0, label_lsn: label.committed, epoch: epoch.0, head });
+    }
+    let label = Label { epoch, arrivals: label.arrivals.next(), ..label.clone() };
+    label::write(drive.volume.as_ref(), &label)?;
+    Ok(label)
+}
+
+fn attach(
+    core: &Arc<Core>,
+    drive: &NewDrive,
+    label: &Label,
+    log: DriveLog,
+    alive: &Arc<()>,
+) -> Result<Arc<Attachment>, Turned> {
+    let side = drive.side;
+    let (gone, watch) = watch::channel(false);
+    let io = IoPool::start(side.name(), watch, alive)?;
+    let weak = Arc::downgrade(core);
+    let arrival = label.arrivals;
+    let failed = move |error: crate::mirror::volume::VolumeError| {
+        let Some(core) = weak.upgrade() else { return };
+        if let Some(attachment) = core.seat(side).attachment().filter(|there| there.arrival == arrival) {
+            tracing::warn!(drive = %side, %error, "drive log");
+            core.seat(side).count_write_error();
+            core.lose(&attachment, &error.to_string());
+        }
+    };
+    let log = LogHandle::start(side.name(), log, alive, failed)?;
+    let attachment = Arc::new(Attachment {
+        side,
+        visit: drive.visit,
+        arrival,
+        volume: Arc::clone(&drive.volume),
+        io,
+        log,
+        wake: Wake::default(),
+        gone,
+    });
+    let seat = core.seat(side);
+    if let Ok(space) = drive.volume.space() {
+        seat.set_space(space);
+    }
+    if !core.attach(side, arrival) {
+        return Err(Turned::Closed);
+    }
+    if !seat.attach(&attachment) {
+        attachment.end();
+        return Err(Turned::Left);
+    }
+    // It may hold what the other waits for.
+    for other in core.attachments() {
+        other.wake.ring_for_retry();
+    }
+    core.tell_change();
+    Ok(attachment)
+}
+
+struct Worker<'a> {
+    core: &'a Arc<Core>,
+    attachment: &'a Arc<Attachment>,
+    lane: Lane,
+    label: Label,
+    /// What was committed up to here was missed while the drive was away.
+    replay_head: Lsn,
+}
+
+impl Worker<'_> {
+    fn run(mut self) {
+        let mut replay = Replay { since: clock::now(), took: None, work: self.lane.work() };
+        let mut checkpointed = clock::now();
+        let mut unsettled = true;
+        while !self.attachment.is_gone() {
+            if self.attachment.wake.take_retry() {
+                self.lane.forget_stays();
+            }
+            let step = match self.step() {
+                Ok(step) => step,
+                Err(error) => return self.fail(&error),
+            };
+            unsettled |= step.worked;
+            replay.work = self.lane.work();
+            self.tell(&mut replay, &step);
+            let quiet = step.seen == 0 || !step.worked;
+            let now = clock::now();
+            let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY;
+            let wait = match (quiet, unsettled) {
+                (false, _) => None,
+                (true, true) => Some(CHECKPOINT_AFTER),
+                (true, false) if self.lane.stays().is_empty() => Some(SLEEP_MAX),
+                (true, false) => Some(RETRY_AFTER),
+            };
+            let rung = wait.is_some_and(|wait| self.attachment.wake.wait(wait));
+            if unsettled && (due || (quiet && !rung)) {
+                if let Err(error) = self.checkpoint() {
+                    return self.fail(&error);
+                }
+                checkpointed = clock::now();
+                unsettled = false;
+            } else if quiet && !rung {
+                self.lane.forget_stays();
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<Done, LaneError> {
+        let other = self.core.seat(self.attachment.side.other()).attachment();
+        let peer = other.as_ref().map(|other| Arc::clone(&other.volume));
+        let Step { facts, barrier, seen, peer_error } = self.lane.step(peer, clock::wall_ns())?;
+        if let (Some(error), Some(other)) = (&peer_error, &other) {
+            self.core.complain(other, error);
+        }
+        let worked = !facts.is_empty();
+        if worked {
+            let durable = if barrier { Durable::Now } else { Durable::Later };
+            self.core.committer.note(facts, durable)?;
+            if !self.attachment.log.settle() {
+                return Ok(Done { seen: 0, worked });
+            }
+        }
+        Ok(Done { seen, worked })
+    }
+
+    /// Brings state and figures up to date.
+    fn tell(&mut self, replay: &mut Replay, step: &Done) {
+        let seat = self.core.seat(self.attachment.side);
+        let stays: Vec<_> = self.lane.stays().iter().map(|(node, stay)| (*node, stay.clone())).collect();
+        let full = stays.iter().any(|(_, stay)| *stay == Stay::NoRoom);
+        seat.set_stays(stays);
+        if step.worked
+            && let Ok(space) = self.attachment.volume.space()
+        {
+            seat.set_space(space);
+        }
+        let event = match (seat.state(), full) {
+            (DriveState::Replaying | DriveState::InSync, true) => Some(DriveEvent::NoRoom),
+            (DriveState::Full, false) => Some(DriveEvent::Room),
+            (DriveState::Replaying, false) if !self.core.lacks(self.attachment.side, self.replay_head) => {
+                replay.took = Some(clock::now().duration_since(replay.since));
+                Some(DriveEvent::CaughtUp)
+            }
+            _ => None,
+        };
+        seat.set_replay(*replay);
+        if let Some(event) = event
+            && !self.attachment.is_gone()
+        {
+            seat.apply(event, None);
+            self.core.tell_change();
+        }
+    }
+
+    /// A moment when all that was installed is synced and recorded.
+    fn checkpoint(&mut self) -> Result<(), LaneError> {
+        if !self.attachment.log.settle() {
+            return Ok(());
+        }
+        let side = self.attachment.side;
+        self.attachment.volume.sync_all()?;
+        self.label.committed = self.core.journal.head();
+        self.label.epoch = self.core.journal.epoch();
+        match label::write(self.attachment.volume.as_ref(), &self.label) {
+            Ok(_) => {}
+            Err(LabelError::Volume(error)) => return Err(error.into()),
+            Err(error) => {
+                self.core.lose(self.attachment, &error.to_string());
+                return Ok(());
+            }
+        }
+        self.core.committer.note(vec![DriveFact::Checkpoint { side }], Durable::Later)?;
+        Ok(())
+    }
+
+    fn fail(&self, error: &LaneError) {
+        match error {
+            LaneError::Volume(error) => {
+                self.core.seat(self.attachment.side).count_write_error();
+                tracing::warn!(drive = %self.attachment.side, %error, "lane");
+                self.core.lose(self.attachment, &error.to_string());
+            }
+            // The committer opens the journal again, and lets every drive come anew.
+            LaneError::Store(error) => {
+                tracing::warn!(drive = %self.attachment.side, %error, "lane stops until the journal is open again");
+                while !self.attachment.is_gone() {
+                    self.attachment.wake.wait(SLEEP_MAX);
+                }
+            }
+        }
+    }
+}
+
+struct Done {
+    seen: usize,
+    worked: bool,
+}
+
+/// Monotonic time of a replay that runs.
+pub(crate) fn seconds(replay: &Replay, now: Instant) -> u64 {
+    replay.took.unwrap_or_else(|| now.duration_since(replay.since)).as_secs()
+}

@@ -1,0 +1,265 @@
+//! The mirror as the server sees it: two drives, one journal.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::clock;
+use crate::ids::{NodeId, PerSide, RequestId, Side};
+use crate::journal::sled_store::SledStore;
+use crate::journal::store::{Store, StoreError};
+use crate::journal::{
+    CommitError, Enrolment, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved, Writer,
+};
+use crate::mirror::committer::{Audience, Committer};
+use crate::mirror::core::{Core, Listener, Lost};
+use crate::mirror::lane_thread;
+use crate::mirror::request::{Notice, Recurse, Refusal};
+use crate::mirror::seat::{NewDrive, Seat};
+use crate::mirror::state::DriveEvent;
+use crate::path::{Name, RelPath};
+
+/// Bytes of bodies on their way to the drives, for all clients together.
+const BUFFER_BYTES_MAX: usize = 32 << 20;
+/// Children removed by one turn of a recursive removal.
+const REMOVE_BATCH: usize = 256;
+/// Times that a folder is emptied again because somebody puts files into it meanwhile.
+const REMOVE_ROUNDS_MAX: usize = 16;
+/// The journal's folder in the state directory.
+const JOURNAL_FOLDER: &str = "journal";
+
+/// Two drives, one journal.
+pub struct Mirror {
+    pub(super) core: Arc<Core>,
+    pub(super) tickets: AtomicU64,
+    /// One permit a byte.
+    pub(super) buffers: Arc<Semaphore>,
+}
+
+impl Mirror {
+    /// Begins the journal of a new mirror in an empty state directory.
+    pub fn create(state: &Path, enrolment: &Enrolment) -> Result<(), StoreError> {
+        let store = SledStore::open(&state.join(JOURNAL_FOLDER))?;
+        Writer::create(&store, enrolment)
+    }
+
+    /// Opens a mirror without drives; they come by [`Mirror::arrived`]. What the mirror finds lost it says
+    /// on the channel.
+    pub fn start(state: &Path) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Lost>), StoreError> {
+        let folder = state.join(JOURNAL_FOLDER);
+        let (journal, writer) = Writer::open(Arc::new(SledStore::open(&folder)?))?;
+        let nonce = writer.nonce().ok_or(StoreError::Dead)?;
+        let opener = Box::new(move || SledStore::open(&folder).map(|store| Arc::new(store) as Arc<dyn Store>));
+        let (lost, losses) = mpsc::unbounded_channel();
+        let listener = Arc::new(Listener::default());
+        let committer = Committer::start(writer, opener, Arc::clone(&listener) as Arc<dyn Audience>)?;
+        let drives = journal.enrolment().drives.clone();
+        let core = Arc::new(Core {
+            seats: PerSide::new(|side| Seat::new(side, drives.get(side).id)),
+            journal,
+            committer,
+            nonce,
+            changed: watch::channel(0).0,
+            lost,
+            reserved: Arc::default(),
+            refused: Mutex::new(Vec::new()),
+        });
+        listener.listen(&core);
+        let buffers = Arc::new(Semaphore::new(BUFFER_BYTES_MAX));
+        Ok((Arc::new(Self { core, tickets: AtomicU64::new(0), buffers }), losses))
+    }
+
+    pub fn enrolment(&self) -> &Enrolment {
+        self.core.journal.enrolment()
+    }
+
+    /// The watcher found a drive of this mirror.
+    pub fn arrived(&self, drive: NewDrive) {
+        self.core.refused.lock().clear();
+        lane_thread::start(&self.core, drive);
+    }
+
+    /// The watcher saw a drive leave.
+    pub fn departed(&self, side: Side, why: &str) {
+        match self.core.seat(side).attachment() {
+            Some(attachment) => self.core.lose(&attachment, why),
+            None => {
+                self.core.seat(side).apply(DriveEvent::Lost, Some(why.to_owned()));
+                self.core.tell_change();
+            }
+        }
+    }
+
+    /// The watcher found a drive that is not to be used.
+    pub fn refused(&self, place: &Path, notice: Notice) {
+        let place = place.display().to_string();
+        let mut refused = self.core.refused.lock();
+        refused.retain(|(other, _)| *other != place);
+        refused.push((place, notice));
+    }
+
+    /// Ends the drives' work and closes the journal.
+    pub fn close(&self) {
+        for attachment in self.core.attachments() {
+            attachment.end();
+        }
+        self.core.committer.stop();
+    }
+
+    /// Removes a file or folder.
+    pub async fn remove(&self, path: &RelPath, recurse: Recurse, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        for _ in 0..REMOVE_ROUNDS_MAX {
+            if recurse == Recurse::Yes && !self.is_answered(id.as_ref())? {
+                self.empty(path).await?;
+            }
+            match self.commit(Mutation::Remove { path: path.clone() }, id.clone()).await {
+                Err(Refusal::NotEmpty(_)) if recurse == Recurse::Yes => {}
+                answer => return answer,
+            }
+        }
+        Err(Refusal::NotEmpty(path.to_string()))
+    }
+
+    /// Makes a folder; with `Recurse::Yes` also those above it, and one that exists is fine.
+    pub async fn make_folder(
+        &self,
+        path: &RelPath,
+        recurse: Recurse,
+        id: Option<RequestId>,
+    ) -> Result<Receipt, Refusal> {
+        let parents = match recurse {
+            Recurse::Yes => Parents::Make,
+            Recurse::No => Parents::MustExist,
+        };
+        self.commit(Mutation::MakeFolder { path: path.clone(), parents, mtime_ns: clock::wall_ns() }, id).await
+    }
+
+    /// Moves a file or folder to a free name in an existing folder.
+    pub async fn move_to(&self, from: &RelPath, to: &RelPath, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        self.commit(Mutation::Move { from: from.clone(), to: to.clone() }, id).await
+    }
+
+    pub(super) async fn commit(&self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        let present = self.core.present();
+        if present == PerSide::default() {
+            return Err(self.core.nobody_there());
+        }
+        self.core.committer.commit(Request { mutation, id, present }).await.map_err(refusal)
+    }
+
+    pub(super) fn is_answered(&self, id: Option<&RequestId>) -> Result<bool, Refusal> {
+        Ok(self.answer(id)?.is_some())
+    }
+
+    /// The first answer to a mutation that was sent before.
+    pub(super) fn answer(&self, id: Option<&RequestId>) -> Result<Option<Receipt>, Refusal> {
+        match id {
+            Some(id) => self.core.journal.snapshot().answer(id).map_err(unreadable),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes all that is in a folder, deepest first.
+    async fn empty(&self, path: &RelPath) -> Result<(), Refusal> {
+        let Resolved::Found(_, Node::Folder(folder)) = self.core.journal.resolve(path).map_err(unreadable)? else {
+            return Ok(());
+        };
+        let mut folders = vec![(path.clone(), folder.id)];
+        while let Some((path, id)) = folders.last().cloned() {
+            let children = self.children(id, None, REMOVE_BATCH)?;
+            let below = children.iter().filter_map(|(name, node)| match node {
+                Node::Folder(folder) => Some((path.join(name.clone()), folder.id)),
+                Node::File(_) => None,
+            });
+            let below: Vec<_> = below.collect();
+            self.remove_all(children.iter().filter(|(_, node)| matches!(node, Node::File(_))), &path).await?;
+            if below.is_empty() && children.len() < REMOVE_BATCH {
+                folders.pop();
+                if !folders.is_empty() {
+                    self.remove_one(path).await?;
+                }
+            } else {
+                folders.extend(below);
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_all(&self, children: impl Iterator<Item = &(Name, Node)>, folder: &RelPath) -> Result<(), Refusal> {
+        let mut removals = Vec::new();
+        for (name, _) in children {
+            removals.push(Box::pin(self.remove_one(folder.join(name.clone()))));
+        }
+        // Sent together they share one barrier.
+        for removal in join(removals).await {
+            removal?;
+        }
+        Ok(())
+    }
+
+    async fn remove_one(&self, path: RelPath) -> Result<(), Refusal> {
+        match self.commit(Mutation::Remove { path }, None).await {
+            // Somebody else was faster, or put something in: the next round sees.
+            Ok(_) | Err(Refusal::NotFound(_) | Refusal::NotEmpty(_) | Refusal::NotAFolder(_)) => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Refuses a PUT early that the commit would refuse.
+    pub(super) fn check_place(&self, path: &RelPath) -> Result<(), Refusal> {
+        match self.core.journal.resolve(path).map_err(unreadable)? {
+            Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Refusal::IsAFolder(path.to_string())),
+            Resolved::BelowAFile { .. } => Err(Refusal::NotAFolder(path.to_string())),
+            Resolved::Found(_, Node::File(_)) | Resolved::Missing { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn children(
+        &self,
+        folder: NodeId,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Vec<(Name, Node)>, Refusal> {
+        self.core.journal.snapshot().children(folder, after, limit).map_err(unreadable)
+    }
+}
+
+/// Waits for all, which run at the same time.
+async fn join<T>(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = T>>>>) -> Vec<T> {
+    let mut results: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(move |context| {
+        let mut ready = true;
+        for (future, result) in futures.iter_mut().zip(&mut results) {
+            if result.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(value) => *result = Some(value),
+                    std::task::Poll::Pending => ready = false,
+                }
+            }
+        }
+        if ready { std::task::Poll::Ready(results.drain(..).flatten().collect()) } else { std::task::Poll::Pending }
+    })
+    .await
+}
+
+pub(super) fn unreadable(error: StoreError) -> Refusal {
+    Refusal::JournalUnavailable(error.to_string())
+}
+
+pub(super) fn refusal(error: CommitError) -> Refusal {
+    match error {
+        CommitError::InDoubt(why) => Refusal::JournalUnavailable(why),
+        CommitError::Precondition(reason) => match reason {
+            Precondition::NotFound(path) => Refusal::NotFound(path.to_string()),
+            Precondition::Exists(path) => Refusal::Exists(path.to_string()),
+            Precondition::IsAFolder(path) => Refusal::IsAFolder(path.to_string()),
+            Precondition::NotAFolder(path) => Refusal::NotAFolder(path.to_string()),
+            Precondition::NotEmpty(path) => Refusal::NotEmpty(path.to_string()),
+            Precondition::IntoItself(_) | Precondition::Root => Refusal::BadRequest(reason.to_string()),
+            Precondition::NoStage => Refusal::Unavailable { drive: None, message: reason.to_string() },
+        },
+    }
+}

@@ -1,0 +1,258 @@
+//! A drive's seat in the mirror: its state, and while it is there its attachment.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+
+use crate::ids::{Arrival, DriveId, NodeId, Side};
+use crate::mirror::io::IoPool;
+use crate::mirror::label::Label;
+use crate::mirror::lane::{Stay, Work};
+use crate::mirror::log_thread::LogHandle;
+use crate::mirror::request::DriveErrors;
+use crate::mirror::state::{DriveEvent, DriveState};
+use crate::mirror::volume::{Space, Volume};
+
+/// A drive that the watcher found, with a good label of this mirror.
+pub struct NewDrive {
+    pub side: Side,
+    /// The watcher's name for this stay.
+    pub visit: u64,
+    pub label: Label,
+    pub volume: Arc<dyn Volume>,
+    pub path: PathBuf,
+    /// The kernel's number of this plugging-in, where it tells.
+    pub diskseq: Option<u64>,
+    /// The drive's lock, and what else must last as long as anything uses the drive.
+    pub guard: Box<dyn Any + Send + Sync>,
+}
+
+/// A drive in use, from its verification until it is lost. Never used again after that.
+pub(crate) struct Attachment {
+    pub(crate) side: Side,
+    pub(crate) visit: u64,
+    pub(crate) arrival: Arrival,
+    pub(crate) volume: Arc<dyn Volume>,
+    pub(crate) io: IoPool,
+    pub(crate) log: LogHandle,
+    pub(crate) wake: Wake,
+    pub(crate) gone: watch::Sender<bool>,
+}
+
+impl Attachment {
+    pub(crate) fn is_gone(&self) -> bool {
+        *self.gone.borrow()
+    }
+
+    /// Ends all work on the drive; what is in a system call ends when that returns.
+    pub(crate) fn end(&self) {
+        self.gone.send_replace(true);
+        self.io.close();
+        self.wake.ring();
+    }
+}
+
+/// Wakes a lane.
+#[derive(Default)]
+pub(crate) struct Wake {
+    rung: Mutex<bool>,
+    bell: Condvar,
+    retry: AtomicBool,
+}
+
+impl Wake {
+    pub(crate) fn ring(&self) {
+        *self.rung.lock() = true;
+        self.bell.notify_one();
+    }
+
+    /// Something came that may help debts that stay.
+    pub(crate) fn ring_for_retry(&self) {
+        self.retry.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(crate) fn take_retry(&self) -> bool {
+        self.retry.swap(false, Ordering::AcqRel)
+    }
+
+    /// Waits for a ring, at most so long; whether there was one.
+    pub(crate) fn wait(&self, at_most: Duration) -> bool {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            self.bell.wait_for(&mut rung, at_most);
+        }
+        std::mem::take(&mut *rung)
+    }
+}
+
+/// What `status` shows of a drive, and what decides about it.
+pub(crate) struct Seat {
+    pub(crate) side: Side,
+    pub(crate) id: DriveId,
+    inner: Mutex<Inner>,
+    read_errors: AtomicU64,
+    write_errors: AtomicU64,
+    checksum_errors: AtomicU64,
+}
+
+struct Inner {
+    state: DriveState,
+    reason: Option<String>,
+    attachment: Option<Arc<Attachment>>,
+    path: Option<PathBuf>,
+    /// Lives as long as anything of an earlier attachment is at work.
+    older: Weak<()>,
+    older_diskseq: Option<u64>,
+    space: Option<Space>,
+    replay: Option<Replay>,
+    stays: Vec<(NodeId, Stay)>,
+}
+
+/// The work of a drive's lane since it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replay {
+    pub(crate) since: Instant,
+    pub(crate) took: Option<Duration>,
+    pub(crate) work: Work,
+}
+
+impl Seat {
+    pub(crate) fn new(side: Side, id: DriveId) -> Self {
+        let inner = Inner {
+            state: DriveState::Absent,
+            reason: None,
+            attachment: None,
+            path: None,
+            older: Weak::new(),
+            older_diskseq: None,
+            space: None,
+            replay: None,
+            stays: Vec::new(),
+        };
+        Self {
+            side,
+            id,
+            inner: Mutex::new(inner),
+            read_errors: AtomicU64::new(0),
+            write_errors: AtomicU64::new(0),
+            checksum_errors: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes an event; false where it cannot happen now.
+    pub(crate) fn apply(&self, event: DriveEvent, reason: Option<String>) -> bool {
+        let mut inner = self.inner.lock();
+        let from = inner.state;
+        match from.after(event) {
+            Ok(to) => {
+                tracing::info!(drive = %self.side, %from, %to, reason, "drive state");
+                inner.state = to;
+                inner.reason = reason;
+                true
+            }
+            Err(error) => {
+                tracing::debug!(drive = %self.side, %error, "event passed over");
+                false
+            }
+        }
+    }
+
+    /// Whether something of an earlier stay is still at work on the same plugged-in device.
+    pub(crate) fn is_fenced(&self, diskseq: Option<u64>) -> bool {
+        let inner = self.inner.lock();
+        let other_device = diskseq.is_some() && inner.older_diskseq.is_some() && diskseq != inner.older_diskseq;
+        inner.older.strong_count() > 0 && !other_device
+    }
+
+    /// A drive's work begins; `alive` is held by all that works on it.
+    pub(crate) fn begin(&self, alive: &Arc<()>, path: PathBuf, diskseq: Option<u64>) {
+        let mut inner = self.inner.lock();
+        inner.older = Arc::downgrade(alive);
+        inner.older_diskseq = diskseq;
+        inner.path = Some(path);
+    }
+
+    /// Opens the drive to reads and writes; false where it was lost while it was verified.
+    pub(crate) fn attach(&self, attachment: &Arc<Attachment>) -> bool {
+        let mut inner = self.inner.lock();
+        let Ok(state) = inner.state.after(DriveEvent::Verified) else { return false };
+        tracing::info!(drive = %self.side, from = %inner.state, to = %state, "drive state");
+        inner.state = state;
+        inner.attachment = Some(Arc::clone(attachment));
+        true
+    }
+
+    pub(crate) fn attachment(&self) -> Option<Arc<Attachment>> {
+        self.inner.lock().attachment.clone()
+    }
+
+    /// Takes the attachment out if it is this one, or any.
+    pub(crate) fn detach(&self, arrival: Option<Arrival>) -> Option<Arc<Attachment>> {
+        let mut inner = self.inner.lock();
+        let meant = |attachment: &&Arc<Attachment>| arrival.is_none_or(|arrival| attachment.arrival == arrival);
+        inner.attachment.as_ref().filter(meant)?;
+        inner.attachment.take()
+    }
+
+    pub(crate) fn state(&self) -> DriveState {
+        self.inner.lock().state
+    }
+
+    pub(crate) fn reason(&self) -> Option<String> {
+        self.inner.lock().reason.clone()
+    }
+
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.inner.lock().path.clone()
+    }
+
+    pub(crate) fn space(&self) -> Option<Space> {
+        self.inner.lock().space
+    }
+
+    pub(crate) fn set_space(&self, space: Space) {
+        self.inner.lock().space = Some(space);
+    }
+
+    pub(crate) fn replay(&self) -> Option<Replay> {
+        self.inner.lock().replay
+    }
+
+    pub(crate) fn set_replay(&self, replay: Replay) {
+        self.inner.lock().replay = Some(replay);
+    }
+
+    pub(crate) fn stays(&self) -> Vec<(NodeId, Stay)> {
+        self.inner.lock().stays.clone()
+    }
+
+    pub(crate) fn set_stays(&self, stays: Vec<(NodeId, Stay)>) {
+        self.inner.lock().stays = stays;
+    }
+
+    pub(crate) fn count_read_error(&self) {
+        self.read_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_write_error(&self) {
+        self.write_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_checksum_error(&self) {
+        self.checksum_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn errors(&self) -> DriveErrors {
+        DriveErrors {
+            read: self.read_errors.load(Ordering::Relaxed),
+            write: self.write_errors.load(Ordering::Relaxed),
+            checksum: self.checksum_errors.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Room for what is on its way, on both drives: a mirror that only one of them can hold is no mirror.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::ids::Side;
+use crate::mirror::core::Core;
+use crate::mirror::request::Refusal;
+
+/// Bytes that stay free on a drive, for names, logs and the file system itself.
+const MARGIN_BYTES: u64 = 1 << 20;
+
+/// Room that an upload has; given back when this is dropped.
+pub(crate) struct Reservation {
+    reserved: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+/// Takes room for `bytes` on both drives. An absent drive has what it last had, less what it owes.
+pub(crate) fn reserve(core: &Core, bytes: u64) -> Result<Reservation, Refusal> {
+    let before = core.reserved.fetch_add(bytes, Ordering::AcqRel);
+    let reservation = Reservation { reserved: Arc::clone(&core.reserved), bytes };
+    if bytes == 0 {
+        return Ok(reservation);
+    }
+    for side in Side::BOTH {
+        let Some(space) = core.seat(side).space() else { continue };
+        let owed = core.journal.behind(side).1;
+        let free = space.free.saturating_sub(owed).saturating_sub(before).saturating_sub(MARGIN_BYTES);
+        if free < bytes {
+            return Err(Refusal::NoSpace { drive: side, free, needed: bytes });
+        }
+    }
+    Ok(reservation)
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.reserved.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,120 @@
+//! The states of a drive, and what may follow what.
+//!
+//! ```text
+//! Absent ──Arrived──► Verifying ──Verified──► Replaying ──CaughtUp──► InSync
+//! InSync: durably holds, staged or installed, every acknowledged version
+//! any present ──Lost──► Absent        any present ──Fault──► Faulted ──Lost──► Absent
+//! Replaying, InSync ──NoRoom──► Full ──Room──► Replaying
+//! ```
+
+use std::fmt;
+
+/// What a drive is to the mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DriveState {
+    /// Not there, or not usable any more.
+    Absent,
+    /// There; what it has is being found out.
+    Verifying,
+    /// Serves and takes writes; works off what it missed.
+    Replaying,
+    InSync,
+    /// As replaying, but its lane found no room; retried.
+    Full,
+    /// There, and refused: `status` says why.
+    Faulted,
+}
+
+/// What happens to a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DriveEvent {
+    /// The watcher found it, with a good label.
+    Arrived,
+    /// What it has is known; its lane starts.
+    Verified,
+    /// All that it missed while it was away is installed.
+    CaughtUp,
+    NoRoom,
+    Room,
+    /// It must not be used: its label is ahead of the journal, say.
+    Fault,
+    /// It is gone: pulled, unmounted, or it failed.
+    Lost,
+}
+
+/// An event that cannot happen in a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{event:?} cannot happen to a drive that is {state}")]
+pub struct BadTransition {
+    pub state: DriveState,
+    pub event: DriveEvent,
+}
+
+impl DriveState {
+    pub const ALL: [Self; 6] =
+        [Self::Absent, Self::Verifying, Self::Replaying, Self::InSync, Self::Full, Self::Faulted];
+
+    /// The state after an event.
+    pub fn after(self, event: DriveEvent) -> Result<Self, BadTransition> {
+        use DriveEvent as E;
+        use DriveState as S;
+        match (self, event) {
+            (S::Absent, E::Arrived) => Ok(S::Verifying),
+            (S::Verifying, E::Verified) | (S::Full, E::Room) => Ok(S::Replaying),
+            (S::Replaying, E::CaughtUp) => Ok(S::InSync),
+            (S::Replaying | S::InSync, E::NoRoom) => Ok(S::Full),
+            (S::Verifying | S::Replaying | S::InSync | S::Full, E::Fault) => Ok(S::Faulted),
+            (S::Verifying | S::Replaying | S::InSync | S::Full | S::Faulted, E::Lost) => Ok(S::Absent),
+            (state, event) => Err(BadTransition { state, event }),
+        }
+    }
+
+    /// As in `status --json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Verifying => "verifying",
+            Self::Replaying => "replaying",
+            Self::InSync => "in-sync",
+            Self::Full => "full",
+            Self::Faulted => "faulted",
+        }
+    }
+}
+
+impl fmt::Display for DriveState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl DriveEvent {
+    pub const ALL: [Self; 7] =
+        [Self::Arrived, Self::Verified, Self::CaughtUp, Self::NoRoom, Self::Room, Self::Fault, Self::Lost];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_table_is_as_reviewed() {
+        let mut table = String::new();
+        for state in DriveState::ALL {
+            for event in DriveEvent::ALL {
+                let after = state.after(event).map_or("–", DriveState::name);
+                table.push_str(&format!("{:<10} {:<9} {after}\n", state.name(), format!("{event:?}")));
+            }
+        }
+        println!("{table}");
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn every_present_drive_can_be_lost() {
+        for state in DriveState::ALL {
+            let lost = state.after(DriveEvent::Lost);
+            assert_eq!(lost.is_ok(), state != DriveState::Absent, "{state}");
+        }
+    }
+}

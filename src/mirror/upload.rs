@@ -1,0 +1,390 @@
+//! A PUT under way: one stream from the client, to all drives that are there.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::clock;
+use crate::digest::{Crc32, Digester, FileDigest};
+use crate::ids::{PerSide, Side, Ticket};
+use crate::journal::{Mutation, Put, Receipt, Request, Stage, Staged, Version};
+use crate::mirror::core::drop_stage;
+use crate::mirror::drive_log::{Append, Record};
+use crate::mirror::mirror::{Mirror, refusal};
+use crate::mirror::request::{PutRequest, Refusal};
+use crate::mirror::seat::Attachment;
+use crate::mirror::stage::StageFile;
+use crate::mirror::volume::{Attributes, Disposition, Result as VolumeResult, VolumeError};
+use crate::mirror::{layout, space};
+
+/// Bodies up to here travel through the drive log, larger ones through a stage file.
+pub(crate) const LOGGED_BYTES_MAX: usize = 64 * 1024;
+/// Writes of one upload to one drive that are under way at most.
+const WRITES_MAX: usize = 4;
+/// Bytes written to a stage before they are synced: so much dirty data of one upload at most, twice over.
+const SYNC_BYTES: u64 = 16 << 20;
+
+/// A PUT under way. Dropped without `commit` it leaves nothing behind.
+pub struct Upload {
+    mirror: Arc<Mirror>,
+    request: PutRequest,
+    ticket: Ticket,
+    digester: Digester,
+    body: Body,
+    /// The answer that this request's id got before.
+    answered: Option<Receipt>,
+    /// The journal has it now: its stages are not ours any more.
+    handed_over: bool,
+    _space: space::Reservation,
+}
+
+enum Body {
+    /// Small so far.
+    Held(Vec<Bytes>, usize),
+    Staged(PerSide<Option<Leg>>),
+}
+
+/// One drive's share of a large upload.
+struct Leg {
+    attachment: Arc<Attachment>,
+    stage: Arc<StageFile>,
+    writes: VecDeque<oneshot::Receiver<VolumeResult<()>>>,
+    unsynced: u64,
+}
+
+impl Mirror {
+    /// Checks name, space and drives; from here on the body streams to all present drives.
+    /// A request id that was answered before gives an upload that swallows its body and answers the same again.
+    pub async fn begin_put(self: &Arc<Self>, request: PutRequest) -> Result<Upload, Refusal> {
+        let answered = self.answer(request.id.as_ref())?;
+        if answered.is_none() {
+            self.check_place(&request.path)?;
+            if self.core.attachments().is_empty() {
+                return Err(self.core.nobody_there());
+            }
+        }
+        let bytes = if answered.is_some() { 0 } else { request.len.unwrap_or(0) };
+        let reservation = space::reserve(&self.core, bytes)?;
+        let count = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let upload = Upload {
+            mirror: Arc::clone(self),
+            ticket: Ticket::new(self.core.nonce, count),
+            digester: Digester::default(),
+            body: Body::Held(Vec::new(), 0),
+            answered,
+            handed_over: false,
+            _space: reservation,
+            request,
+        };
+        Ok(upload)
+    }
+}
+
+impl Upload {
+    /// Takes the next bytes of the body, in pieces of any length (best 256 KiB). Waits while the drives are busy.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Refusal> {
+        let offset = self.digester.size();
+        self.digester.update(&bytes);
+        if self.answered.is_some() || bytes.is_empty() {
+            return Ok(());
+        }
+        if let Body::Held(pieces, size) = &mut self.body {
+            *size += bytes.len();
+            pieces.push(bytes);
+            if *size <= LOGGED_BYTES_MAX {
+                return Ok(());
+            }
+            let pieces = std::mem::take(pieces);
+            return self.spill(pieces).await;
+        }
+        self.write_legs(bytes, offset).await
+    }
+
+    /// The CRC-32 of all that was written so far.
+    pub fn crc32(&self) -> Crc32 {
+        self.digester.whole()
+    }
+
+    /// The body turned out to be large: what was held goes to stage files.
+    async fn spill(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal> {
+        let mut legs = PerSide::default();
+        for side in Side::BOTH {
+            let Some(attachment) = self.mirror.core.seat(side).attachment() else { continue };
+            let (volume, ticket) = (Arc::clone(&attachment.volume), self.ticket);
+            match attachment.io.run(move || StageFile::create(volume, ticket)).await {
+                Ok(Ok(stage)) => {
+                    let stage = Arc::new(stage);
+                    *legs.get_mut(side) = Some(Leg { attachment, stage, writes: VecDeque::new(), unsynced: 0 });
+                }
+                Ok(Err(error)) => self.judge(&attachment, error)?,
+                Err(_) => {}
+            }
+        }
+        self.body = Body::Staged(legs);
+        let mut offset = 0;
+        for piece in pieces {
+            let len = piece.len() as u64;
+            self.write_legs(piece, offset).await?;
+            offset += len;
+        }
+        Ok(())
+    }
+
+    async fn write_legs(&mut self, bytes: Bytes, offset: u64) -> Result<(), Refusal> {
+        let permit = self.buffer(bytes.len()).await;
+        let Body::Staged(mut legs) = std::mem::replace(&mut self.body, Body::Held(Vec::new(), 0)) else {
+            return Ok(());
+        };
+        let mut result = Ok(());
+        for side in Side::BOTH {
+            let Some(mut leg) = legs.get_mut(side).take() else { continue };
+            match leg.write(&bytes, offset, &permit).await {
+                Ok(true) => *legs.get_mut(side) = Some(leg),
+                Ok(false) => {}
+                Err(error) => {
+                    let judged = self.judge(&leg.attachment, error);
+                    drop_stage(&leg.attachment, &layout::stage(self.ticket));
+                    result = result.and(judged);
+                }
+            }
+        }
+        let empty = legs.iter().all(|(_, leg)| leg.is_none());
+        self.body = Body::Staged(legs);
+        result?;
+        if empty { Err(self.mirror.core.nobody_there()) } else { Ok(()) }
+    }
+
+    /// Room for a body's bytes on their way, so that a thousand uploads share what there is.
+    async fn buffer(&self, bytes: usize) -> Arc<Option<OwnedSemaphorePermit>> {
+        let buffers = Arc::clone(&self.mirror.buffers);
+        // The semaphore is never closed.
+        Arc::new(buffers.acquire_many_owned(bytes as u32).await.ok())
+    }
+
+    /// What a failed write means for the PUT: a drive that is lost shrinks its set, a full one refuses it.
+    fn judge(&self, attachment: &Attachment, error: VolumeError) -> Result<(), Refusal> {
+        let core = &self.mirror.core;
+        match error.disposition {
+            Disposition::DriveLost | Disposition::BadRead => {
+                core.lose(attachment, &error.to_string());
+                Ok(())
+            }
+            Disposition::NoSpace => {
+                let free = attachment.volume.space().map_or(0, |space| space.free);
+                let needed = self.request.len.unwrap_or(self.digester.size());
+                Err(Refusal::NoSpace { drive: attachment.side, free, needed })
+            }
+            Disposition::NotFound | Disposition::InTheWay | Disposition::Refused => {
+                core.lose(attachment, &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes it durable and visible, if the bytes match.
+    pub async fn commit(mut self, expected: Crc32) -> Result<Receipt, Refusal> {
+        let digest = std::mem::take(&mut self.digester).finish();
+        if digest.whole != expected {
+            return Err(Refusal::BadChecksum { expected, actual: digest.whole });
+        }
+        if let Some(len) = self.request.len.filter(|len| *len != digest.size) {
+            return Err(Refusal::BadRequest(format!("{len} bytes were announced, {} came", digest.size)));
+        }
+        if let Some(receipt) = self.answered.take() {
+            return Ok(receipt);
+        }
+        let mtime_ns = self.request.mtime_ns.unwrap_or_else(clock::wall_ns);
+        let stages = match std::mem::replace(&mut self.body, Body::Held(Vec::new(), 0)) {
+            Body::Held(pieces, size) => self.log(&pieces, size, &digest, mtime_ns).await?,
+            Body::Staged(legs) => self.finish(legs, mtime_ns).await?,
+        };
+        self.hand_over(digest, stages, mtime_ns).await
+    }
+
+    /// Small: the bytes go through the drive logs, both at once.
+    async fn log(
+        &mut self,
+        pieces: &[Bytes],
+        size: usize,
+        digest: &FileDigest,
+        mtime_ns: i64,
+    ) -> Result<PerSide<Option<Staged>>, Refusal> {
+        let payload = match pieces {
+            [piece] => piece.clone(),
+            pieces => pieces
+                .iter()
+                .fold(Vec::with_capacity(size), |mut body, piece| {
+                    body.extend_from_slice(piece);
+                    body
+                })
+                .into(),
+        };
+        let record = Record::Payload {
+            path: self.request.path.to_string(),
+            owner: String::new(),
+            version: self.version(digest),
+            mtime_ns,
+            executable: self.request.executable,
+        };
+        let append = Append { record, payload };
+        let appends = PerSide::new(|side| {
+            let attachment = self.mirror.core.seat(side).attachment()?;
+            let answer = attachment.log.append(append.clone());
+            Some((attachment, answer))
+        });
+        let mut stages = PerSide::default();
+        for (side, append) in [(Side::A, appends.a), (Side::B, appends.b)] {
+            let Some((attachment, answer)) = append else { continue };
+            // A drive that leaves meanwhile shrinks the set.
+            if let Ok(stage) = attachment.io.wait(answer).await {
+                *stages.get_mut(side) = Some(Staged { arrival: attachment.arrival, stage });
+            }
+        }
+        Ok(stages)
+    }
+
+    /// Large: what is written is synced, both drives at once.
+    async fn finish(&mut self, legs: PerSide<Option<Leg>>, mtime_ns: i64) -> Result<PerSide<Option<Staged>>, Refusal> {
+        let attributes = Attributes { mtime_ns, executable: self.request.executable };
+        let finish = |leg: Option<Leg>| async move {
+            let leg = leg?;
+            let attachment = Arc::clone(&leg.attachment);
+            Some((attachment, leg.finish(attributes).await))
+        };
+        let (a, b) = tokio::join!(finish(legs.a), finish(legs.b));
+        let mut stages = PerSide::default();
+        let mut result = Ok(());
+        for (side, finished) in [(Side::A, a), (Side::B, b)] {
+            match finished {
+                Some((attachment, Ok(Some(stage)))) => {
+                    *stages.get_mut(side) = Some(Staged { arrival: attachment.arrival, stage });
+                }
+                Some((attachment, Err(error))) => {
+                    result = result.and(self.judge(&attachment, error));
+                    drop_stage(&attachment, &layout::stage(self.ticket));
+                }
+                Some((_, Ok(None))) | None => {}
+            }
+        }
+        if result.is_err() {
+            self.forget(stages);
+        }
+        result.map(|()| stages)
+    }
+
+    async fn hand_over(
+        mut self,
+        digest: FileDigest,
+        stages: PerSide<Option<Staged>>,
+        mtime_ns: i64,
+    ) -> Result<Receipt, Refusal> {
+        if stages == PerSide::default() {
+            return Err(self.mirror.core.nobody_there());
+        }
+        self.handed_over = true;
+        let put = Put {
+            path: self.request.path.clone(),
+            version: self.version(&digest),
+            blocks: digest.blocks,
+            mtime_ns,
+            executable: self.request.executable,
+            owner: String::new(),
+            stages,
+        };
+        let core = &self.mirror.core;
+        let request = Request { mutation: Mutation::Put(put), id: self.request.id.take(), present: core.present() };
+        core.committer.commit(request).await.map_err(refusal)
+    }
+
+    fn version(&self, digest: &FileDigest) -> Version {
+        Version { ticket: self.ticket, size: digest.size, crc32: digest.whole }
+    }
+
+    fn forget(&self, stages: PerSide<Option<Staged>>) {
+        for (side, staged) in stages.iter() {
+            if let (Some(Staged { stage: Stage::File, .. }), Some(attachment)) =
+                (staged, self.mirror.core.seat(side).attachment())
+            {
+                drop_stage(&attachment, &layout::stage(self.ticket));
+            }
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.handed_over {
+            return;
+        }
+        if let Body::Staged(legs) = &self.body {
+            for (_, leg) in legs.iter() {
+                if let Some(leg) = leg {
+                    drop_stage(&leg.attachment, &layout::stage(self.ticket));
+                }
+            }
+        }
+    }
+}
+
+impl Leg {
+    /// Queues a write; false when the drive has left.
+    async fn write(
+        &mut self,
+        bytes: &Bytes,
+        offset: u64,
+        permit: &Arc<Option<OwnedSemaphorePermit>>,
+    ) -> VolumeResult<bool> {
+        while self.writes.len() >= WRITES_MAX {
+            if !self.settle_one().await? {
+                return Ok(false);
+            }
+        }
+        let (stage, piece, permit) = (Arc::clone(&self.stage), bytes.clone(), Arc::clone(permit));
+        let write = move || {
+            let result = stage.write_at(&piece, offset);
+            drop(permit);
+            result
+        };
+        if !self.start(write) {
+            return Ok(false);
+        }
+        self.unsynced += bytes.len() as u64;
+        if self.unsynced >= SYNC_BYTES {
+            self.unsynced = 0;
+            let stage = Arc::clone(&self.stage);
+            return Ok(self.start(move || stage.sync()));
+        }
+        Ok(true)
+    }
+
+    fn start(&mut self, job: impl FnOnce() -> VolumeResult<()> + Send + 'static) -> bool {
+        let started = self.attachment.io.start_job(job);
+        started.map(|answer| self.writes.push_back(answer)).is_ok()
+    }
+
+    /// Waits for the oldest write; false when the drive has left.
+    async fn settle_one(&mut self) -> VolumeResult<bool> {
+        let Some(write) = self.writes.pop_front() else { return Ok(true) };
+        match self.attachment.io.wait(write).await {
+            Ok(result) => result.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Waits for all writes and makes the stage durable; `None` when the drive has left.
+    async fn finish(mut self, attributes: Attributes) -> VolumeResult<Option<Stage>> {
+        while !self.writes.is_empty() {
+            if !self.settle_one().await? {
+                return Ok(None);
+            }
+        }
+        let stage = Arc::clone(&self.stage);
+        match self.attachment.io.run(move || stage.finish(attributes)).await {
+            Ok(stage) => stage.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
