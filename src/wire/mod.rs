@@ -1,1 +1,32 @@
-//! To come.
+//! The wire: lines of JSON and raw bodies over any byte stream, shared by server and client.
+//!
+//! PROTOCOL.md describes it for people. Nothing here knows the journal, the mirror or a drive:
+//! it turns bytes into typed requests and answers, and back, within limits.
+
+mod answer;
+mod body;
+mod document;
+mod error;
+mod framed;
+pub mod limits;
+mod request;
+mod spare;
+mod text;
+mod time;
+
+pub use answer::{
+    BodyAnswer, CopyState, DownloadAnswer, EntryLine, HelloAnswer, InfoAnswer, InfoCopy, Kind, MutationAnswer, Trailer,
+    line_of, read_answer,
+};
+pub use body::{BodyLength, BodyReader};
+pub use document::{
+    Backlog, DriveDocument, ErrorCounts, HealthState, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument,
+    StatusDocument, WaitingDocument,
+};
+pub use error::{AnswerError, ErrorName, Fault};
+pub use framed::{FrameError, Framed};
+pub use request::{
+    GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, PutRequest, RemoveRequest, Request, RequestError,
+    RequestLine, StatusRequest, VERSION,
+};
+pub use time::{BadTime, Time};

@@ -1,0 +1,186 @@
+//! What the server answers: lines of JSON that begin with `"ok"`.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Crc32;
+use crate::ids::Lsn;
+use crate::wire::error::{AnswerError, Fault};
+use crate::wire::text;
+use crate::wire::time::Time;
+
+/// A line of compact JSON with its newline.
+pub fn line_of<T: Serialize>(value: &T) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "the wire's types have text keys and no failing serializer")]
+    let mut line = serde_json::to_vec(value).expect("a type of the wire is JSON");
+    line.push(b'\n');
+    line
+}
+
+/// Reads a line that is either a `T` or a refusal.
+pub fn read_answer<T: DeserializeOwned>(line: &[u8]) -> Result<T, AnswerError> {
+    #[derive(Deserialize)]
+    struct Verdict {
+        ok: bool,
+    }
+    let Verdict { ok } = serde_json::from_slice(line).map_err(AnswerError::Malformed)?;
+    if ok {
+        serde_json::from_slice(line).map_err(AnswerError::Malformed)
+    } else {
+        let fault: Fault = serde_json::from_slice(line).map_err(AnswerError::Malformed)?;
+        Err(AnswerError::Refused(fault))
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HelloAnswer {
+    pub ok: bool,
+    pub server: String,
+}
+
+/// The answer to a mutation: it is durable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MutationAnswer {
+    pub ok: bool,
+    pub lsn: Lsn,
+    /// CRC-32 of a PUT's body.
+    #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<Crc32>,
+    /// The drives on which it is durable (a PUT), or which apply it now (others).
+    #[serde(default)]
+    pub drives: Vec<String>,
+}
+
+/// The head of a GET's answer; the body and its trailer follow.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DownloadAnswer {
+    pub ok: bool,
+    /// Bytes that follow.
+    pub len: u64,
+    #[serde(default)]
+    pub lsn: Lsn,
+    /// Bytes of the whole file, where only a part was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<Time>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+    /// Whether the body comes in chunks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chunked: bool,
+}
+
+/// The head of an answer with a body: `ls`, `status`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct BodyAnswer {
+    pub ok: bool,
+    pub len: u64,
+}
+
+/// The line behind a body. A client's has no `ok`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Trailer {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ok: Option<bool>,
+    #[serde(with = "text")]
+    pub crc32: Crc32,
+}
+
+impl Trailer {
+    pub fn of_server(crc32: Crc32) -> Self {
+        Self { ok: Some(true), crc32 }
+    }
+
+    pub fn of_client(crc32: Crc32) -> Self {
+        Self { ok: None, crc32 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    File,
+    Folder,
+}
+
+/// One line of an `ls` body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryLine {
+    /// Relative to the folder listed; a path where the listing is recursive.
+    pub name: String,
+    pub kind: Kind,
+    #[serde(default)]
+    pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Time>,
+    #[serde(default)]
+    pub lsn: Lsn,
+    #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<Crc32>,
+}
+
+/// The answer to `info`, all in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InfoAnswer {
+    pub ok: bool,
+    pub path: String,
+    pub kind: Kind,
+    pub size: u64,
+    pub modified: Time,
+    #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<Crc32>,
+    pub owner: String,
+    pub lsn: Lsn,
+    pub executable: bool,
+    pub drives: Vec<InfoCopy>,
+}
+
+/// Where a drive's copy of this version is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CopyState {
+    /// Under its name.
+    Installed,
+    /// Durable, not yet under its name.
+    Staged,
+    Missing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InfoCopy {
+    pub name: String,
+    pub present: bool,
+    pub copy: CopyState,
+    /// Whether this drive would have the version after a power cut.
+    pub durable: bool,
+    pub last_verified: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn an_answer_is_one_compact_line() {
+        let answer = MutationAnswer {
+            ok: true,
+            lsn: Lsn(17),
+            crc32: Some(Crc32::of(b"hello world")),
+            drives: vec!["a".to_owned(), "b".to_owned()],
+        };
+        let line = String::from_utf8(line_of(&answer)).unwrap();
+        assert_eq!(line, "{\"ok\":true,\"lsn\":17,\"crc32\":\"0d4a1185\",\"drives\":[\"a\",\"b\"]}\n");
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_an_answer() {
+        let refused = read_answer::<Trailer>(br#"{"ok":false,"error":"superseded","message":"changed"}"#);
+        assert!(matches!(refused, Err(AnswerError::Refused(fault)) if fault.message == "changed"));
+        let trailer = read_answer::<Trailer>(br#"{"ok":true,"crc32":"0d4a1185"}"#).unwrap();
+        assert_eq!(trailer.crc32, Crc32::of(b"hello world"));
+        assert!(matches!(read_answer::<Trailer>(b"rubbish"), Err(AnswerError::Malformed(_))));
+        assert!(matches!(read_answer::<Trailer>(br#"{"ok":true}"#), Err(AnswerError::Malformed(_))));
+    }
+}

@@ -1,0 +1,272 @@
+//! What a client asks: one line of JSON, read once into a typed request.
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::body::BodyLength;
+use crate::wire::error::{ErrorName, Fault};
+use crate::wire::limits::ID_BYTES_MAX;
+use crate::wire::time::Time;
+
+/// The version that both ends name in their hello.
+pub const VERSION: &str = "twinstick/1";
+
+/// A request's line as it stands on the wire. Keys that are not known are ignored.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestLine {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub op: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub len: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub chunked: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recursive: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// The operations, by their names on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Get,
+    Put,
+    Rm,
+    Info,
+    Ls,
+    Mkdir,
+    Mv,
+    Status,
+}
+
+impl Op {
+    pub const ALL: [Self; 8] =
+        [Self::Get, Self::Put, Self::Rm, Self::Info, Self::Ls, Self::Mkdir, Self::Mv, Self::Status];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::Rm => "rm",
+            Self::Info => "info",
+            Self::Ls => "ls",
+            Self::Mkdir => "mkdir",
+            Self::Mv => "mv",
+            Self::Status => "status",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A hello of the version that this side speaks.
+    Hello,
+    Get(GetRequest),
+    Put(PutRequest),
+    Rm(RemoveRequest),
+    Info {
+        path: String,
+    },
+    Ls(ListRequest),
+    Mkdir(MakeFolderRequest),
+    Mv(MoveRequest),
+    Status(StatusRequest),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GetRequest {
+    pub path: String,
+    pub offset: u64,
+    pub count: Option<u64>,
+    /// Whether the client can read an answer in chunks.
+    pub chunked: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutRequest {
+    pub path: String,
+    pub length: BodyLength,
+    pub mtime: Option<Time>,
+    pub executable: bool,
+    pub id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveRequest {
+    pub path: String,
+    pub recursive: bool,
+    pub id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListRequest {
+    pub path: String,
+    pub recursive: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MakeFolderRequest {
+    pub path: String,
+    pub recursive: bool,
+    pub id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoveRequest {
+    pub path: String,
+    pub to: String,
+    pub id: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRequest {
+    /// Whether to answer only when both drives are in sync.
+    pub wait: bool,
+}
+
+/// Why a line is no request.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    #[error("the line is not a JSON object with the keys of the protocol: {0}")]
+    NotJson(String),
+    #[error("the line has neither \"hello\" nor \"op\"")]
+    Nothing,
+    #[error("{op} needs {key:?}")]
+    Missing { op: &'static str, key: &'static str },
+    #[error("put takes either \"len\" or \"chunked\":true")]
+    TwoLengths,
+    #[error("an id has 1 to {ID_BYTES_MAX} bytes, this one has {0}")]
+    BadId(usize),
+    #[error("no such operation: {0}")]
+    UnknownOp(String),
+    #[error("this server speaks {VERSION}, not {0}")]
+    UnsupportedVersion(String),
+}
+
+impl RequestError {
+    /// The same as the server says it.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::NotJson(_) | Self::Nothing | Self::Missing { .. } | Self::TwoLengths | Self::BadId(_) => {
+                Fault::new(ErrorName::BadRequest, self.to_string()).closing()
+            }
+            // Nobody has to know an operation to know where its line ends.
+            Self::UnknownOp(_) => Fault::new(ErrorName::UnknownOp, self.to_string()),
+            Self::UnsupportedVersion(_) => Fault::new(ErrorName::UnsupportedVersion, self.to_string()).closing(),
+        }
+    }
+}
+
+impl Request {
+    /// Reads one line, with or without its newline.
+    pub fn read(line: &[u8]) -> Result<Self, RequestError> {
+        let line: RequestLine =
+            serde_json::from_slice(line).map_err(|error| RequestError::NotJson(error.to_string()))?;
+        if let Some(version) = line.hello {
+            return if version == VERSION { Ok(Self::Hello) } else { Err(RequestError::UnsupportedVersion(version)) };
+        }
+        let name = line.op.as_deref().ok_or(RequestError::Nothing)?;
+        let op = Op::ALL.into_iter().find(|op| op.as_str() == name);
+        let op = op.ok_or_else(|| RequestError::UnknownOp(name.chars().take(64).collect()))?;
+        Self::of(op, line)
+    }
+
+    fn of(op: Op, line: RequestLine) -> Result<Self, RequestError> {
+        let id = line.id;
+        if let Some(bytes) = id.as_ref().map(String::len).filter(|bytes| !(1..=ID_BYTES_MAX).contains(bytes)) {
+            return Err(RequestError::BadId(bytes));
+        }
+        let needed = |value: Option<String>, key| value.ok_or(RequestError::Missing { op: op.as_str(), key });
+        let recursive = line.recursive;
+        Ok(match op {
+            Op::Get => Self::Get(GetRequest {
+                path: needed(line.path, "path")?,
+                offset: line.offset.unwrap_or(0),
+                count: line.count,
+                chunked: line.chunked,
+            }),
+            Op::Put => Self::Put(PutRequest {
+                path: needed(line.path, "path")?,
+                length: match (line.len, line.chunked) {
+                    (Some(len), false) => BodyLength::Known(len),
+                    (None, true) => BodyLength::Chunked,
+                    (Some(_), true) => return Err(RequestError::TwoLengths),
+                    (None, false) => return Err(RequestError::Missing { op: op.as_str(), key: "len" }),
+                },
+                mtime: line.mtime,
+                executable: line.executable,
+                id,
+            }),
+            Op::Rm => Self::Rm(RemoveRequest { path: needed(line.path, "path")?, recursive, id }),
+            Op::Info => Self::Info { path: needed(line.path, "path")? },
+            Op::Ls => Self::Ls(ListRequest { path: line.path.unwrap_or_default(), recursive }),
+            Op::Mkdir => Self::Mkdir(MakeFolderRequest { path: needed(line.path, "path")?, recursive, id }),
+            Op::Mv => Self::Mv(MoveRequest { path: needed(line.path, "path")?, to: needed(line.to, "to")?, id }),
+            Op::Status => Self::Status(StatusRequest { wait: line.wait }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn fault(line: &str) -> Fault {
+        Request::read(line.as_bytes()).unwrap_err().fault()
+    }
+
+    #[test]
+    fn keys_that_nobody_knows_are_ignored() {
+        let read = Request::read(br#"{"op":"info","path":"a","colour":{"deep":[1,2]}}"#).unwrap();
+        assert_eq!(read, Request::Info { path: "a".to_owned() });
+    }
+
+    #[test]
+    fn the_length_of_a_body_is_said_once() {
+        assert_eq!(fault(r#"{"op":"put","path":"a"}"#).error, ErrorName::BadRequest);
+        assert_eq!(fault(r#"{"op":"put","path":"a","len":1,"chunked":true}"#).error, ErrorName::BadRequest);
+        assert_eq!(fault(r#"{"op":"put","path":"a","len":-1}"#).error, ErrorName::BadRequest);
+        let Request::Put(put) = Request::read(br#"{"op":"put","path":"a","chunked":true}"#).unwrap() else { panic!() };
+        assert_eq!(put.length, BodyLength::Chunked);
+    }
+
+    #[test]
+    fn only_an_unknown_operation_leaves_the_connection_open() {
+        assert!(!fault(r#"{"op":"chmod","path":"a"}"#).close);
+        assert!(fault("hello").close);
+        assert!(fault("[]").close);
+        assert!(fault("{}").close);
+        assert!(fault(r#"{"op":7}"#).close);
+        assert!(fault(r#"{"hello":"twinstick/2"}"#).close);
+    }
+
+    #[test]
+    fn an_id_is_neither_empty_nor_long() {
+        assert_eq!(fault(r#"{"op":"rm","path":"a","id":""}"#).error, ErrorName::BadRequest);
+        let long = format!(r#"{{"op":"rm","path":"a","id":"{}"}}"#, "x".repeat(65));
+        assert_eq!(fault(&long).error, ErrorName::BadRequest);
+    }
+
+    #[test]
+    fn a_line_of_the_client_has_only_the_keys_it_needs() {
+        let line = RequestLine { op: Some("get".to_owned()), path: Some("a".to_owned()), ..RequestLine::default() };
+        assert_eq!(serde_json::to_string(&line).unwrap(), r#"{"op":"get","path":"a"}"#);
+    }
+}
