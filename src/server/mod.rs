@@ -1,1 +1,22 @@
-//! To come.
+//! Serves the mirror over TCP: one session a connection, one file a command.
+//!
+//! Knows the wire and the mirror's face; nothing of journal, drives or file systems.
+
+mod accept;
+mod connection;
+mod get;
+mod info;
+mod limits;
+mod ls;
+mod mkdir;
+mod mv;
+mod place;
+mod put;
+mod refusal;
+mod rm;
+mod session;
+mod status;
+
+pub use accept::{listen, serve};
+pub use limits::Limits;
+pub use status::document;

@@ -1,0 +1,116 @@
+//! `get`: gives a file, each block verified by the mirror before it is sent.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::digest::{BLOCK_BYTES, Crc32};
+use crate::mirror::Download;
+use crate::mirror::request::Span;
+use crate::server::connection::{Close, Connection};
+use crate::server::session::{Session, said};
+use crate::server::{place, refusal};
+use crate::wire::{DownloadAnswer, ErrorName, Fault, GetRequest, Time, Trailer, line_of};
+
+/// Stands for the bytes of a body that broke off, where its length was promised.
+const PADDING: [u8; 64 * 1024] = [0; 64 * 1024];
+
+pub(crate) async fn perform<S>(session: &mut Session<S>, request: GetRequest) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let opened = match place::file(&request.path) {
+        Ok(path) => said(session.mirror.open(&path, Span { offset: request.offset, count: request.count }).await),
+        Err(fault) => Err(fault),
+    };
+    match opened {
+        Ok(download) => send(&mut session.connection, download, &request).await,
+        Err(fault) => session.connection.answer(&fault).await,
+    }
+}
+
+/// How the body's end is told, and what of it is still to come.
+struct Sending {
+    head: DownloadAnswer,
+    crc: crc32fast::Hasher,
+    left: u64,
+}
+
+async fn send<S>(connection: &mut Connection<S>, mut download: Download, request: &GetRequest) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let head = DownloadAnswer {
+        ok: true,
+        len: download.len,
+        lsn: download.lsn,
+        size: (download.len != download.size).then_some(download.size),
+        mtime: Some(Time(download.mtime_ns)),
+        executable: download.executable,
+        // One block is at hand before its header leaves: it cannot break off.
+        chunked: request.chunked && download.len > BLOCK_BYTES as u64,
+    };
+    let mut sending = Sending { left: head.len, head, crc: crc32fast::Hasher::new() };
+    let mut lead = line_of(&sending.head);
+    if sending.left == 0 {
+        return connection.send([&lead, &sending.trailer()]).await;
+    }
+    let mut next = match download.next().await {
+        Ok(next) => Ok(next),
+        Err(refused) => return connection.answer(&refusal::fault(&refused)).await,
+    };
+    loop {
+        let piece = match next {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return sending.break_off(connection, lead, &too_short(&request.path)).await,
+            Err(refused) => return sending.break_off(connection, lead, &refusal::fault(&refused)).await,
+        };
+        let tail = sending.take(&piece, &mut lead);
+        if sending.left == 0 {
+            return connection.send([&lead, &piece, &tail]).await;
+        }
+        // The next block is read while this one is sent.
+        let (sent, following) = tokio::join!(connection.send([&lead, &piece]), download.next());
+        sent?;
+        lead.clear();
+        next = following;
+    }
+}
+
+impl Sending {
+    /// Counts a piece: what goes before it is added to `lead`, what goes behind it is returned.
+    fn take(&mut self, piece: &[u8], lead: &mut Vec<u8>) -> Vec<u8> {
+        assert!(piece.len() as u64 <= self.left, "a download gives no more than it announced");
+        self.crc.update(piece);
+        self.left -= piece.len() as u64;
+        if self.head.chunked {
+            lead.extend_from_slice(format!("{}\n", piece.len()).as_bytes());
+        }
+        if self.left > 0 { Vec::new() } else { self.trailer() }
+    }
+
+    fn trailer(&self) -> Vec<u8> {
+        self.behind_body(line_of(&Trailer::of_server(Crc32(self.crc.clone().finalize()))))
+    }
+
+    fn behind_body(&self, line: Vec<u8>) -> Vec<u8> {
+        if self.head.chunked { [b"0\n", line.as_slice()].concat() } else { line }
+    }
+
+    /// Ends a body in the middle with an error for a trailer.
+    async fn break_off<S>(mut self, connection: &mut Connection<S>, lead: Vec<u8>, fault: &Fault) -> Result<(), Close>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        connection.send([&lead]).await?;
+        while self.left > 0 && !self.head.chunked {
+            let piece = usize::try_from(self.left).map_or(PADDING.len(), |left| left.min(PADDING.len()));
+            connection.send([PADDING.get(..piece).unwrap_or_default()]).await?;
+            self.left -= piece as u64;
+        }
+        let trailer = self.behind_body(line_of(fault));
+        connection.send([&trailer]).await
+    }
+}
+
+fn too_short(path: &str) -> Fault {
+    Fault::new(ErrorName::Unavailable, format!("{path} ended early: get it again"))
+}

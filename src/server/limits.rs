@@ -1,0 +1,94 @@
+//! What an operator may change of the server's limits. PROTOCOL.md repeats the defaults.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// How long to read on, behind an error that closes the connection, so that the client sees the error.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// Most connections over the limit that are told `busy` at one time; more are closed without a word.
+pub(crate) const BUSY_ANSWERS_MAX: usize = 256;
+
+/// How long to wait before the next accept when the machine has no descriptor or memory for one.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Seconds of silence after which the kernel asks whether the other end is still there.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Connections that the kernel keeps for the daemon to accept.
+pub(crate) const BACKLOG: u32 = 4096;
+
+/// The server's limits. Passing one gets a named error. Times are written as `30s`, `5m`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections open at one time; `busy` beyond.
+    pub connections_max: NonZeroUsize,
+    /// From the connection to the end of its hello; `timeout` beyond.
+    #[serde(deserialize_with = "duration")]
+    pub hello_timeout: Duration,
+    /// Between two requests; `timeout` beyond.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    /// From the first byte of a header to its newline; `timeout` beyond.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// Without a byte moving in a body, either way; `timeout` beyond.
+    #[serde(deserialize_with = "duration")]
+    pub stall_timeout: Duration,
+    /// For requests under way when the daemon stops; cut off beyond.
+    #[serde(deserialize_with = "duration")]
+    pub drain_timeout: Duration,
+    /// Bytes of one body; `too-large` beyond.
+    pub body_bytes_max: NonZeroU64,
+    /// Bytes of a refused body that are read and dropped, so that the connection can go on; closed beyond.
+    pub discard_bytes_max: u64,
+    /// Entries of one listing; `too-large` beyond.
+    pub list_entries_max: NonZeroUsize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: NonZeroUsize::MIN.saturating_add(4095),
+            hello_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_mins(5),
+            header_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_mins(1),
+            drain_timeout: Duration::from_secs(10),
+            body_bytes_max: NonZeroU64::MIN.saturating_add((1 << 40) - 1),
+            discard_bytes_max: 16 << 20,
+            list_entries_max: NonZeroUsize::MIN.saturating_add(249_999),
+        }
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
+    if duration.is_zero() { Err(D::Error::custom("a time-out of zero would refuse everything")) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_keeps_its_default() {
+        let limits: Limits = toml::from_str("idle_timeout = \"90s\"\nconnections_max = 7").unwrap();
+        assert_eq!(limits.idle_timeout, Duration::from_secs(90));
+        assert_eq!(limits.connections_max.get(), 7);
+        assert_eq!(limits.header_timeout, Limits::default().header_timeout);
+        assert_eq!(limits.list_entries_max.get(), 250_000);
+    }
+
+    #[test]
+    fn a_limit_that_would_refuse_everything_is_refused() {
+        for text in ["connections_max = 0", "idle_timeout = \"0s\"", "idle = 5", "stall_timeout = 5"] {
+            assert!(toml::from_str::<Limits>(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `mkdir`: makes a folder.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::server::connection::Close;
+use crate::server::place;
+use crate::server::session::{Session, recurse, request_id, said};
+use crate::wire::MakeFolderRequest;
+
+pub(crate) async fn perform<S>(session: &mut Session<S>, request: MakeFolderRequest) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let outcome = match place::folder(&request.path) {
+        Ok(path) => said(session.mirror.make_folder(&path, recurse(request.recursive), request_id(request.id)).await),
+        Err(fault) => Err(fault),
+    };
+    session.settle(outcome).await
+}

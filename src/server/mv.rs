@@ -1,0 +1,25 @@
+//! `mv`: moves a file or a folder to a free name.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::mirror::Mirror;
+use crate::path::RelPath;
+use crate::server::connection::Close;
+use crate::server::place;
+use crate::server::session::{Session, request_id, said};
+use crate::wire::{Fault, MoveRequest};
+
+pub(crate) async fn perform<S>(session: &mut Session<S>, request: MoveRequest) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let outcome = match ends(&session.mirror, &request) {
+        Ok((from, to)) => said(session.mirror.move_to(&from, &to, request_id(request.id)).await),
+        Err(fault) => Err(fault),
+    };
+    session.settle(outcome).await
+}
+
+fn ends(mirror: &Mirror, request: &MoveRequest) -> Result<(RelPath, RelPath), Fault> {
+    Ok((place::either(mirror, &request.path)?, place::file(&request.to)?))
+}

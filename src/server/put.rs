@@ -1,0 +1,52 @@
+//! `put`: takes a file. The body goes to the mirror as it comes; nothing of it is kept here.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::mirror::{Upload, request};
+use crate::server::connection::Close;
+use crate::server::session::{Session, request_id, said};
+use crate::server::{place, refusal};
+use crate::wire::{BodyLength, BodyReader, ErrorName, Fault, PutRequest};
+
+pub(crate) async fn perform<S>(session: &mut Session<S>, request: PutRequest) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let bytes_max = session.connection.limits().body_bytes_max.get();
+    let mut body = BodyReader::new(request.length, bytes_max);
+    let mut upload = match begin(session, request, bytes_max).await {
+        Ok(upload) => upload,
+        Err(fault) => return session.connection.refuse_body(fault, body).await,
+    };
+    while let Some(piece) = session.connection.piece(&mut body).await? {
+        if let Err(refused) = upload.write(piece).await {
+            // The stages are freed before the rest of the body is waited for.
+            drop(upload);
+            return session.connection.refuse_body(refusal::fault(&refused), body).await;
+        }
+    }
+    let trailer = session.connection.trailer(&body).await?;
+    let outcome = said(upload.commit(trailer.crc32).await);
+    session.settle(outcome).await
+}
+
+async fn begin<S>(session: &Session<S>, request: PutRequest, bytes_max: u64) -> Result<Upload, Fault> {
+    let len = match request.length {
+        BodyLength::Known(len) if len > bytes_max => {
+            return Err(Fault::new(
+                ErrorName::TooLarge,
+                format!("the body has {len} bytes, at most {bytes_max} are taken"),
+            ));
+        }
+        BodyLength::Known(len) => Some(len),
+        BodyLength::Chunked => None,
+    };
+    let request = request::PutRequest {
+        path: place::file(&request.path)?,
+        len,
+        mtime_ns: request.mtime.map(|time| time.0),
+        executable: request.executable,
+        id: request_id(request.id),
+    };
+    said(session.mirror.begin_put(request).await)
+}

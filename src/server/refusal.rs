@@ -1,0 +1,69 @@
+//! The mirror's refusals as the wire says them.
+
+use crate::mirror::request::{Receipt, Refusal};
+use crate::path::BadPath;
+use crate::wire::{ErrorName, Fault, MutationAnswer};
+
+pub(crate) fn fault(refusal: &Refusal) -> Fault {
+    let name = match refusal {
+        Refusal::NotFound(_) => ErrorName::NotFound,
+        Refusal::Exists(_) => ErrorName::Exists,
+        Refusal::IsAFolder(_) => ErrorName::IsADirectory,
+        Refusal::NotAFolder(_) => ErrorName::NotADirectory,
+        Refusal::NotEmpty(_) => ErrorName::NotEmpty,
+        Refusal::BadRequest(_) => ErrorName::BadRequest,
+        Refusal::TooLarge { .. } => ErrorName::TooLarge,
+        Refusal::BadChecksum { .. } => ErrorName::BadChecksum,
+        Refusal::NoSpace { .. } => ErrorName::NoSpace,
+        Refusal::Unavailable { .. } => ErrorName::Unavailable,
+        Refusal::Superseded(_) => ErrorName::Superseded,
+        Refusal::JournalUnavailable(_) => ErrorName::JournalUnavailable,
+    };
+    Fault::new(name, refusal.to_string()).of_drive(refusal.drive().map(crate::ids::Side::name))
+}
+
+pub(crate) fn bad_path(path: &str, why: &BadPath) -> Fault {
+    let shown: String = path.chars().take(200).collect();
+    Fault::new(ErrorName::BadPath, format!("{shown:?}: {why}"))
+}
+
+pub(crate) fn receipt(receipt: &Receipt) -> MutationAnswer {
+    MutationAnswer {
+        ok: true,
+        lsn: receipt.lsn,
+        crc32: receipt.crc32,
+        drives: receipt.drives.iter().map(|side| side.name().to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Crc32;
+    use crate::ids::Side;
+
+    #[test]
+    fn the_mirror_and_the_wire_use_the_same_names() {
+        let text = String::new;
+        let all = [
+            Refusal::NotFound(text()),
+            Refusal::Exists(text()),
+            Refusal::IsAFolder(text()),
+            Refusal::NotAFolder(text()),
+            Refusal::NotEmpty(text()),
+            Refusal::BadRequest(text()),
+            Refusal::TooLarge { what: "file", size: 1, limit: 0 },
+            Refusal::BadChecksum { expected: Crc32(0), actual: Crc32(1) },
+            Refusal::NoSpace { drive: Side::B, free: 0, needed: 1 },
+            Refusal::Unavailable { drive: Some(Side::A), message: text() },
+            Refusal::Superseded(text()),
+            Refusal::JournalUnavailable(text()),
+        ];
+        for refusal in all {
+            let fault = fault(&refusal);
+            assert_eq!(fault.error.as_str(), refusal.name());
+            assert_eq!(fault.drive.as_deref(), refusal.drive().map(Side::name));
+            assert!(!fault.close);
+        }
+    }
+}

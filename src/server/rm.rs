@@ -1,0 +1,19 @@
+//! `rm`: removes a file or a folder.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::server::connection::Close;
+use crate::server::place;
+use crate::server::session::{Session, recurse, request_id, said};
+use crate::wire::RemoveRequest;
+
+pub(crate) async fn perform<S>(session: &mut Session<S>, request: RemoveRequest) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let outcome = match place::either(&session.mirror, &request.path) {
+        Ok(path) => said(session.mirror.remove(&path, recurse(request.recursive), request_id(request.id)).await),
+        Err(fault) => Err(fault),
+    };
+    session.settle(outcome).await
+}

@@ -1,0 +1,70 @@
+//! One client's session: its requests, one after the other, answers in order.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::mirror::Mirror;
+use crate::mirror::request::{Receipt, Recurse, Refusal, RequestId};
+use crate::server::connection::{Close, Connection};
+use crate::server::{get, info, ls, mkdir, mv, put, refusal, rm, status};
+use crate::wire::{Fault, Request};
+
+/// A connection and the mirror that it asks.
+pub(crate) struct Session<S> {
+    pub(crate) connection: Connection<S>,
+    pub(crate) mirror: Arc<Mirror>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Serves the client until one of both ends it.
+    pub(crate) async fn run(mut self) -> Close {
+        loop {
+            let request = match self.connection.next_request().await {
+                Ok(request) => request,
+                Err(close) => return close,
+            };
+            // Boxed, so that an idle session is as small as its connection.
+            if let Err(close) = Box::pin(self.perform(request)).await {
+                return close;
+            }
+        }
+    }
+
+    async fn perform(&mut self, request: Request) -> Result<(), Close> {
+        match request {
+            // Hellos are answered where they are read.
+            Request::Hello => Ok(()),
+            Request::Get(request) => get::perform(self, request).await,
+            Request::Put(request) => put::perform(self, request).await,
+            Request::Rm(request) => rm::perform(self, request).await,
+            Request::Info { path } => info::perform(self, &path).await,
+            Request::Ls(request) => ls::perform(self, request).await,
+            Request::Mkdir(request) => mkdir::perform(self, request).await,
+            Request::Mv(request) => mv::perform(self, request).await,
+            Request::Status(request) => status::perform(self, request).await,
+        }
+    }
+
+    /// Answers a mutation.
+    pub(crate) async fn settle(&mut self, outcome: Result<Receipt, Fault>) -> Result<(), Close> {
+        match outcome {
+            Ok(receipt) => self.connection.answer(&refusal::receipt(&receipt)).await,
+            Err(fault) => self.connection.answer(&fault).await,
+        }
+    }
+}
+
+/// The mirror's outcome in the wire's words.
+pub(crate) fn said<T>(outcome: Result<T, Refusal>) -> Result<T, Fault> {
+    outcome.map_err(|refusal| refusal::fault(&refusal))
+}
+
+/// An id whose length the wire has checked.
+pub(crate) fn request_id(id: Option<String>) -> Option<RequestId> {
+    id.and_then(|id| RequestId::parse(&id))
+}
+
+pub(crate) fn recurse(recursive: bool) -> Recurse {
+    if recursive { Recurse::Yes } else { Recurse::No }
+}
