@@ -257,9 +257,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 biased;
                 done = &mut work => return Ok(done),
                 _ = self.stop.wait_for(|stop| *stop) => break,
-                read = self.framed.fill(), if may_read => match read.map_err(FrameError::from)? {
-                    0 => return Err(Close::ClientLeft),
-                    _ => {}
+                read = self.framed.fill(), if may_read => if read.map_err(FrameError::from)? == 0 {
+                    return Err(Close::ClientLeft);
                 },
             }
         }
@@ -288,11 +287,9 @@ mod tests {
         let (mut client, mut connection, _stop) = pair();
         client.write_all(text.as_ref()).await.unwrap();
         client.shutdown().await.unwrap();
-        let close = loop {
-            match connection.next_request().await {
-                Ok(request) => panic!("no test asks for something that needs the mirror: {request:?}"),
-                Err(close) => break close,
-            }
+        let close = match connection.next_request().await {
+            Ok(request) => panic!("no test asks for something that needs the mirror: {request:?}"),
+            Err(close) => close,
         };
         drop(connection);
         let mut all = String::new();

@@ -11,14 +11,16 @@ use crate::server::{place, refusal};
 use crate::wire::{DownloadAnswer, ErrorName, Fault, GetRequest, Time, Trailer, line_of};
 
 /// Stands for the bytes of a body that broke off, where its length was promised.
-const PADDING: [u8; 64 * 1024] = [0; 64 * 1024];
+static PADDING: [u8; 64 * 1024] = [0; 64 * 1024];
 
 pub(crate) async fn perform<S>(session: &mut Session<S>, request: GetRequest) -> Result<(), Close>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    // Clipped, so that nobody further in can overflow.
+    let count = request.count.map(|count| count.min(u64::MAX - request.offset));
     let opened = match place::file(&request.path) {
-        Ok(path) => said(session.mirror.open(&path, Span { offset: request.offset, count: request.count }).await),
+        Ok(path) => said(session.mirror.open(&path, Span { offset: request.offset, count }).await),
         Err(fault) => Err(fault),
     };
     match opened {

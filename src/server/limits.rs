@@ -54,9 +54,9 @@ impl Default for Limits {
         Self {
             connections_max: NonZeroUsize::MIN.saturating_add(4095),
             hello_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_mins(5),
+            idle_timeout: Duration::from_secs(300),
             header_timeout: Duration::from_secs(30),
-            stall_timeout: Duration::from_mins(1),
+            stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
             body_bytes_max: NonZeroU64::MIN.saturating_add((1 << 40) - 1),
             discard_bytes_max: 16 << 20,

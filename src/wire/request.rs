@@ -13,6 +13,7 @@ pub const VERSION: &str = "twinstick/1";
 /// A request's line as it stands on the wire. Keys that are not known are ignored.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each key that is true or absent")]
 pub struct RequestLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello: Option<String>,
