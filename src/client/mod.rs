@@ -1,1 +1,17 @@
-//! To come.
+//! The client: requests over one connection, checked end to end and tried again where that is safe.
+//!
+//! Knows the wire, paths and digests; nothing of the daemon.
+
+pub mod cli;
+mod error;
+mod limits;
+mod link;
+mod requests;
+mod source;
+mod target;
+
+pub use error::ClientError;
+pub use limits::PORT;
+pub use requests::{Client, Downloaded, PutHead};
+pub use source::Source;
+pub use target::{LocalFile, Target};

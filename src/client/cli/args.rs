@@ -1,0 +1,173 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Server: --server, else FGET_SERVER, else `server = \"HOST:PORT\"` in ~/.config/fget/config.toml, else 127.0.0.1:8946.
+Exit: 0 done, 1 other, 2 usage, 3 some of -r failed, 4 not found, 5 unavailable, 6 not allowed, 7 no space,
+8 bytes did not match, 9 exists or is a folder, 10 stored on fewer drives than --copies, 130 interrupted.";
+
+/// Puts, gets, removes and inspects files on a twinstick mirror.
+#[derive(Debug, Parser)]
+#[command(name = "fget", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Args {
+    /// Where twinstickd listens.
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "FGET_SERVER", hide_env_values = true)]
+    pub server: Option<String>,
+    /// No progress bar and no remarks.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Download a file, or a tree with -r.
+    #[command(alias = "GET")]
+    Get(Get),
+    /// Upload a file, or a tree with -r; parent folders are made.
+    #[command(alias = "PUT")]
+    Put(Put),
+    /// Remove a file or an empty folder; with -r a folder with all in it.
+    #[command(alias = "RM")]
+    Rm(Rm),
+    /// Show size, times, version and where the copies are.
+    #[command(alias = "INFO")]
+    Info(Info),
+    /// List a folder.
+    #[command(visible_alias = "view", aliases = ["LS", "VIEW"])]
+    Ls(Ls),
+    /// Make a folder, and those above it.
+    #[command(visible_alias = "md", aliases = ["MKDIR", "MD"])]
+    Mkdir(Mkdir),
+    /// Move a file or folder; into TO where that is a folder or ends in '/'.
+    #[command(alias = "MV")]
+    Mv(Mv),
+    /// Show the mirror and its drives.
+    #[command(alias = "STATUS")]
+    Status(Status),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Get {
+    /// The file on the mirror; with -r a folder.
+    pub remote: String,
+    /// Where to: a file, an existing folder, or '-' for standard output [default: the same name here].
+    pub local: Option<PathBuf>,
+    /// A folder with all in it.
+    #[arg(short, long)]
+    pub recursive: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Put {
+    /// The file, with -r the folder; '-' is standard input.
+    pub local: PathBuf,
+    /// Where to; into it where it ends in '/' [default: the local name].
+    pub remote: Option<String>,
+    /// A folder with all in it.
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Exit 10 where it was stored on fewer drives.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub copies: Option<u8>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Rm {
+    pub remote: String,
+    /// A folder with all in it.
+    #[arg(short, long)]
+    pub recursive: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Info {
+    pub remote: String,
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Ls {
+    /// [default: the mirror's root]
+    #[arg(default_value = "", hide_default_value = true)]
+    pub remote: String,
+    /// Kind, size, time and CRC-32 too.
+    #[arg(short)]
+    pub long: bool,
+    /// All that is below.
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Mkdir {
+    pub remote: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Mv {
+    pub from: String,
+    pub to: String,
+}
+
+#[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag of the command line")]
+pub struct Status {
+    /// Only what is not as it should be.
+    #[arg(short = 'x')]
+    pub problems: bool,
+    /// Exit 0 healthy, 1 degraded, 2 unusable, 4 cannot tell.
+    #[arg(long)]
+    pub check: bool,
+    /// Return when all that was acknowledged is on both drives.
+    #[arg(long, conflicts_with = "watch")]
+    pub wait: bool,
+    /// Show it again every second, until interrupted.
+    #[arg(long, conflicts_with = "check")]
+    pub watch: bool,
+    /// One JSON document; with --watch one a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn every_command_is_known_in_capitals() {
+        for (line, lower) in [
+            ("GET a", "get a"),
+            ("PUT a", "put a"),
+            ("RM -r a", "rm -r a"),
+            ("INFO a", "info a"),
+            ("LS", "ls"),
+            ("VIEW", "view"),
+            ("MD a", "md a"),
+            ("MKDIR a", "mkdir a"),
+            ("MV a b", "mv a b"),
+            ("STATUS -x", "status -x"),
+        ] {
+            let parse = |line: &str| {
+                let words = ["fget"].into_iter().chain(line.split(' '));
+                format!("{:?}", Args::try_parse_from(words).unwrap().command)
+            };
+            assert_eq!(parse(line), parse(lower));
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+}

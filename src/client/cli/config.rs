@@ -1,0 +1,79 @@
+//! Which server is meant.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::client::cli::exit::CommandError;
+use crate::client::error::ClientError;
+use crate::client::limits::PORT;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    server: Option<String>,
+}
+
+/// Flag or environment, else the user's file, else this machine.
+pub(crate) fn server(named: Option<String>) -> Result<String, CommandError> {
+    let named = match named.filter(|server| !server.is_empty()) {
+        Some(server) => Some(server),
+        None => file().map_or(Ok(Config::default()), |path| read(&path))?.server,
+    };
+    let server = named.unwrap_or_else(|| "127.0.0.1".to_owned());
+    with_port(&server).ok_or_else(|| CommandError::Usage(format!("{server:?} is no HOST:PORT")))
+}
+
+fn file() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")))?;
+    Some(config.join("fget/config.toml"))
+}
+
+fn read(path: &Path) -> Result<Config, CommandError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|source| CommandError::Config { path: path.to_owned(), source }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(source) => Err(ClientError::Local { path: path.to_owned(), source }.into()),
+    }
+}
+
+/// Adds the usual port where there is none.
+fn with_port(server: &str) -> Option<String> {
+    if let Ok(ip) = server.parse::<std::net::Ipv6Addr>() {
+        return Some(format!("[{ip}]:{PORT}"));
+    }
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().ok()?),
+        Some(_) | None => (server, PORT),
+    };
+    let plain = !host.is_empty() && !host.contains(['/', '@', ' ']);
+    plain.then(|| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_a_port_has_the_usual_one() {
+        for (named, meant) in [
+            ("pi", Some("pi:8946")),
+            ("pi:1", Some("pi:1")),
+            ("::1", Some("[::1]:8946")),
+            ("[::1]", Some("[::1]:8946")),
+            ("[::1]:77", Some("[::1]:77")),
+            ("pi:x", None),
+            (":8946", None),
+            ("http://pi:8946", None),
+        ] {
+            assert_eq!(with_port(named).as_deref(), meant, "{named}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        assert!(toml::from_str::<Config>("servers = 'x'").is_err());
+        assert!(toml::from_str::<Config>("server = 'x'").is_ok_and(|config| config.server.is_some()));
+    }
+}

@@ -1,0 +1,191 @@
+//! Exit codes, and the words that go with them.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::client::error::ClientError;
+use crate::wire::{ErrorName, HealthState};
+
+/// How `fget` ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Other,
+    Usage,
+    Partial,
+    NotFound,
+    Unavailable,
+    Denied,
+    NoSpace,
+    Integrity,
+    Exists,
+    FewerCopies,
+    Interrupted,
+    Terminated,
+    /// Nobody reads standard output any more.
+    BrokenPipe,
+    /// What `status --check` found; `None`: nobody could tell.
+    Check(Option<HealthState>),
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done | Self::Check(Some(HealthState::Healthy)) => 0,
+            Self::Other | Self::Check(Some(HealthState::Degraded)) => 1,
+            Self::Usage | Self::Check(Some(HealthState::Unusable)) => 2,
+            Self::Partial => 3,
+            Self::NotFound | Self::Check(None) => 4,
+            Self::Unavailable => 5,
+            Self::Denied => 6,
+            Self::NoSpace => 7,
+            Self::Integrity => 8,
+            Self::Exists => 9,
+            Self::FewerCopies => 10,
+            Self::Interrupted => 130,
+            Self::BrokenPipe => 141,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+/// Why a command did not do all that it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{failed} of {all} failed")]
+    Partial { failed: usize, all: usize },
+    #[error("stored on {stored}, {wanted} copies were asked for: see 'fget status'")]
+    FewerCopies { stored: String, wanted: u8 },
+    #[error("{path}: {source}")]
+    Config { path: PathBuf, source: toml::de::Error },
+    #[error("the server's answer is no status document: {0}")]
+    Document(#[from] serde_json::Error),
+    #[error("the mirror cannot be asked: {0}")]
+    CannotTell(ClientError),
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl CommandError {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Client(error) => exit_of(error),
+            Self::Usage(_) | Self::Config { .. } => Exit::Usage,
+            Self::Partial { .. } => Exit::Partial,
+            Self::FewerCopies { .. } => Exit::FewerCopies,
+            Self::Document(_) => Exit::Other,
+            Self::CannotTell(_) => Exit::Check(None),
+            Self::Output(error) => exit_of_output(error),
+        }
+    }
+
+    /// What the user can do, where the message does not say it.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Client(error) | Self::CannotTell(error) => match error {
+                ClientError::Unreachable { .. } => Some(
+                    "is it running? 'twinstickd serve' starts it there; --server HOST:PORT or FGET_SERVER names another",
+                ),
+                ClientError::Lost { .. } => Some("'fget status' says whether the daemon is back; then try again"),
+                ClientError::CutOff { .. } => Some("run the command again from the start of the stream"),
+                ClientError::Refused(_)
+                | ClientError::Foreign { .. }
+                | ClientError::Damaged { .. }
+                | ClientError::Local { .. }
+                | ClientError::Shrunk { .. } => None,
+            },
+            Self::Usage(_)
+            | Self::Partial { .. }
+            | Self::FewerCopies { .. }
+            | Self::Config { .. }
+            | Self::Document(_)
+            | Self::Output(_) => None,
+        }
+    }
+}
+
+/// Whether a tree's other files would meet with the same.
+pub(crate) fn is_of_server(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::Foreign { .. } => true,
+        ClientError::Refused(fault) => {
+            matches!(fault.error, ErrorName::JournalUnavailable | ErrorName::Busy | ErrorName::Denied)
+        }
+        ClientError::CutOff { .. }
+        | ClientError::Damaged { .. }
+        | ClientError::Local { .. }
+        | ClientError::Shrunk { .. } => false,
+    }
+}
+
+fn exit_of(error: &ClientError) -> Exit {
+    match error {
+        ClientError::Refused(fault) => exit_of_name(&fault.error),
+        ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::CutOff { .. } => Exit::Unavailable,
+        ClientError::Foreign { .. } | ClientError::Shrunk { .. } => Exit::Other,
+        ClientError::Damaged { .. } => Exit::Integrity,
+        ClientError::Local { source, .. } => exit_of_output(source),
+    }
+}
+
+fn exit_of_name(name: &ErrorName) -> Exit {
+    match name {
+        ErrorName::NotFound => Exit::NotFound,
+        ErrorName::Exists | ErrorName::IsADirectory | ErrorName::NotADirectory | ErrorName::NotEmpty => Exit::Exists,
+        ErrorName::BadPath => Exit::Usage,
+        ErrorName::BadRequest
+        | ErrorName::UnknownOp
+        | ErrorName::UnsupportedVersion
+        | ErrorName::TooLarge
+        | ErrorName::Unknown(_) => Exit::Other,
+        ErrorName::BadChecksum => Exit::Integrity,
+        ErrorName::NoSpace => Exit::NoSpace,
+        ErrorName::Unavailable
+        | ErrorName::Superseded
+        | ErrorName::JournalUnavailable
+        | ErrorName::Busy
+        | ErrorName::Timeout => Exit::Unavailable,
+        ErrorName::Denied => Exit::Denied,
+    }
+}
+
+fn exit_of_output(error: &io::Error) -> Exit {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Exit::BrokenPipe,
+        io::ErrorKind::NotFound => Exit::NotFound,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NoSpace,
+        io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists => Exit::Exists,
+        _ => Exit::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Fault;
+
+    #[test]
+    fn refusals_have_the_exit_codes_of_the_manual() {
+        for (name, code) in [
+            (ErrorName::NotFound, 4),
+            (ErrorName::Unavailable, 5),
+            (ErrorName::JournalUnavailable, 5),
+            (ErrorName::Denied, 6),
+            (ErrorName::NoSpace, 7),
+            (ErrorName::BadChecksum, 8),
+            (ErrorName::Exists, 9),
+            (ErrorName::IsADirectory, 9),
+            (ErrorName::NotEmpty, 9),
+            (ErrorName::UnknownOp, 1),
+        ] {
+            let error = CommandError::Client(ClientError::Refused(Fault::new(name.clone(), "")));
+            assert_eq!(error.exit().code(), code, "{name}");
+        }
+        assert_eq!(Exit::Check(None).code(), 4);
+        assert_eq!(Exit::Check(Some(HealthState::Unusable)).code(), 2);
+    }
+}

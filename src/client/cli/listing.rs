@@ -1,0 +1,123 @@
+//! `fget ls` and `fget info` for people and for scripts.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::client::cli::units;
+use crate::digest::Crc32;
+use crate::ids::Lsn;
+use crate::wire::{CopyState, EntryLine, InfoAnswer, InfoCopy, Kind, OUTPUT_VERSION, Time};
+
+#[derive(Serialize)]
+struct ListDocument<'a> {
+    output_version: u32,
+    path: &'a str,
+    entries: &'a [EntryLine],
+}
+
+#[derive(Serialize)]
+struct InfoDocument<'a> {
+    output_version: u32,
+    path: &'a str,
+    kind: Kind,
+    size: u64,
+    modified: Time,
+    crc32: Option<String>,
+    owner: &'a str,
+    version: Lsn,
+    executable: bool,
+    drives: &'a [InfoCopy],
+}
+
+pub(crate) fn list_json(path: &str, entries: &[EntryLine]) -> serde_json::Result<String> {
+    let document = ListDocument { output_version: OUTPUT_VERSION, path, entries };
+    Ok(serde_json::to_string(&document)? + "\n")
+}
+
+/// Names alone, one a line; folders end in `/`.
+pub(crate) fn names(entries: &[EntryLine]) -> String {
+    entries.iter().flat_map(|entry| [shown(entry), "\n".to_owned()]).collect()
+}
+
+/// Size, time, CRC-32 and name in columns.
+pub(crate) fn long(entries: &[EntryLine]) -> String {
+    let size = |entry: &EntryLine| match entry.kind {
+        Kind::File => entry.size.to_string(),
+        Kind::Folder => "-".to_owned(),
+    };
+    let width = entries.iter().map(|entry| size(entry).len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for entry in entries {
+        let modified = entry.modified.map_or_else(|| "-".to_owned(), |time| to_the_second(time).to_string());
+        let crc = entry.crc32.map_or_else(|| "-".to_owned(), |crc: Crc32| crc.to_string());
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{:>width$}  {modified:<20}  {crc:<8}  {}", size(entry), shown(entry));
+    }
+    text
+}
+
+fn shown(entry: &EntryLine) -> String {
+    match entry.kind {
+        Kind::File => entry.name.clone(),
+        Kind::Folder => format!("{}/", entry.name),
+    }
+}
+
+fn to_the_second(time: Time) -> Time {
+    Time(time.0 - time.0.rem_euclid(1_000_000_000))
+}
+
+pub(crate) fn info_json(info: &InfoAnswer) -> serde_json::Result<String> {
+    let document = InfoDocument {
+        output_version: OUTPUT_VERSION,
+        path: &info.path,
+        kind: info.kind,
+        size: info.size,
+        modified: info.modified,
+        crc32: info.crc32.map(|crc| crc.to_string()),
+        owner: &info.owner,
+        version: info.lsn,
+        executable: info.executable,
+        drives: &info.drives,
+    };
+    Ok(serde_json::to_string(&document)? + "\n")
+}
+
+pub(crate) fn info_text(info: &InfoAnswer) -> String {
+    let kind = match (info.kind, info.executable) {
+        (Kind::File, false) => "file",
+        (Kind::File, true) => "file, executable",
+        (Kind::Folder, _) => "folder",
+    };
+    let path = if info.path.is_empty() { "/" } else { &info.path };
+    let mut text = format!("     path: {path}\n     kind: {kind}\n");
+    if info.kind == Kind::File {
+        let exact = if info.size < 1024 { String::new() } else { format!(" ({} bytes)", info.size) };
+        let _ = writeln!(text, "     size: {}{exact}", units::bytes(info.size));
+    }
+    let _ = writeln!(text, " modified: {}", info.modified);
+    if let Some(crc) = info.crc32 {
+        let _ = writeln!(text, "   crc-32: {crc}");
+    }
+    if !info.owner.is_empty() {
+        let _ = writeln!(text, "    owner: {}", info.owner);
+    }
+    let _ = writeln!(text, "  version: {}", info.lsn);
+    for drive in &info.drives {
+        let _ = writeln!(text, "  drive {}: {}", drive.name, copy_text(drive));
+    }
+    text
+}
+
+fn copy_text(drive: &InfoCopy) -> String {
+    let copy = match drive.copy {
+        CopyState::Installed => "has it",
+        CopyState::Staged => "has it, not yet under its name",
+        CopyState::Missing => "lacks this version",
+    };
+    let presence = if drive.present { "" } else { ", absent" };
+    let durable = if drive.durable { ", durable" } else { "" };
+    let verified = drive.last_verified.map(|time| format!(", verified {}", to_the_second(time))).unwrap_or_default();
+    format!("{copy}{durable}{verified}{presence}")
+}

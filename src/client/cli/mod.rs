@@ -1,0 +1,18 @@
+//! The commands of `fget`.
+
+mod args;
+mod config;
+mod download;
+mod exit;
+mod health;
+mod listing;
+mod progress;
+mod remote;
+mod render;
+mod run;
+mod tree;
+mod units;
+mod upload;
+
+pub use args::Args;
+pub use run::run;

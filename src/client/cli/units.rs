@@ -1,0 +1,59 @@
+//! Figures for people.
+
+/// Bytes in the unit that leaves one to four digits: `17 B`, `4.2 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = u128::from(bytes) * 10 / 1024;
+    let mut units = UNITS.into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    while tenths >= 10_240 {
+        tenths /= 1024;
+        unit = units.next().unwrap_or(unit);
+    }
+    if tenths < 1000 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", tenths / 10) }
+}
+
+/// Seconds in at most two units: `7 s`, `2 min 5 s`, `3 h 20 min`.
+pub(crate) fn seconds(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {} s", seconds % 60),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// A count with its noun.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        for (number, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_500_000, "1.4 MiB"),
+            (250 << 20, "250 MiB"),
+            (1023 << 20, "1023 MiB"),
+            (1 << 30, "1.0 GiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
+        assert_eq!(seconds(59), "59 s");
+        assert_eq!(seconds(125), "2 min 5 s");
+        assert_eq!(seconds(12_000), "3 h 20 min");
+        assert_eq!(seconds(200_000), "2 d 7 h");
+        assert_eq!(count(1, "path"), "1 path");
+    }
+}

@@ -1,0 +1,80 @@
+//! What can go wrong between a client and its server.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::digest::Crc32;
+use crate::wire::{AnswerError, ErrorName, Fault, FrameError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("{0}")]
+    Refused(Fault),
+    #[error("no twinstickd answers at {address}: {source}")]
+    Unreachable { address: String, source: io::Error },
+    #[error("the connection to {address} was lost: {source}")]
+    Lost { address: String, source: FrameError },
+    #[error("the connection to {address} was lost in the middle of a stream, which cannot be sent again")]
+    CutOff { address: String },
+    #[error("what answers at {address} does not speak twinstick/1: {source}")]
+    Foreign { address: String, source: serde_json::Error },
+    #[error("{path} arrived with CRC-32 {actual}, the server sent {expected}: nothing was kept, get it again")]
+    Damaged { path: String, expected: Crc32, actual: Crc32 },
+    #[error("{path}: {source}")]
+    Local { path: PathBuf, source: io::Error },
+    #[error("{path} changed while it was read: it has fewer than {expected} bytes now")]
+    Shrunk { path: PathBuf, expected: u64 },
+}
+
+/// Whether the same request can be sent again with another outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// On a new connection, after a pause.
+    Reconnect,
+    /// If there was a server before, it may be starting again.
+    ReconnectIfKnown,
+    /// At once.
+    Restart,
+    None,
+}
+
+impl ClientError {
+    pub(crate) fn remedy(&self) -> Remedy {
+        match self {
+            Self::Refused(fault) => match fault.error {
+                ErrorName::Busy | ErrorName::Timeout => Remedy::Reconnect,
+                ErrorName::Superseded => Remedy::Restart,
+                ErrorName::NotFound
+                | ErrorName::Exists
+                | ErrorName::IsADirectory
+                | ErrorName::NotADirectory
+                | ErrorName::NotEmpty
+                | ErrorName::BadPath
+                | ErrorName::BadRequest
+                | ErrorName::UnknownOp
+                | ErrorName::UnsupportedVersion
+                | ErrorName::TooLarge
+                | ErrorName::BadChecksum
+                | ErrorName::NoSpace
+                | ErrorName::Unavailable
+                | ErrorName::JournalUnavailable
+                | ErrorName::Denied
+                | ErrorName::Unknown(_) => Remedy::None,
+            },
+            Self::Lost { .. } => Remedy::Reconnect,
+            Self::Unreachable { .. } => Remedy::ReconnectIfKnown,
+            Self::CutOff { .. }
+            | Self::Foreign { .. }
+            | Self::Damaged { .. }
+            | Self::Local { .. }
+            | Self::Shrunk { .. } => Remedy::None,
+        }
+    }
+
+    pub(crate) fn of_answer(error: AnswerError, address: &str) -> Self {
+        match error {
+            AnswerError::Refused(fault) => Self::Refused(fault),
+            AnswerError::Malformed(source) => Self::Foreign { address: address.to_owned(), source },
+        }
+    }
+}

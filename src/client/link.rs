@@ -1,0 +1,170 @@
+//! One connection to a server, one request at a time.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::client::error::ClientError;
+use crate::client::limits::{CONNECT_TIMEOUT, STALL_TIMEOUT};
+use crate::wire::limits::HEADER_BYTES_MAX;
+use crate::wire::{
+    AnswerError, BodyAnswer, BodyReader, FrameError, Framed, HelloAnswer, MutationAnswer, RequestLine, Trailer,
+    VERSION, line_of, read_answer,
+};
+
+/// Where in an exchange the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exchange {
+    /// The next request can be sent.
+    Over,
+    /// Something is owed by one side. Left in the middle, the connection is of no more use.
+    UnderWay,
+}
+
+/// Whether an answer may take as long as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Limited,
+    Endless,
+}
+
+pub(crate) struct Link {
+    framed: Framed<TcpStream>,
+    address: String,
+    /// The hello, which leaves with the first request.
+    hello: Vec<u8>,
+    hello_answer_due: bool,
+    exchange: Exchange,
+}
+
+impl Link {
+    pub(crate) async fn connect(address: &str) -> Result<Self, ClientError> {
+        let unreachable = |source| ClientError::Unreachable { address: address.to_owned(), source };
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+        let stream = stream.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let hello = RequestLine { hello: Some(VERSION.to_owned()), ..RequestLine::default() };
+        Ok(Self {
+            framed: Framed::new(stream, STALL_TIMEOUT),
+            address: address.to_owned(),
+            hello: line_of(&hello),
+            hello_answer_due: true,
+            exchange: Exchange::Over,
+        })
+    }
+
+    /// Whether another request can be sent.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.exchange == Exchange::Over
+    }
+
+    /// Begins an exchange: the bytes of its header line, behind the hello where that is still due.
+    pub(crate) fn head(&mut self, line: &RequestLine) -> Vec<u8> {
+        self.exchange = Exchange::UnderWay;
+        let mut bytes = std::mem::take(&mut self.hello);
+        bytes.extend(line_of(line));
+        bytes
+    }
+
+    pub(crate) async fn send(&mut self, parts: &[&[u8]]) -> Result<(), ClientError> {
+        let sent = self.framed.send(parts.iter().copied()).await;
+        sent.map_err(|source| self.lost(source))
+    }
+
+    /// Sends a request that has no body.
+    pub(crate) async fn ask(&mut self, line: &RequestLine) -> Result<(), ClientError> {
+        let head = self.head(line);
+        self.send(&[&head]).await
+    }
+
+    /// The line that ends an exchange.
+    pub(crate) async fn last<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        let answer = self.answer(Patience::Limited).await?;
+        self.exchange = Exchange::Over;
+        Ok(answer)
+    }
+
+    /// A line of the server's. A refusal ends the exchange.
+    pub(crate) async fn answer<T: DeserializeOwned>(&mut self, patience: Patience) -> Result<T, ClientError> {
+        if self.hello_answer_due {
+            self.line::<HelloAnswer>(Patience::Limited).await?;
+            self.hello_answer_due = false;
+        }
+        self.line(patience).await
+    }
+
+    async fn line<T: DeserializeOwned>(&mut self, patience: Patience) -> Result<T, ClientError> {
+        let line = match patience {
+            Patience::Limited => self.framed.line_in_time(HEADER_BYTES_MAX).await,
+            Patience::Endless => {
+                self.framed.line(HEADER_BYTES_MAX).await.and_then(|line| line.ok_or(FrameError::Ended))
+            }
+        };
+        let read = match line {
+            Ok(line) => read_answer(line),
+            Err(source) => return Err(self.lost(source)),
+        };
+        read.map_err(|error| {
+            if let AnswerError::Refused(fault) = &error
+                && !fault.close
+            {
+                self.exchange = Exchange::Over;
+            }
+            ClientError::of_answer(error, &self.address)
+        })
+    }
+
+    /// Whether the server has said something, though it is not its turn: it refuses a body before its end.
+    pub(crate) async fn spoke_early(&mut self) -> bool {
+        if self.framed.buffered().len() < HEADER_BYTES_MAX {
+            // A lost connection shows at the next write.
+            drop(self.framed.fill_now().await);
+        }
+        // A hello's answer alone is what was expected.
+        self.framed.buffered().split(|byte| *byte == b'\n').count() > 1 + usize::from(self.hello_answer_due)
+    }
+
+    /// Why a body could not be sent to its end: a server that refuses one says so before it closes.
+    /// The connection is of no more use behind it.
+    pub(crate) async fn parting_word(&mut self, otherwise: ClientError) -> ClientError {
+        let answer = self.answer::<MutationAnswer>(Patience::Limited).await;
+        self.exchange = Exchange::UnderWay;
+        match answer {
+            Err(refused @ ClientError::Refused(_)) => refused,
+            Ok(_) | Err(_) => otherwise,
+        }
+    }
+
+    /// An answer that came before the body was sent.
+    pub(crate) async fn early_refusal(&mut self) -> ClientError {
+        let otherwise = self.lost(FrameError::Ended);
+        self.parting_word(otherwise).await
+    }
+
+    /// The next piece of an answer's body.
+    pub(crate) async fn piece(&mut self, body: &mut BodyReader) -> Result<Option<Bytes>, ClientError> {
+        body.next(&mut self.framed).await.map_err(|source| self.lost(source))
+    }
+
+    /// A whole body of the server's, checked against its trailer.
+    pub(crate) async fn small_body(&mut self, what: &str, patience: Patience) -> Result<Vec<u8>, ClientError> {
+        let BodyAnswer { len, .. } = self.answer(patience).await?;
+        let mut reader = BodyReader::new(crate::wire::BodyLength::Known(len), u64::MAX);
+        let mut body = Vec::new();
+        while let Some(piece) = self.piece(&mut reader).await? {
+            body.extend_from_slice(&piece);
+        }
+        let Trailer { crc32: expected, .. } = self.last().await?;
+        let actual = crate::digest::Crc32::of(&body);
+        if actual == expected {
+            Ok(body)
+        } else {
+            Err(ClientError::Damaged { path: what.to_owned(), expected, actual })
+        }
+    }
+
+    fn lost(&self, source: FrameError) -> ClientError {
+        ClientError::Lost { address: self.address.clone(), source }
+    }
+}

@@ -1,0 +1,268 @@
+//! Requests with their repetitions.
+//!
+//! A mutation carries a random id: sent again after a lost connection it gets the answer that was lost.
+
+use crate::client::error::{ClientError, Remedy};
+use crate::client::limits::{RETRIES_MAX, RETRY_PAUSE};
+use crate::client::link::{Link, Patience};
+use crate::client::source::Source;
+use crate::client::target::{Restart, Target};
+use crate::digest::Crc32;
+use crate::ids::{Lsn, Ticket, random};
+use crate::wire::{
+    BodyLength, BodyReader, DownloadAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, RequestLine, Time, Trailer,
+    line_of,
+};
+
+/// A server and the connection to it, where there is one.
+pub struct Client {
+    address: String,
+    link: Option<Link>,
+    /// Whether it has ever answered: then it may be starting again.
+    known: bool,
+}
+
+/// The head of an upload.
+#[derive(Clone, Debug)]
+pub struct PutHead {
+    pub path: String,
+    pub mtime: Option<Time>,
+    pub executable: bool,
+}
+
+/// A file that came whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Downloaded {
+    pub len: u64,
+    pub lsn: Lsn,
+    pub crc32: Crc32,
+    pub mtime: Option<Time>,
+    pub executable: bool,
+}
+
+impl Client {
+    /// Connects with the first request.
+    pub fn new(address: &str) -> Self {
+        Self { address: address.to_owned(), link: None, known: false }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Uploads a file. `progress` is told the bytes sent so far.
+    pub async fn put(
+        &mut self,
+        head: &PutHead,
+        source: &mut Source,
+        mut progress: impl FnMut(u64),
+    ) -> Result<MutationAnswer, ClientError> {
+        let line = RequestLine {
+            path: Some(head.path.clone()),
+            len: source.bytes(),
+            chunked: source.bytes().is_none(),
+            mtime: head.mtime,
+            executable: head.executable,
+            ..mutation(Op::Put)
+        };
+        let address = self.address.clone();
+        self.retry(async |link| {
+            if !source.is_whole() {
+                return Err(ClientError::CutOff { address: address.clone() });
+            }
+            let sent = send_body(link, &line, source, &mut progress).await;
+            sent.map_err(|error| match error {
+                ClientError::Lost { .. } if !source.is_whole() => ClientError::CutOff { address: address.clone() },
+                other => other,
+            })
+        })
+        .await
+    }
+
+    /// Downloads a file. `progress` is told the bytes received so far, and of how many.
+    pub async fn get(
+        &mut self,
+        path: &str,
+        mut target: Target,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Downloaded, ClientError> {
+        let line = RequestLine { path: Some(path.to_owned()), chunked: true, ..request(Op::Get) };
+        let address = self.address.clone();
+        let downloaded = self
+            .retry(async |link| match target.restart()? {
+                Restart::Done => receive_body(link, &line, &mut target, &mut progress).await,
+                Restart::Impossible => Err(ClientError::CutOff { address: address.clone() }),
+            })
+            .await?;
+        target.keep(&downloaded).await?;
+        Ok(downloaded)
+    }
+
+    pub async fn remove(&mut self, path: &str, recursive: bool) -> Result<MutationAnswer, ClientError> {
+        self.simple(&RequestLine { path: Some(path.to_owned()), recursive, ..mutation(Op::Rm) }).await
+    }
+
+    /// Makes a folder and those above it. One that exists is fine.
+    pub async fn make_folder(&mut self, path: &str) -> Result<MutationAnswer, ClientError> {
+        self.simple(&RequestLine { path: Some(path.to_owned()), recursive: true, ..mutation(Op::Mkdir) }).await
+    }
+
+    pub async fn move_to(&mut self, from: &str, to: &str) -> Result<MutationAnswer, ClientError> {
+        let line = RequestLine { path: Some(from.to_owned()), to: Some(to.to_owned()), ..mutation(Op::Mv) };
+        self.simple(&line).await
+    }
+
+    pub async fn info(&mut self, path: &str) -> Result<InfoAnswer, ClientError> {
+        let line = RequestLine { path: Some(path.to_owned()), ..request(Op::Info) };
+        self.retry(async |link| {
+            link.ask(&line).await?;
+            link.last().await
+        })
+        .await
+    }
+
+    pub async fn list(&mut self, path: &str, recursive: bool) -> Result<Vec<EntryLine>, ClientError> {
+        let line = RequestLine { path: Some(path.to_owned()), recursive, ..request(Op::Ls) };
+        let body = self.body(&line, path, Patience::Limited).await?;
+        let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let entries = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
+        entries.map_err(|source| ClientError::Foreign { address: self.address.clone(), source })
+    }
+
+    /// The status document as the server wrote it.
+    pub async fn status(&mut self) -> Result<Vec<u8>, ClientError> {
+        self.body(&request(Op::Status), "the status", Patience::Limited).await
+    }
+
+    /// The same, when all that was acknowledged is installed on both drives.
+    pub async fn status_in_sync(&mut self) -> Result<Vec<u8>, ClientError> {
+        let line = RequestLine { wait: true, ..request(Op::Status) };
+        self.body(&line, "the status", Patience::Endless).await
+    }
+
+    async fn body(&mut self, line: &RequestLine, what: &str, patience: Patience) -> Result<Vec<u8>, ClientError> {
+        self.retry(async |link| {
+            link.ask(line).await?;
+            link.small_body(what, patience).await
+        })
+        .await
+    }
+
+    async fn simple(&mut self, line: &RequestLine) -> Result<MutationAnswer, ClientError> {
+        self.retry(async |link| {
+            link.ask(line).await?;
+            link.last().await
+        })
+        .await
+    }
+
+    async fn retry<T>(
+        &mut self,
+        mut attempt: impl AsyncFnMut(&mut Link) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let mut retries = 0;
+        loop {
+            let outcome = match self.link().await {
+                Ok(link) => attempt(link).await,
+                Err(error) => Err(error),
+            };
+            self.link = self.link.take().filter(Link::is_usable);
+            let error = match outcome {
+                Ok(done) => {
+                    self.known = true;
+                    return Ok(done);
+                }
+                Err(error) => error,
+            };
+            let pause = RETRY_PAUSE * 2_u32.pow(retries);
+            retries += 1;
+            match error.remedy() {
+                _ if retries > RETRIES_MAX => return Err(error),
+                Remedy::Restart => {}
+                Remedy::Reconnect => tokio::time::sleep(pause).await,
+                Remedy::ReconnectIfKnown if self.known => tokio::time::sleep(pause).await,
+                Remedy::ReconnectIfKnown | Remedy::None => return Err(error),
+            }
+        }
+    }
+
+    async fn link(&mut self) -> Result<&mut Link, ClientError> {
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => Link::connect(&self.address).await?,
+        };
+        // Somebody accepted: from here on a refused connection is a daemon that starts again.
+        self.known = true;
+        Ok(self.link.insert(link))
+    }
+}
+
+fn request(op: Op) -> RequestLine {
+    RequestLine { op: Some(op.as_str().to_owned()), ..RequestLine::default() }
+}
+
+fn mutation(op: Op) -> RequestLine {
+    RequestLine { id: Some(Ticket(random()).to_string()), ..request(op) }
+}
+
+async fn send_body(
+    link: &mut Link,
+    request: &RequestLine,
+    source: &mut Source,
+    progress: &mut impl FnMut(u64),
+) -> Result<MutationAnswer, ClientError> {
+    let mut lead = link.head(request);
+    let mut crc = crc32fast::Hasher::new();
+    let mut sent = 0;
+    loop {
+        let piece = source.piece(sent).await?;
+        crc.update(&piece);
+        sent += piece.len() as u64;
+        let trailer = || line_of(&Trailer::of_client(Crc32(crc.clone().finalize())));
+        let (ended, tail) = match request.len {
+            Some(len) if sent == len => (true, trailer()),
+            Some(_) => (false, Vec::new()),
+            None if piece.is_empty() => (true, [b"0\n", trailer().as_slice()].concat()),
+            None => {
+                lead.extend_from_slice(format!("{}\n", piece.len()).as_bytes());
+                (false, Vec::new())
+            }
+        };
+        if let Err(lost) = link.send(&[&lead, &piece, &tail]).await {
+            return Err(link.parting_word(lost).await);
+        }
+        lead.clear();
+        progress(sent);
+        if ended {
+            return link.last().await;
+        }
+        if link.spoke_early().await {
+            return Err(link.early_refusal().await);
+        }
+    }
+}
+
+async fn receive_body(
+    link: &mut Link,
+    request: &RequestLine,
+    target: &mut Target,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<Downloaded, ClientError> {
+    link.ask(request).await?;
+    let head: DownloadAnswer = link.answer(Patience::Limited).await?;
+    let length = if head.chunked { BodyLength::Chunked } else { BodyLength::Known(head.len) };
+    let mut body = BodyReader::new(length, head.len);
+    let mut crc = crc32fast::Hasher::new();
+    while let Some(piece) = link.piece(&mut body).await? {
+        crc.update(&piece);
+        target.write(&piece).await?;
+        progress(body.read(), head.len);
+    }
+    let Trailer { crc32: expected, .. } = link.last().await?;
+    let actual = Crc32(crc.finalize());
+    if actual != expected || body.read() != head.len {
+        let path = request.path.clone().unwrap_or_default();
+        return Err(ClientError::Damaged { path, expected, actual });
+    }
+    Ok(Downloaded { len: head.len, lsn: head.lsn, crc32: actual, mtime: head.mtime, executable: head.executable })
+}
