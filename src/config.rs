@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::server::Limits;
+
 /// Where the file is looked for unless somebody says otherwise; it need not exist.
 pub const CONFIG_FILE: &str = "/etc/twinstick/twinstickd.toml";
 /// Where the journal lives unless somebody says otherwise.
@@ -36,6 +38,8 @@ pub struct Config {
     /// How long a drive may complete nothing before it counts as gone.
     #[serde(deserialize_with = "duration")]
     pub stall_after: Duration,
+    /// What clients may do at most.
+    pub limits: Limits,
 }
 
 /// What a command line or its environment set; it wins over the file.
@@ -71,6 +75,7 @@ impl Default for Config {
             places: Vec::new(),
             probe_every: Duration::from_secs(1),
             stall_after: Duration::from_secs(5),
+            limits: Limits::default(),
         }
     }
 }

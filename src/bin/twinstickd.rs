@@ -7,7 +7,7 @@ use clap::Parser;
 use twinstick::config::Config;
 use twinstick::daemon::cli::{Cli, Command, DemoArgs, InitArgs};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
-use twinstick::daemon::init;
+use twinstick::daemon::{enrol, init, serve};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -24,7 +24,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => run_demo(args),
         Command::Init(args) => run_init(args),
-        Command::Serve(_) | Command::Client { .. } => anyhow::bail!("not wired"),
+        Command::Serve(args) => {
+            log();
+            serve::serve(&args.overrides())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Client { args } => Ok(twinstick::client::cli::run(std::iter::once("fget".into()).chain(args))),
     }
 }
 
@@ -42,5 +47,14 @@ fn run_init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let (request, overrides) = args.split();
     let config = Config::load(&overrides)?;
     let plan = init::plan(&request, &config.state)?;
-    anyhow::bail!("not wired: {plan:?}")
+    let enrolment = enrol::enrol(&plan)?;
+    eprintln!("enrolled drives a and b of mirror {}; next: twinstickd serve", enrolment.mirror);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs to stderr; `TWINSTICKD_LOG` takes tracing's filters.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TWINSTICKD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

@@ -4,4 +4,6 @@
 
 pub mod cli;
 pub mod demo;
+pub mod enrol;
 pub mod init;
+pub mod serve;

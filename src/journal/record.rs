@@ -7,9 +7,9 @@ use crate::ids::{Arrival, DriveId, Lsn, MirrorId, NodeId, PerSide, RequestId, Si
 use crate::path::{Name, RelPath};
 
 /// Block digests up to here lie in the file's node, more in pages of their own: 4 MiB of file.
-pub const INLINE_BLOCKS_MAX: usize = 16;
+pub(super) const INLINE_BLOCKS_MAX: usize = 16;
 /// Block digests in one page: 256 MiB of file, 4 KiB of page.
-pub const PAGE_BLOCKS: usize = 1024;
+pub(super) const PAGE_BLOCKS: usize = 1024;
 
 /// Where a node is: its name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

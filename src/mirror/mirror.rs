@@ -46,6 +46,11 @@ impl Mirror {
         Writer::create(&store, enrolment)
     }
 
+    /// Whether a state directory has a journal.
+    pub fn exists(state: &Path) -> bool {
+        state.join(JOURNAL_FOLDER).is_dir()
+    }
+
     /// Opens a mirror without drives; they come by [`Mirror::arrived`]. What the mirror finds lost it says
     /// on the channel.
     pub fn start(state: &Path) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Lost>), StoreError> {
@@ -82,10 +87,11 @@ impl Mirror {
         lane_thread::start(&self.core, drive);
     }
 
-    /// The watcher saw a drive leave.
-    pub fn departed(&self, side: Side, why: &str) {
+    /// The watcher saw a drive leave that came with `visit`.
+    pub fn departed(&self, side: Side, visit: u64, why: &str) {
         match self.core.seat(side).attachment() {
-            Some(attachment) => self.core.lose(&attachment, why),
+            Some(attachment) if attachment.visit == visit => self.core.lose(&attachment, why),
+            Some(_) => {}
             None => {
                 self.core.seat(side).apply(DriveEvent::Lost, Some(why.to_owned()));
                 self.core.tell_change();

@@ -21,7 +21,7 @@ pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
 pub(crate) const BACKLOG: u32 = 4096;
 
 /// The server's limits. Passing one gets a named error. Times are written as `30s`, `5m`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Connections open at one time; `busy` beyond.

@@ -1,0 +1,53 @@
+//! Carrying out what `init` planned: labels on both drives, then the journal.
+
+use std::path::Path;
+
+use crate::daemon::init::{DriveKind, Plan};
+use crate::ids::{Arrival, DriveId, Epoch, Lsn, MirrorId, PerSide, Side, random};
+use crate::journal::store::StoreError;
+use crate::journal::{Enrolled, Enrolment};
+use crate::mirror::Mirror;
+use crate::mirror::label::{self, Label, LabelError};
+use crate::mirror::os_volume::OsVolume;
+use crate::mirror::volume::Volume;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    #[error("{path}: {source}")]
+    Open { path: String, source: std::io::Error },
+    #[error("labelling {path}: {source}; what init made is in its .twinstick folder, remove that before trying again")]
+    Label { path: String, source: LabelError },
+    #[error("{0}")]
+    Journal(#[from] StoreError),
+}
+
+/// Labels the drives and begins the journal, which comes last: without it the labels mean nothing yet.
+pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
+    let mirror = MirrorId(random());
+    let ids = PerSide::new(|_| DriveId(random()));
+    for side in Side::BOTH {
+        let label = Label {
+            mirror,
+            drive: *ids.get(side),
+            side,
+            enrolled: ids,
+            epoch: Epoch(0),
+            committed: Lsn(0),
+            arrivals: Arrival(0),
+            serial: 0,
+        };
+        write_label(plan.drives.get(side), &label)?;
+    }
+    let enrolled = |side: Side| Enrolled { id: *ids.get(side), place: plan.drives.get(side).display().to_string() };
+    let plain = matches!(plan.kind, DriveKind::PlainDirectory);
+    let enrolment = Enrolment { mirror, drives: PerSide::new(enrolled), plain };
+    Mirror::create(&plan.state, &enrolment)?;
+    Ok(enrolment)
+}
+
+fn write_label(place: &Path, label: &Label) -> Result<(), EnrolError> {
+    let path = || place.display().to_string();
+    let volume = OsVolume::open(place).map_err(|source| EnrolError::Open { path: path(), source })?;
+    let volume: &dyn Volume = &volume;
+    label::create(volume, label).map_err(|source| EnrolError::Label { path: path(), source })
+}

@@ -1,0 +1,189 @@
+//! `twinstickd serve`: mirror, watcher and server wired together, from ready to drained.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{Config, ConfigError, Overrides};
+use crate::ids::{PerSide, Side};
+use crate::journal::store::StoreError;
+use crate::mirror::os_volume::OsVolume;
+use crate::mirror::request::Notice;
+use crate::mirror::{Lost, Mirror, NewDrive};
+use crate::server;
+use crate::watcher::{Found, KnownDrive, RefusedLabel, Sighting, Visit, Watcher, WatcherConfig, WatcherHandle};
+
+/// Sightings that wait to be taken in.
+const SIGHTINGS_MAX: usize = 64;
+/// How long a stalled drive's block statistics are watched before it counts as gone.
+const STALL_CONFIRMED_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("the journal in {state}: {source}")]
+    Journal { state: String, source: StoreError },
+    #[error("{state} has no journal: enrol two drives with twinstickd init first")]
+    NotEnrolled { state: String },
+    #[error("listening on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("starting: {0}")]
+    Start(#[from] std::io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+pub fn serve(overrides: &Overrides) -> Result<(), ServeError> {
+    let config = Config::load(overrides)?;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(run(&config, overrides));
+    // A look at a hung drive may never return.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
+    let state = config.state.display().to_string();
+    if !Mirror::exists(&config.state) {
+        return Err(ServeError::NotEnrolled { state });
+    }
+    let (mirror, losses) =
+        Mirror::start(&config.state).map_err(|source| ServeError::Journal { state, source })?;
+    let listener = server::listen(config.listen)
+        .map_err(|source| ServeError::Listen { address: config.listen, source })?;
+    let address = listener.local_addr()?;
+    let (sightings, news) = mpsc::channel(SIGHTINGS_MAX);
+    let (watcher, handle) = Watcher::new(watcher_config(config, &mirror), sightings);
+    tokio::spawn(watcher.run());
+    tokio::spawn(take_in(Arc::clone(&mirror), news));
+    tokio::spawn(pass_on(losses, handle));
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), config.limits.clone(), stopped));
+    eprintln!("listening on {address}");
+    notify(&[sd_notify::NotifyState::Ready]);
+    wait_for_stop(overrides).await?;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping: requests under way are finished");
+    stop.send_replace(true);
+    if let Err(error) = server.await {
+        tracing::error!(%error, "the server ended badly");
+    }
+    let closing = Arc::clone(&mirror);
+    let closed = tokio::task::spawn_blocking(move || closing.close());
+    if closed.await.is_err() {
+        tracing::error!("closing the journal failed");
+    }
+    Ok(())
+}
+
+fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {
+    let enrolment = mirror.enrolment();
+    let known = |side: Side| {
+        let drive = enrolment.drives.get(side);
+        KnownDrive { id: drive.id, places: vec![PathBuf::from(&drive.place)] }
+    };
+    WatcherConfig {
+        mirror: enrolment.mirror,
+        known: PerSide::new(known),
+        places: config.places.clone(),
+        holder: format!("twinstickd, process {}", std::process::id()),
+        tick: config.probe_every,
+        probe_timeout: config.stall_after,
+    }
+}
+
+/// Takes in what the watcher sees.
+async fn take_in(mirror: Arc<Mirror>, mut news: mpsc::Receiver<Sighting>) {
+    let mut volumes: HashMap<(Side, u64), Weak<OsVolume>> = HashMap::new();
+    while let Some(sighting) = news.recv().await {
+        match sighting {
+            Sighting::Arrived(found) => {
+                let Found { side, visit, label, volume, lock, path, device } = *found;
+                volumes.retain(|_, volume| volume.strong_count() > 0);
+                volumes.insert((side, visit.0), Arc::downgrade(&volume));
+                mirror.arrived(NewDrive {
+                    side,
+                    visit: visit.0,
+                    label,
+                    volume,
+                    path,
+                    diskseq: device.diskseq,
+                    guard: Box::new(lock),
+                });
+            }
+            Sighting::Departed { side, visit, why } => mirror.departed(side, visit.0, &why.to_string()),
+            Sighting::Stalled { side, visit } => {
+                let volume = volumes.get(&(side, visit.0)).cloned().unwrap_or_default();
+                tokio::spawn(judge_stall(Arc::clone(&mirror), side, visit, volume));
+            }
+            Sighting::Refused { place, why } => {
+                tracing::warn!(place = %place.display(), %why, "drive refused");
+                mirror.refused(&place, refusal(&place, &why));
+            }
+        }
+    }
+}
+
+/// A drive whose probe hangs is gone if its device does nothing at all; one that works is only slow.
+async fn judge_stall(mirror: Arc<Mirror>, side: Side, visit: Visit, volume: Weak<OsVolume>) {
+    let statistics = || volume.upgrade().and_then(|volume| volume.block_stat());
+    let before = statistics();
+    tokio::time::sleep(STALL_CONFIRMED_AFTER).await;
+    if before == statistics() {
+        mirror.departed(side, visit.0, "it does not answer, and its device does nothing");
+    }
+}
+
+fn refusal(place: &std::path::Path, why: &RefusedLabel) -> Notice {
+    Notice {
+        what: format!("the drive at {} is not used: {why}", place.display()),
+        action: "unplug it, or put in the enrolled stick; nothing on it was changed".to_owned(),
+    }
+}
+
+/// Tells the watcher which drives the mirror found to be gone.
+async fn pass_on(mut losses: mpsc::UnboundedReceiver<Lost>, handle: WatcherHandle) {
+    while let Some(Lost { side, visit }) = losses.recv().await {
+        handle.lost(side, Visit(visit));
+        handle.rescan();
+    }
+}
+
+/// Returns at SIGTERM or SIGINT; at SIGHUP the configuration is read again and checked.
+async fn wait_for_stop(overrides: &Overrides) -> Result<(), ServeError> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => match Config::load(overrides) {
+                Ok(_) => tracing::info!("configuration is good; it takes effect at the next start"),
+                Err(error) => tracing::error!(%error, "configuration kept as it was"),
+            },
+        }
+    }
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd does not listen");
+    }
+}
+
+/// Each connection and each file under way takes a descriptor; the usual soft limit is 1024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
