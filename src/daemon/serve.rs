@@ -20,6 +20,8 @@ use crate::watcher::{Found, KnownDrive, RefusedLabel, Sighting, Visit, Watcher, 
 
 /// Sightings that wait to be taken in.
 const SIGHTINGS_MAX: usize = 64;
+/// How long the first clients wait for drives that are not there at the start.
+const FIRST_LOOK: Duration = Duration::from_millis(1500);
 /// How long a stalled drive's block statistics are watched before it counts as gone.
 const STALL_CONFIRMED_AFTER: Duration = Duration::from_secs(1);
 
@@ -63,6 +65,7 @@ async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
     tokio::spawn(watcher.run());
     tokio::spawn(take_in(Arc::clone(&mirror), news));
     tokio::spawn(pass_on(losses, handle));
+    mirror.wait_for_drives(FIRST_LOOK).await;
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), config.limits.clone(), stopped));
     eprintln!("listening on {address}");

@@ -154,6 +154,22 @@ impl Mirror {
         waiting.filter_map(|(node, holder)| Some(Waiting { path: path(node)?.to_string(), holder })).collect()
     }
 
+    /// Returns when both drives are there, or after `at_most`; one that is being verified is waited for.
+    pub async fn wait_for_drives(&self, at_most: std::time::Duration) {
+        let mut changed = self.core.changed.subscribe();
+        let all = |wanted: fn(DriveState) -> bool| Side::BOTH.into_iter().all(|side| wanted(self.core.seat(side).state()));
+        let both = async {
+            while !all(|state| !matches!(state, DriveState::Absent | DriveState::Verifying)) {
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(at_most, both).await;
+        let mut changed = self.core.changed.subscribe();
+        while !all(|state| state != DriveState::Verifying) && changed.changed().await.is_ok() {}
+    }
+
     /// Returns when all that was acknowledged before the call is installed on every enrolled, not parked drive.
     pub async fn wait_in_sync(&self) {
         let head = self.core.journal.head();
