@@ -157,7 +157,8 @@ impl Mirror {
     /// Returns when both drives are there, or after `at_most`; one that is being verified is waited for.
     pub async fn wait_for_drives(&self, at_most: std::time::Duration) {
         let mut changed = self.core.changed.subscribe();
-        let all = |wanted: fn(DriveState) -> bool| Side::BOTH.into_iter().all(|side| wanted(self.core.seat(side).state()));
+        let all =
+            |wanted: fn(DriveState) -> bool| Side::BOTH.into_iter().all(|side| wanted(self.core.seat(side).state()));
         let both = async {
             while !all(|state| !matches!(state, DriveState::Absent | DriveState::Verifying)) {
                 if changed.changed().await.is_err() {

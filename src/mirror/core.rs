@@ -121,12 +121,18 @@ impl Listener {
 
     fn release(core: &Core, released: &[Released]) {
         for item in released {
-            let Some(attachment) = core.seat(item.side).attachment() else { continue };
-            match item.stage {
-                Stage::Log { arrival, segment, .. } => attachment.log.release(arrival, segment),
-                Stage::File => drop_stage(&attachment, &layout::stage(item.ticket)),
+            if let Some(attachment) = core.seat(item.side).releaser(item) {
+                let_go(&attachment, item);
             }
         }
+    }
+}
+
+/// Lets go of a stage on a drive that is there.
+pub(crate) fn let_go(attachment: &Arc<Attachment>, released: &Released) {
+    match released.stage {
+        Stage::Log { arrival, segment, .. } => attachment.log.release(arrival, segment),
+        Stage::File => drop_stage(attachment, &layout::stage(released.ticket)),
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::ids::{Arrival, NodeId, Side};
+use crate::ids::{Arrival, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
 use crate::journal::{Debt, DriveFact, Held, Journal, Place};
 use crate::mirror::volume::{Volume, VolumeError};
@@ -96,8 +96,8 @@ struct Batch {
     placed: BTreeMap<NodeId, Option<Held>>,
     /// Paths that this batch emptied: not to be used again before that is recorded.
     vacated: BTreeSet<String>,
-    /// Drafts made ready for a node.
-    drafts: BTreeMap<NodeId, String>,
+    /// Drafts made ready for a version. The node may have another one by the time it is placed.
+    drafts: BTreeMap<Ticket, String>,
     folders: BTreeSet<String>,
     /// Nodes on their way through `converge`, against loops.
     under_way: BTreeSet<NodeId>,

@@ -10,7 +10,7 @@ use crate::ids::Lsn;
 use crate::journal::DriveFact;
 use crate::journal::store::StoreError;
 use crate::mirror::committer::Durable;
-use crate::mirror::core::{Core, Lost};
+use crate::mirror::core::{Core, Lost, let_go};
 use crate::mirror::drive_log::DriveLog;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
@@ -102,14 +102,10 @@ fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
     let exposed = core.committer.detach(side).map_err(|_| Turned::Closed)?;
     let volume = drive.volume.as_ref();
     let arrived = reclaim(&core.journal, volume, side, exposed, clock::wall_ns())?;
-    let released = core.committer.note(arrived.facts, Durable::Now)?;
-    let mut log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, &arrived.staged)
+    // What this lets go of on this drive waits at the seat.
+    core.committer.note(arrived.facts, Durable::Now)?;
+    let log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, &arrived.staged)
         .map_err(LaneError::from)?;
-    for item in &released {
-        if let (true, crate::journal::Stage::Log { arrival, segment, .. }) = (item.side == side, item.stage) {
-            log.release(arrival, segment);
-        }
-    }
     let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume));
     lane.set_aside_count(arrived.aside);
     let attachment = attach(core, &drive, &label, log, &alive)?;
@@ -170,10 +166,11 @@ fn attach(
     if !core.attach(side, arrival) {
         return Err(Turned::Closed);
     }
-    if !seat.attach(&attachment) {
+    let Some(released) = seat.attach(&attachment) else {
         attachment.end();
         return Err(Turned::Left);
-    }
+    };
+    released.iter().for_each(|item| let_go(&attachment, item));
     // It may hold what the other waits for.
     for other in core.attachments() {
         other.wake.ring_for_retry();

@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::ids::{Arrival, DriveId, NodeId, Side};
+use crate::journal::Released;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::Label;
 use crate::mirror::lane::{Stay, Work};
@@ -112,6 +113,8 @@ struct Inner {
     space: Option<Space>,
     replay: Option<Replay>,
     stays: Vec<(NodeId, Stay)>,
+    /// Stages that lost their use while the drive was verified, which may have counted them already.
+    released: Vec<Released>,
 }
 
 /// The work of a drive's lane since it came.
@@ -134,6 +137,7 @@ impl Seat {
             space: None,
             replay: None,
             stays: Vec::new(),
+            released: Vec::new(),
         };
         Self {
             side,
@@ -175,17 +179,29 @@ impl Seat {
         let mut inner = self.inner.lock();
         inner.older = Arc::downgrade(alive);
         inner.older_diskseq = diskseq;
+        inner.released.clear();
         inner.path = Some(path);
     }
 
-    /// Opens the drive to reads and writes; false where it was lost while it was verified.
-    pub(crate) fn attach(&self, attachment: &Arc<Attachment>) -> bool {
+    /// Opens the drive to reads and writes; the stages that lost their use meanwhile. `None` where the drive was
+    /// lost while it was verified.
+    pub(crate) fn attach(&self, attachment: &Arc<Attachment>) -> Option<Vec<Released>> {
         let mut inner = self.inner.lock();
-        let Ok(state) = inner.state.after(DriveEvent::Verified) else { return false };
+        let state = inner.state.after(DriveEvent::Verified).ok()?;
         tracing::info!(drive = %self.side, from = %inner.state, to = %state, "drive state");
         inner.state = state;
         inner.attachment = Some(Arc::clone(attachment));
-        true
+        Some(std::mem::take(&mut inner.released))
+    }
+
+    /// Who lets go of a stage: the attachment, or later the one that is being made. An absent drive is swept when
+    /// it comes.
+    pub(crate) fn releaser(&self, released: &Released) -> Option<Arc<Attachment>> {
+        let mut inner = self.inner.lock();
+        if inner.attachment.is_none() && inner.state == DriveState::Verifying {
+            inner.released.push(*released);
+        }
+        inner.attachment.clone()
     }
 
     pub(crate) fn attachment(&self) -> Option<Arc<Attachment>> {

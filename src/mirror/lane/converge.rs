@@ -249,7 +249,7 @@ impl Lane {
         path: &str,
         over: Over,
     ) -> Result<Progress> {
-        let from = match (batch.drafts.get(&file.id), file.copies.get(self.side)) {
+        let from = match (batch.drafts.get(&file.version.ticket), file.copies.get(self.side)) {
             (Some(draft), _) => draft.clone(),
             (None, Copy::Staged(Stage::File)) => layout::stage(file.version.ticket),
             (None, Copy::Missing | Copy::Staged(Stage::Log { .. }) | Copy::Installed { .. }) => {
@@ -270,14 +270,15 @@ impl Lane {
                 self.volume.rename(&from, path)?;
             }
         }
-        batch.drafts.remove(&file.id);
+        batch.drafts.remove(&file.version.ticket);
         batch.touch(&from);
         batch.touch(path);
         Ok(placed(batch, file.id, place, Content::File { version: file.version, observed: None }))
     }
 
     fn has_bytes(&self, batch: &Batch, file: &FileNode) -> bool {
-        batch.drafts.contains_key(&file.id) || matches!(file.copies.get(self.side), Copy::Staged(Stage::File))
+        batch.drafts.contains_key(&file.version.ticket)
+            || matches!(file.copies.get(self.side), Copy::Staged(Stage::File))
     }
 
     /// Why a file's bytes are not ready.

@@ -95,7 +95,7 @@ impl Lane {
                     self.work.copied_files += 1;
                     self.work.copied_bytes += file.version.size;
                 }
-                batch.drafts.insert(file.id, path);
+                batch.drafts.insert(file.version.ticket, path);
                 // One file is synced alone, several by one sync of them all.
                 return if batch.drafts.len() == 1 { Ok(draft.sync()?) } else { Ok(()) };
             }

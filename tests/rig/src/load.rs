@@ -27,6 +27,8 @@ pub struct Worker {
     doubt: Option<Model>,
     failures: Vec<String>,
     done: usize,
+    /// The commands that succeeded, for the report of a difference.
+    last: Vec<String>,
 }
 
 impl Worker {
@@ -40,6 +42,7 @@ impl Worker {
             doubt: None,
             failures: Vec::new(),
             done: 0,
+            last: Vec::new(),
         };
         (0..count).map(worker).collect()
     }
@@ -71,6 +74,7 @@ impl Worker {
             }
             self.model = after;
             self.done += 1;
+            self.last.push(outcome.command);
         }
     }
 
@@ -121,7 +125,11 @@ impl Worker {
                 folder.display(),
                 doubt.differences(&folder)
             ),
-            None => panic!("{}: {differences:#?}", folder.display()),
+            None => panic!(
+                "{}: {differences:#?}, last done: {:#?}",
+                folder.display(),
+                self.last.iter().rev().take(40).collect::<Vec<_>>()
+            ),
         }
     }
 }

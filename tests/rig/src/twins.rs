@@ -144,6 +144,21 @@ impl Twins {
         })
     }
 
+    /// What the daemon says of the paths that lines begin with, up to a colon, and how its log ends.
+    pub fn explain(&self, differences: &[String]) -> String {
+        let client = self.client();
+        let mut text = String::new();
+        for line in differences {
+            let path = line.split(':').next().unwrap_or_default();
+            let info = client.run(&["info", "--json", path]);
+            text.push_str(&format!("\n{path}: {}{}", String::from_utf8_lossy(&info.stdout), info.stderr));
+        }
+        let log = self.daemon.as_ref().map(Daemon::log).unwrap_or_default();
+        let end = log.lines().rev().take(60).collect::<Vec<_>>();
+        end.into_iter().rev().for_each(|line| text.push_str(&format!("\n{line}")));
+        text
+    }
+
     /// Waits until all is on both drives, and panics unless they are the same byte for byte, and no stage is left.
     #[track_caller]
     pub fn check_identical(&self) {
@@ -153,7 +168,7 @@ impl Twins {
             assert_eq!(client.state(side), "in-sync", "{}", client.status());
         }
         let differences = tree::differences(self.root(Side::A), self.root(Side::B));
-        assert!(differences.is_empty(), "the drives differ: {differences:#?}");
+        assert!(differences.is_empty(), "the drives differ: {differences:#?}{}", self.explain(&differences));
         for side in Side::BOTH {
             wait_until("no stage is left", || tree::stages(self.root(side)).is_empty());
         }
