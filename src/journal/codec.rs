@@ -84,6 +84,11 @@ pub(super) fn flags(lsn: Lsn) -> Vec<u8> {
     numbered(Space::Flags, lsn.0)
 }
 
+/// Whether a key is an entry's, or that of its flags.
+pub(super) fn is_entry(key: &[u8]) -> bool {
+    key.first().is_some_and(|space| *space == Space::Entry as u8 || *space == Space::Flags as u8)
+}
+
 pub(super) fn folder(id: NodeId) -> Vec<u8> {
     numbered(Space::Folder, id.0)
 }

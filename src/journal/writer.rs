@@ -240,11 +240,7 @@ impl Writer {
         let counts = &self.journal.counts;
         {
             let _alone = self.journal.published.write();
-            draft.publish.iter().try_for_each(|op| apply(store, op))?;
-            // After the changes: redo starts behind it.
-            if let Some(lsn) = applied {
-                store.insert(&codec::meta(Fact::Applied), &codec::encode(&lsn))?;
-            }
+            apply_all(store, &draft.publish, applied)?;
             counts.head.store(self.counters.head.0, Ordering::Release);
             for side in Side::BOTH {
                 counts.paths.get(side).fetch_add(*draft.tally.paths.get(side), Ordering::AcqRel);
@@ -303,6 +299,18 @@ fn release_own(request: &Request, released: &mut Vec<Released>) {
     }
 }
 
+/// Applies changes. `applied` says that redo may start behind this LSN: it comes after all that redo would do,
+/// and before entries go, since redo wants them without a gap.
+fn apply_all(store: &dyn Store, ops: &[Op], applied: Option<Lsn>) -> Result<(), StoreError> {
+    let (retired, changes): (Vec<_>, Vec<_>) =
+        ops.iter().partition(|op| op.value.is_none() && codec::is_entry(&op.key));
+    changes.into_iter().try_for_each(|op| apply(store, op))?;
+    if let Some(lsn) = applied {
+        store.insert(&codec::meta(Fact::Applied), &codec::encode(&lsn))?;
+    }
+    retired.into_iter().try_for_each(|op| apply(store, op))
+}
+
 fn apply(store: &dyn Store, op: &Op) -> Result<(), StoreError> {
     match &op.value {
         Some(value) => store.insert(&op.key, value),
@@ -342,6 +350,7 @@ impl Recovered {
         }
         let enrolment = plain.record(&codec::meta(Fact::Enrolment))?.ok_or_else(|| missing("enrolment"))?;
         let head = redo(store)?;
+        mend_flags(store)?;
         let checkpoints = PerSide {
             a: plain.record(&codec::checkpoint(Side::A))?.unwrap_or(0),
             b: plain.record(&codec::checkpoint(Side::B))?.unwrap_or(0),
@@ -405,6 +414,7 @@ impl Recovered {
 fn redo(store: &dyn Store) -> Result<Lsn, StoreError> {
     let applied: Lsn = Plain(store).record(&codec::meta(Fact::Applied))?.unwrap_or_default();
     let mut head = applied;
+    let mut ops = Vec::new();
     let end = codec::end_of(&codec::all(Space::Entry));
     let pairs: Vec<_> = store.scan(&codec::entry(applied.next()), &end).collect::<Result<_, _>>()?;
     for (key, value) in pairs {
@@ -412,16 +422,43 @@ fn redo(store: &dyn Store) -> Result<Lsn, StoreError> {
         if entry.lsn != head.next() {
             return Err(StoreError::Corrupt(format!("entry {} follows entry {head}", entry.lsn)));
         }
-        entry.ops.iter().try_for_each(|op| apply(store, op))?;
-        if entry.pending == PerSide::default() {
-            store.remove(&codec::entry(entry.lsn))?;
-        }
         head = entry.lsn;
+        ops.extend(entry.ops);
     }
-    if head != applied {
-        store.insert(&codec::meta(Fact::Applied), &codec::encode(&head))?;
-    }
+    apply_all(store, &ops, Some(head).filter(|head| *head != applied))?;
     Ok(head)
+}
+
+/// Sets the flags of entries that a cut kept from being set: what no debt refers to is settled.
+fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
+    let plain = Plain(store);
+    let space = codec::all(Space::Entry);
+    let mut mended = Vec::new();
+    for pair in store.scan(&space, &codec::end_of(&space)) {
+        let (key, value) = pair?;
+        let entry: Entry = codec::decode(&key, &value)?;
+        let old: Option<Flags> = plain.record(&codec::flags(entry.lsn))?;
+        let mut flags = old.unwrap_or_default();
+        for side in Side::BOTH {
+            let owed = plain.debt(side, entry.node)?.is_some_and(|debt| debt.lsn == entry.lsn);
+            let mark = flags.marks.get_mut(side);
+            if *mark == Mark::Pending && !owed {
+                *mark = Mark::Settled;
+            }
+        }
+        if flags != old.unwrap_or_default() {
+            mended.push((entry.lsn, flags));
+        }
+    }
+    for (lsn, flags) in mended {
+        if flags.marks.iter().all(|(_, mark)| *mark == Mark::Settled) {
+            store.remove(&codec::entry(lsn))?;
+            store.remove(&codec::flags(lsn))?;
+        } else {
+            store.insert(&codec::flags(lsn), &codec::encode(&flags))?;
+        }
+    }
+    Ok(())
 }
 
 fn count(store: &dyn Store, space: Space) -> Result<u64, StoreError> {

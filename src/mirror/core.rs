@@ -131,7 +131,7 @@ impl Listener {
 /// Lets go of a stage on a drive that is there.
 pub(crate) fn let_go(attachment: &Arc<Attachment>, released: &Released) {
     match released.stage {
-        Stage::Log { arrival, segment, .. } => attachment.log.release(arrival, segment),
+        Stage::Log { arrival, segment, .. } => attachment.log.release(arrival, segment, released.ticket),
         Stage::File => drop_stage(attachment, &layout::stage(released.ticket)),
     }
 }

@@ -4,13 +4,13 @@
 //! ones, so that a late write through an older handle never hits what is trusted. One write and one
 //! sync serve all who wait. A segment goes when no current version is staged in it any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Crc32;
-use crate::ids::{Arrival, DriveId, Lsn};
+use crate::ids::{Arrival, DriveId, Lsn, Ticket};
 use crate::journal::{Deed, Stage, Version};
 use crate::mirror::layout;
 use crate::mirror::volume::{Result, Volume, VolumeFile};
@@ -68,8 +68,9 @@ pub(crate) struct DriveLog {
 #[derive(Debug)]
 struct Segment {
     bytes: u64,
-    /// Current versions whose only bytes on this drive are in here.
-    staged: u64,
+    /// Versions whose only bytes on this drive are in here. By name: a release may come twice, or for a
+    /// version that an earlier arrival staged and nobody committed.
+    staged: BTreeSet<Ticket>,
 }
 
 struct Active {
@@ -85,19 +86,19 @@ impl std::fmt::Debug for Active {
 }
 
 impl DriveLog {
-    /// Begins a new arrival. `staged` counts the current versions in each older segment; the others are removed.
+    /// Begins a new arrival. `staged` has the current versions in each older segment; the others are removed.
     pub(crate) fn begin(
         volume: Arc<dyn Volume>,
         drive: DriveId,
         arrival: Arrival,
-        staged: &BTreeMap<(Arrival, u32), u64>,
+        mut staged: BTreeMap<(Arrival, u32), BTreeSet<Ticket>>,
     ) -> Result<Self> {
         let mut segments = BTreeMap::new();
         for name in volume.list(layout::LOG_FOLDER)? {
             let Some(key) = layout::segment_of(&name) else { continue };
             let path = layout::join(layout::LOG_FOLDER, &name);
-            match staged.get(&key) {
-                Some(&staged) => {
+            match staged.remove(&key) {
+                Some(staged) => {
                     let bytes = volume.stat(&path)?.map_or(0, |meta| meta.observed.size);
                     segments.insert(key, Segment { bytes, staged });
                 }
@@ -125,18 +126,20 @@ impl DriveLog {
         let (start, segment) = (active.end, active.number);
         let mut buffer = Vec::with_capacity(need as usize);
         let mut stages = Vec::with_capacity(records.len());
-        let mut payloads = 0;
+        let mut staged = Vec::new();
         for append in records {
             encode(&mut buffer, append, drive, arrival);
             let offset = start + (buffer.len() - append.payload.len()) as u64;
             stages.push(Stage::Log { arrival, segment, offset });
-            payloads += u64::from(matches!(append.record, Record::Payload { .. }));
+            if let Record::Payload { version, .. } = &append.record {
+                staged.push(version.ticket);
+            }
         }
         active.file.write_at(&buffer, start)?;
         active.file.sync()?;
         active.end += buffer.len() as u64;
         if let Some(segment) = self.segments.get_mut(&(arrival, segment)) {
-            segment.staged += payloads;
+            segment.staged.extend(staged);
         }
         Ok(stages)
     }
@@ -158,21 +161,21 @@ impl DriveLog {
         file.preallocate(size)?;
         file.sync()?;
         self.volume.sync_folder(layout::LOG_FOLDER)?;
-        self.segments.insert((self.arrival, number), Segment { bytes: size, staged: 0 });
+        self.segments.insert((self.arrival, number), Segment { bytes: size, staged: BTreeSet::new() });
         Ok(Active { number, file, end: 0 })
     }
 
     /// Forgets a staged version: it is installed, or no longer current.
-    pub(crate) fn release(&mut self, arrival: Arrival, segment: u32) {
+    pub(crate) fn release(&mut self, arrival: Arrival, segment: u32, ticket: Ticket) {
         if let Some(segment) = self.segments.get_mut(&(arrival, segment)) {
-            segment.staged = segment.staged.saturating_sub(1);
+            segment.staged.remove(&ticket);
         }
     }
 
     /// Removes the segments that nothing is staged in, but for the one in use.
     pub(crate) fn reclaim(&mut self) -> Result<()> {
         let active = self.active.as_ref().map(|active| (self.arrival, active.number));
-        let free = |(key, segment): &(&(Arrival, u32), &Segment)| segment.staged == 0 && Some(**key) != active;
+        let free = |(key, segment): &(&(Arrival, u32), &Segment)| segment.staged.is_empty() && Some(**key) != active;
         let keys: Vec<_> = self.segments.iter().filter(free).map(|(key, _)| *key).collect();
         for key in keys {
             self.volume.remove_file(&layout::segment(key.0, key.1))?;

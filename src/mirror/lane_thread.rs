@@ -104,7 +104,7 @@ fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
     let arrived = reclaim(&core.journal, volume, side, exposed, clock::wall_ns())?;
     // What this lets go of on this drive waits at the seat.
     core.committer.note(arrived.facts, Durable::Now)?;
-    let log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, &arrived.staged)
+    let log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, arrived.staged)
         .map_err(LaneError::from)?;
     let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume));
     lane.set_aside_count(arrived.aside);

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::ids::{Arrival, Lsn};
+use crate::ids::{Arrival, Lsn, Ticket};
 use crate::journal::{Deed, Stage};
 use crate::mirror::drive_log::{Append, DriveLog, Record};
 use crate::mirror::volume::VolumeError;
@@ -19,7 +19,7 @@ const LATER_MAX: usize = 1024;
 enum Message {
     Append(Append, oneshot::Sender<Stage>),
     Later(Vec<Append>),
-    Release(Arrival, u32),
+    Release(Arrival, u32, Ticket),
     /// Removes what is free; records of commits that wait are written and synced.
     Settle(mpsc::Sender<()>),
 }
@@ -65,8 +65,8 @@ impl LogHandle {
         let _ = self.queue.send(Message::Later(records));
     }
 
-    pub(crate) fn release(&self, arrival: Arrival, segment: u32) {
-        let _ = self.queue.send(Message::Release(arrival, segment));
+    pub(crate) fn release(&self, arrival: Arrival, segment: u32, ticket: Ticket) {
+        let _ = self.queue.send(Message::Release(arrival, segment, ticket));
     }
 
     /// Removes free segments and syncs what waits; false when the log has failed.
@@ -103,7 +103,7 @@ impl Work {
                     self.write_later()?;
                 }
             }
-            Message::Release(arrival, segment) => self.log.release(arrival, segment),
+            Message::Release(arrival, segment, ticket) => self.log.release(arrival, segment, ticket),
             Message::Settle(reply) => {
                 self.write_later()?;
                 self.log.reclaim()?;
@@ -136,12 +136,12 @@ impl Work {
             replies.push(reply);
         }
         let stages = self.log.append(&records)?;
-        for (reply, stage) in replies.into_iter().zip(stages.into_iter().skip(first)) {
-            // A client that has left does not need its stage; it is forgotten with the segment.
-            if reply.send(stage).is_err()
-                && let Stage::Log { arrival, segment, .. } = stage
+        for (reply, (append, stage)) in replies.into_iter().zip(records.iter().zip(stages).skip(first)) {
+            // A client that has left does not need its stage.
+            if let (Err(Stage::Log { arrival, segment, .. }), Record::Payload { version, .. }) =
+                (reply.send(stage), &append.record)
             {
-                self.log.release(arrival, segment);
+                self.log.release(arrival, segment, version.ticket);
             }
         }
         Ok(true)

@@ -106,6 +106,15 @@ impl SimDisk {
         self.medium.lock().faults.arm(nth, kind, fault);
     }
 
+    /// Orders something to happen just before the `nth` call from now, outside of the medium's lock.
+    pub fn before_nth(&self, nth: u64, act: impl FnOnce() + Send + 'static) {
+        self.medium.lock().interlude.arm(nth, Box::new(act));
+    }
+
+    pub fn clear_interlude(&self) {
+        self.medium.lock().interlude.clear();
+    }
+
     /// Takes back the faults that were ordered and have not happened.
     pub fn clear_faults(&self) {
         self.medium.lock().faults.clear();

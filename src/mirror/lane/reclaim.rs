@@ -16,6 +16,8 @@ use crate::path::Name;
 
 /// Entries done since the last checkpoint that are read back, at most: more than a lane does between two.
 const VERIFIED_MAX: usize = 100_000;
+/// Nodes that may claim one place, looked at.
+const CLAIMS_MAX: usize = 64;
 /// Debts read at once.
 const PAGE: usize = 1024;
 
@@ -25,7 +27,7 @@ pub(crate) struct Arrived {
     /// To be noted and made durable before the lane's first step.
     pub(crate) facts: Vec<DriveFact>,
     /// Current versions staged in each segment of the drive log.
-    pub(crate) staged: BTreeMap<(Arrival, u32), u64>,
+    pub(crate) staged: BTreeMap<(Arrival, u32), BTreeSet<Ticket>>,
     /// Things in the aside folder.
     pub(crate) aside: u64,
 }
@@ -99,7 +101,7 @@ fn note_stage(
             stages.insert(file.version.ticket);
         }
         Copy::Staged(Stage::Log { arrival, segment, .. }) => {
-            *arrived.staged.entry((arrival, segment)).or_default() += 1
+            arrived.staged.entry((arrival, segment)).or_default().insert(file.version.ticket);
         }
         Copy::Missing | Copy::Installed { .. } => {}
     }
@@ -218,7 +220,7 @@ impl Search<'_> {
     fn claim(&mut self, id: NodeId, held: &Held) -> Result<bool, LaneError> {
         let Some(folder) = self.folder_path(held.place.parent)? else { return Ok(false) };
         let path = layout::join(&folder, held.place.name.as_str());
-        if self.claimed.contains(&path) {
+        if self.claimed.contains(&path) || self.is_anothers(id, &held.place)? {
             return Ok(false);
         }
         let content = match held.content {
@@ -234,6 +236,21 @@ impl Search<'_> {
         self.claimed.insert(path);
         self.found.insert(id, Some(Held { place: held.place.clone(), content }));
         Ok(true)
+    }
+
+    /// Whether another node, about which there is no doubt, is recorded to lie at a place.
+    fn is_anothers(&self, id: NodeId, place: &Place) -> Result<bool, StoreError> {
+        let snapshot = self.journal.snapshot();
+        for other in snapshot.claims_to(self.side, place, CLAIMS_MAX)? {
+            if other == id || self.doubtful.contains_key(&other) {
+                continue;
+            }
+            let have = snapshot.debt(self.side, other)?.and_then(|debt| debt.have);
+            if have.is_some_and(|held| held.place == *place) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn compare(

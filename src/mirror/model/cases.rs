@@ -153,3 +153,16 @@ fn swapped_folders_are_moved_through_limbo() {
     world.move_to("y", "x/y");
     settle(world);
 }
+
+#[test]
+fn an_upload_of_an_earlier_arrival_lets_go_of_no_other_versions_bytes() {
+    let mut world = world();
+    world.pull(Side::A);
+    let upload = world.stage("never", b"not committed", Way::Log);
+    world.keep(upload);
+    world.put("f", b"in the same segment", Way::Log);
+    world.pull(Side::B);
+    world.bring_back(Side::B);
+    world.commit_oldest();
+    settle(world);
+}

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::digest::{Crc32, Digester};
 use crate::ids::{Arrival, DriveId, Lsn, MirrorId, PerSide, RequestId, Side, Ticket};
@@ -48,9 +49,19 @@ pub(super) struct Upload {
     stages: PerSide<Option<Staged>>,
 }
 
+/// A mutation that is committed while a lane is at work.
+#[derive(Clone, Debug)]
+pub(super) enum Amid {
+    /// The oldest upload.
+    Put,
+    Remove(&'static str),
+    MakeFolder(&'static str),
+    Move(&'static str, &'static str),
+}
+
 pub(super) struct World {
     store: MemDisk,
-    writer: Writer,
+    writer: Arc<Mutex<Writer>>,
     journal: Arc<Journal>,
     disks: PerSide<SimDisk>,
     drives: PerSide<Option<Drive>>,
@@ -76,7 +87,7 @@ impl World {
         let (journal, writer) = Writer::open(Arc::new(store.open())).unwrap();
         let mut world = Self {
             store,
-            writer,
+            writer: Arc::new(Mutex::new(writer)),
             journal,
             disks: PerSide { a: SimDisk::new(kind, CAPACITY), b: SimDisk::new(kind, CAPACITY) },
             drives: PerSide { a: None, b: None },
@@ -117,7 +128,7 @@ impl World {
     fn lose(&mut self, side: Side) {
         self.disks.get(side).pull();
         *self.drives.get_mut(side) = None;
-        self.writer.detach(side);
+        self.writer.lock().detach(side);
     }
 
     pub(super) fn bring_back(&mut self, side: Side) {
@@ -131,7 +142,7 @@ impl World {
     }
 
     fn arrive(&mut self, side: Side) {
-        let exposed = self.writer.detach(side);
+        let exposed = self.writer.lock().detach(side);
         self.arrivals += 1;
         let arrival = Arrival(self.arrivals);
         let volume: Arc<dyn Volume> = Arc::new(self.disks.get(side).mount().unwrap());
@@ -140,14 +151,13 @@ impl World {
             Err(LaneError::Volume(_)) => return self.lose(side),
             Err(LaneError::Store(error)) => panic!("{error}"),
         };
-        let released = match self.writer.note(&arrived.facts) {
-            Ok(released) if self.writer.barrier().is_ok() => released,
-            Ok(_) | Err(_) => return self.reopen(),
-        };
-        let log = DriveLog::begin(Arc::clone(&volume), drive_id(side), arrival, &arrived.staged);
+        let noted = self.writer.lock().note(&arrived.facts);
+        let durable = self.writer.lock().barrier();
+        let (Ok(released), Ok(())) = (noted, durable) else { return self.reopen() };
+        let log = DriveLog::begin(Arc::clone(&volume), drive_id(side), arrival, arrived.staged);
         let Ok(log) = log else { return self.lose(side) };
         let lane = Lane::new(side, arrival, Arc::clone(&self.journal), Arc::clone(&volume));
-        self.writer.attach(side, arrival);
+        self.writer.lock().attach(side, arrival);
         *self.drives.get_mut(side) = Some(Drive { arrival, volume, log, lane });
         self.release(&released);
         self.reclaim_log(side);
@@ -164,18 +174,18 @@ impl World {
 
     /// The journal failed: it is opened again, and what the lanes did meanwhile is found out anew.
     fn reopen(&mut self) {
-        self.writer.close();
+        self.writer.lock().close();
         self.store.clear_fault();
         let mut choice = self.choose();
         self.store.crash(&mut choice);
-        self.writer.reopen(Arc::new(self.store.open())).unwrap();
+        self.writer.lock().reopen(Arc::new(self.store.open())).unwrap();
         self.come_again();
     }
 
     fn come_again(&mut self) {
         self.drives = PerSide { a: None, b: None };
         for side in Side::BOTH {
-            self.writer.detach(side);
+            self.writer.lock().detach(side);
             if !self.disks.get(side).is_pulled() {
                 self.arrive(side);
             }
@@ -205,7 +215,7 @@ impl World {
         }
         let (journal, writer) = Writer::open(Arc::new(self.store.open())).unwrap();
         self.journal = journal;
-        self.writer = writer;
+        self.writer = Arc::new(Mutex::new(writer));
         self.come_again();
     }
 
@@ -229,7 +239,7 @@ impl World {
     // Mutations.
 
     pub(super) fn stage(&mut self, path: &str, bytes: &[u8], way: Way) -> Option<Upload> {
-        let nonce = self.writer.nonce().unwrap();
+        let nonce = self.writer.lock().nonce().unwrap();
         self.tickets += 1;
         let mut digester = Digester::default();
         digester.update(bytes);
@@ -293,28 +303,25 @@ impl World {
     }
 
     pub(super) fn commit_put(&mut self, upload: Upload) {
+        let answer = self.commit(mutation_of(&upload), None);
+        self.take_put(upload, answer);
+    }
+
+    fn take_put(&mut self, upload: Upload, answer: Result<Receipt, CommitError>) {
         let Upload { path, bytes, version, stages } = upload;
         let verdict = self.oracle.judge_put(&path);
-        let put = Put {
-            path: RelPath::parse(&path).unwrap(),
-            version,
-            blocks: vec![version.crc32],
-            mtime_ns: 5,
-            executable: false,
-            owner: String::new(),
-            stages,
-        };
-        let usable = Side::BOTH.into_iter().any(|side| {
-            let arrival = self.drives.get(side).as_ref().map(|drive| drive.arrival);
-            stages.get(side).is_some_and(|staged| Some(staged.arrival) == arrival)
-        });
-        match self.commit(Mutation::Put(put), None) {
+        match answer {
             Ok(receipt) => {
                 assert_eq!(verdict, Verdict::Done, "put {path}");
-                assert!(usable);
                 self.oracle.put(&path, &bytes, &receipt.drives);
             }
-            Err(CommitError::Precondition(Precondition::NoStage)) => assert!(!usable),
+            Err(CommitError::Precondition(Precondition::NoStage)) => {
+                let there = |side: Side| self.drives.get(side).as_ref().map(|drive| drive.arrival);
+                let usable = |(side, staged): (Side, &Option<Staged>)| {
+                    staged.is_some_and(|staged| Some(staged.arrival) == there(side))
+                };
+                assert!(!stages.iter().any(usable), "put {path}: refused though a drive has the bytes");
+            }
             Err(CommitError::Precondition(reason)) => assert_eq!(verdict, verdict_of(&reason), "put {path}"),
             Err(CommitError::InDoubt(_)) => {
                 self.reopen();
@@ -341,9 +348,13 @@ impl World {
     }
 
     pub(super) fn remove(&mut self, path: &str) {
+        let answer = self.commit(Mutation::Remove { path: RelPath::parse(path).unwrap() }, None);
+        self.take_removal(path, answer);
+    }
+
+    fn take_removal(&mut self, path: &str, answer: Result<Receipt, CommitError>) {
         let verdict = self.oracle.judge_remove(path);
-        let mutation = Mutation::Remove { path: RelPath::parse(path).unwrap() };
-        match self.commit(mutation, None) {
+        match answer {
             Ok(_) => {
                 assert_eq!(verdict, Verdict::Done, "remove {path}");
                 self.oracle.remove(path);
@@ -359,9 +370,14 @@ impl World {
     }
 
     pub(super) fn make_folder(&mut self, path: &str) {
+        let made = RelPath::parse(path).unwrap();
+        let answer = self.commit(Mutation::MakeFolder { path: made, parents: Parents::Make, mtime_ns: 0 }, None);
+        self.take_folder(path, answer);
+    }
+
+    fn take_folder(&mut self, path: &str, answer: Result<Receipt, CommitError>) {
         let verdict = self.oracle.judge_folder(path);
-        let path_ = RelPath::parse(path).unwrap();
-        match self.commit(Mutation::MakeFolder { path: path_, parents: Parents::Make, mtime_ns: 0 }, None) {
+        match answer {
             Ok(_) => {
                 assert_eq!(verdict, Verdict::Done, "mkdir {path}");
                 self.oracle.make_folder(path);
@@ -375,9 +391,14 @@ impl World {
     }
 
     pub(super) fn move_to(&mut self, from: &str, to: &str) {
-        let verdict = self.oracle.judge_move(from, to);
         let mutation = Mutation::Move { from: RelPath::parse(from).unwrap(), to: RelPath::parse(to).unwrap() };
-        match self.commit(mutation, None) {
+        let answer = self.commit(mutation, None);
+        self.take_move(from, to, answer);
+    }
+
+    fn take_move(&mut self, from: &str, to: &str, answer: Result<Receipt, CommitError>) {
+        let verdict = self.oracle.judge_move(from, to);
+        match answer {
             Ok(_) => {
                 assert_eq!(verdict, Verdict::Done, "move {from} {to}");
                 self.oracle.move_to(from, to);
@@ -405,9 +426,51 @@ impl World {
         (first, send(self))
     }
 
+    /// Steps a lane, and commits mutations between two of its calls to the drive, as other threads do.
+    pub(super) fn step_amid(&mut self, side: Side, nth: u64, amid: &[Amid]) {
+        self.store.clear_fault();
+        let mut uploads = Vec::new();
+        let mut requests = Vec::new();
+        let present = PerSide::new(|side| self.is_present(side));
+        for item in amid {
+            let path = |path: &str| RelPath::parse(path).unwrap();
+            let mutation = match item {
+                Amid::Put if self.uploads.is_empty() => continue,
+                Amid::Put => {
+                    let upload = self.uploads.remove(0);
+                    let mutation = mutation_of(&upload);
+                    uploads.push(upload);
+                    mutation
+                }
+                Amid::Remove(at) => Mutation::Remove { path: path(at) },
+                Amid::MakeFolder(at) => Mutation::MakeFolder { path: path(at), parents: Parents::Make, mtime_ns: 0 },
+                Amid::Move(from, to) => Mutation::Move { from: path(from), to: path(to) },
+            };
+            requests.push((item.clone(), Request { mutation, id: None, present }));
+        }
+        let (items, requests): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+        let done = Arc::new(Mutex::new(None));
+        let (slot, writer, sent) = (Arc::clone(&done), Arc::clone(&self.writer), requests.clone());
+        self.disks.get(side).before_nth(nth, move || *slot.lock() = Some(writer.lock().commit(&sent)));
+        self.step(side);
+        self.disks.get(side).clear_interlude();
+        let committed = done.lock().take();
+        let committed = committed.unwrap_or_else(|| self.writer.lock().commit(&requests));
+        self.release(&committed.released);
+        let mut uploads = uploads.into_iter();
+        for (item, answer) in items.into_iter().zip(committed.answers) {
+            match item {
+                Amid::Put => self.take_put(uploads.next().unwrap(), answer),
+                Amid::Remove(path) => self.take_removal(path, answer),
+                Amid::MakeFolder(path) => self.take_folder(path, answer),
+                Amid::Move(from, to) => self.take_move(from, to, answer),
+            }
+        }
+    }
+
     fn commit(&mut self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, CommitError> {
         let present = PerSide::new(|side| self.is_present(side));
-        let mut committed = self.writer.commit(&[Request { mutation, id, present }]);
+        let mut committed = self.writer.lock().commit(&[Request { mutation, id, present }]);
         self.release(&committed.released);
         committed.answers.remove(0)
     }
@@ -416,7 +479,7 @@ impl World {
         for item in released {
             let Some(drive) = self.drives.get_mut(item.side) else { continue };
             match item.stage {
-                Stage::Log { arrival, segment, .. } => drive.log.release(arrival, segment),
+                Stage::Log { arrival, segment, .. } => drive.log.release(arrival, segment, item.ticket),
                 Stage::File => match drive.volume.remove_file(&layout::stage(item.ticket)) {
                     Err(error) if error.disposition == Disposition::DriveLost => self.lose(item.side),
                     Ok(()) | Err(_) => {}
@@ -441,14 +504,15 @@ impl World {
         if step.peer_error.as_ref().is_some_and(|error| error.disposition == Disposition::DriveLost) {
             self.lose(side.other());
         }
-        match self.writer.note(&step.facts) {
+        let noted = self.writer.lock().note(&step.facts);
+        match noted {
             Ok(released) => self.release(&released),
             Err(_) => {
                 self.reopen();
                 return true;
             }
         }
-        if step.barrier && self.writer.barrier().is_err() {
+        if step.barrier && self.writer.lock().barrier().is_err() {
             self.reopen();
         }
         self.reclaim_log(side);
@@ -468,7 +532,7 @@ impl World {
         if drive.volume.sync_all().is_err() {
             return self.lose(side);
         }
-        if self.writer.note(&[DriveFact::Checkpoint { side }]).is_err() {
+        if self.writer.lock().note(&[DriveFact::Checkpoint { side }]).is_err() {
             self.reopen();
         }
     }
@@ -591,6 +655,18 @@ impl World {
     pub(super) fn disk(&self, side: Side) -> &SimDisk {
         self.disks.get(side)
     }
+}
+
+fn mutation_of(upload: &Upload) -> Mutation {
+    Mutation::Put(Put {
+        path: RelPath::parse(&upload.path).unwrap(),
+        version: upload.version,
+        blocks: vec![upload.version.crc32],
+        mtime_ns: 5,
+        executable: false,
+        owner: String::new(),
+        stages: upload.stages,
+    })
 }
 
 fn stage_file(drive: &Drive, bytes: &[u8], ticket: Ticket) -> Result<Stage, VolumeError> {

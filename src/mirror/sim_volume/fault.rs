@@ -54,6 +54,46 @@ pub enum Fault {
     Pull,
 }
 
+/// Something that happens elsewhere just before a call: other threads do not wait for this one.
+#[derive(Default)]
+pub(super) struct Interlude {
+    /// Calls to go until it happens; 1 is the next.
+    armed: Option<(u64, Box<dyn FnOnce() + Send>)>,
+}
+
+impl std::fmt::Debug for Interlude {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "interlude in {:?} calls", self.armed.as_ref().map(|(left, _)| left))
+    }
+}
+
+/// A copy of a medium has a life of its own.
+impl Clone for Interlude {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Interlude {
+    pub(super) fn arm(&mut self, nth: u64, act: Box<dyn FnOnce() + Send>) {
+        self.armed = Some((nth, act));
+    }
+
+    /// Counts a call; what is due before it.
+    pub(super) fn due(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        let (left, _) = self.armed.as_mut()?;
+        *left -= 1;
+        if *left > 0 {
+            return None;
+        }
+        self.armed.take().map(|(_, act)| act)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.armed = None;
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Armed {
     /// Calls to go until it fires; 1 is the next.

@@ -18,6 +18,14 @@ pub(super) struct Handle {
 }
 
 impl Handle {
+    /// Lets happen what was ordered to happen before this call.
+    fn pause(&self) {
+        let due = self.medium.lock().interlude.due();
+        if let Some(act) = due {
+            act();
+        }
+    }
+
     /// Does `work`, or what a fault says in its place.
     pub(super) fn call<T>(
         &self,
@@ -26,6 +34,7 @@ impl Handle {
         path: &str,
         work: impl FnOnce(&mut Medium) -> std::result::Result<T, Errno>,
     ) -> Result<T> {
+        self.pause();
         let mut medium = self.medium.lock();
         match medium.begin(kind, self.generation).map_err(|errno| classified(op, path, errno))? {
             None => work(&mut medium).map_err(|errno| classified(op, path, errno)),
@@ -47,6 +56,7 @@ impl Handle {
         work: impl FnOnce(&mut Medium) -> std::result::Result<(), Errno>,
         forget: impl FnOnce(&mut Medium),
     ) -> Result<()> {
+        self.pause();
         let mut medium = self.medium.lock();
         match medium.begin(CallKind::Sync, self.generation).map_err(|errno| classified(op, path, errno))? {
             None => work(&mut medium).map_err(|errno| classified(op, path, errno)),

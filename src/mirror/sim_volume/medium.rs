@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::fault::{CallKind, Calls, Fault, Faults};
+use super::fault::{CallKind, Calls, Fault, Faults, Interlude};
 use super::image::{FileNode, FolderNode, Image, Ino, NameOp, Node, Place};
 use crate::mirror::volume::{Attributes, FileKind, FsKind, Meta, Observed, Space, VolumePath};
 
@@ -54,6 +54,7 @@ pub(super) struct Medium {
     pub(super) presence: Presence,
     pub(super) faults: Faults,
     pub(super) calls: Calls,
+    pub(super) interlude: Interlude,
     pub(super) live: Image,
     pub(super) durable: Image,
     /// Changes of names that are live and not durable, in order. `durable` with all of them has the names of `live`.
@@ -81,6 +82,7 @@ impl Medium {
             presence: Presence::In,
             faults: Faults::default(),
             calls: Calls::default(),
+            interlude: Interlude::default(),
             live: Image::new(),
             durable: Image::new(),
             names: Vec::new(),
