@@ -206,8 +206,8 @@ fn histories_that_once_failed_end_well() {
     for kind in [FsKind::Atomic, FsKind::Fat] {
         for history in histories {
             // What a cut loses is a matter of the seed.
-            for seed in 0..40 {
-                run(kind, seed * 0x9E37_79B9_7F4A_7C15, history);
+            for seed in 0_u64..40 {
+                run(kind, u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15), history);
             }
         }
     }
