@@ -15,8 +15,13 @@ impl Binaries {
     /// Takes `env!("CARGO_BIN_EXE_…")` of the calling test, which alone knows them.
     pub fn new(twinstickd: &str, fget: &str) -> Self {
         match std::env::var_os(BIN_DIR).map(PathBuf::from) {
-            Some(folder) => Self { twinstickd: folder.join("twinstickd"), fget: folder.join("fget") },
+            // Clients run in a folder of their own.
+            Some(folder) => Self::in_folder(&std::path::absolute(folder).expect("a folder of binaries")),
             None => Self { twinstickd: twinstickd.into(), fget: fget.into() },
         }
+    }
+
+    fn in_folder(folder: &std::path::Path) -> Self {
+        Self { twinstickd: folder.join("twinstickd"), fget: folder.join("fget") }
     }
 }
