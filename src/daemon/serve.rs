@@ -22,6 +22,8 @@ use crate::watcher::{Found, KnownDrive, RefusedLabel, Sighting, Visit, Watcher, 
 const SIGHTINGS_MAX: usize = 64;
 /// How long the first clients wait for drives that are not there at the start.
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
+/// How long the drives have for their last checkpoint.
+const CLOSE_AT_MOST: Duration = Duration::from_secs(10);
 /// How long a stalled drive's block statistics are watched before it counts as gone.
 const STALL_CONFIRMED_AFTER: Duration = Duration::from_secs(1);
 
@@ -76,11 +78,7 @@ async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
     if let Err(error) = server.await {
         tracing::error!(%error, "the server ended badly");
     }
-    let closing = Arc::clone(&mirror);
-    let closed = tokio::task::spawn_blocking(move || closing.close());
-    if closed.await.is_err() {
-        tracing::error!("closing the journal failed");
-    }
+    mirror.close(CLOSE_AT_MOST).await;
     Ok(())
 }
 

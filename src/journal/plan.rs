@@ -81,7 +81,7 @@ impl Planner<'_, '_> {
                 if self.stages(put) == PerSide::default() {
                     return Err(Precondition::NoStage.into());
                 }
-                let (place, old) = self.place_for_file(&put.path)?;
+                let (place, old) = self.place_for_file(&put.path, put.mtime_ns)?;
                 self.put(put, place, old, answered)
             }
             Mutation::Remove { path } => self.remove(path, request.present, answered),
@@ -120,14 +120,14 @@ impl Planner<'_, '_> {
     }
 
     /// The place of a file to be written, with its folders made, and what is there now.
-    fn place_for_file(&mut self, path: &RelPath) -> Result<(Place, Option<FileNode>), PlanError> {
+    fn place_for_file(&mut self, path: &RelPath, mtime_ns: i64) -> Result<(Place, Option<FileNode>), PlanError> {
         match self.draft.resolve(path)? {
             Resolved::Root => Err(Precondition::IsAFolder(path.clone()).into()),
             Resolved::Found(_, Node::Folder(_)) => Err(Precondition::IsAFolder(path.clone()).into()),
             Resolved::Found(place, Node::File(file)) => Ok((place, Some(file))),
             Resolved::BelowAFile { depth } => Err(Precondition::NotAFolder(above(path, depth)).into()),
             Resolved::Missing { parent, depth } => {
-                let parent = self.make_missing(path, parent, depth, 0)?;
+                let parent = self.make_missing(path, parent, depth, mtime_ns)?;
                 let (_, name) = path.split_last().ok_or(Precondition::Root)?;
                 Ok((Place::new(parent, name.clone()), None))
             }

@@ -72,6 +72,14 @@ impl Core {
         self.tell_change();
     }
 
+    /// Ends a drive's work with the daemon.
+    pub(crate) fn close_drive(&self, attachment: &Attachment) {
+        if let Some(attachment) = self.seat(attachment.side).detach(Some(attachment.arrival)) {
+            attachment.end();
+        }
+        self.tell_change();
+    }
+
     /// Judges a failed operation on a drive: counts it, and lets the drive go if it is gone.
     pub(crate) fn complain(&self, attachment: &Attachment, error: &VolumeError) {
         let seat = self.seat(attachment.side);

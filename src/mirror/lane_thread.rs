@@ -194,6 +194,9 @@ impl Worker<'_> {
         let mut checkpointed = clock::now();
         let mut unsettled = true;
         while !self.attachment.is_gone() {
+            if self.attachment.wake.is_closing() {
+                return self.close(unsettled);
+            }
             if self.attachment.wake.take_retry() {
                 self.lane.forget_stays();
             }
@@ -292,6 +295,14 @@ impl Worker<'_> {
         }
         self.core.committer.note(vec![DriveFact::Checkpoint { side }], Durable::Later)?;
         Ok(())
+    }
+
+    /// The end with the daemon: what is installed is on record, so that the next start has nothing to find out.
+    fn close(&mut self, unsettled: bool) {
+        if unsettled && let Err(error) = self.checkpoint() {
+            self.fail(&error);
+        }
+        self.core.close_drive(self.attachment);
     }
 
     fn fail(&self, error: &LaneError) {

@@ -107,12 +107,27 @@ impl Mirror {
         refused.push((place, notice));
     }
 
-    /// Ends the drives' work and closes the journal.
-    pub fn close(&self) {
+    /// Ends the drives' work with a checkpoint each, and closes the journal. A drive that hangs is not waited for
+    /// longer than `at_most`; it is verified when it is next seen.
+    pub async fn close(&self, at_most: std::time::Duration) {
         for attachment in self.core.attachments() {
-            attachment.end();
+            attachment.wake.ring_for_close();
         }
-        self.core.committer.stop();
+        let mut changed = self.core.changed.subscribe();
+        let closed = async {
+            while Side::BOTH.into_iter().any(|side| self.core.seat(side).attachment().is_some()) {
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(at_most, closed).await.is_err() {
+            tracing::warn!("a drive did not come to an end; it is verified at the next start");
+        }
+        let core = Arc::clone(&self.core);
+        if tokio::task::spawn_blocking(move || core.committer.stop()).await.is_err() {
+            tracing::error!("closing the journal failed");
+        }
     }
 
     /// Removes a file or folder.

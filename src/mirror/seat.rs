@@ -64,6 +64,7 @@ pub(crate) struct Wake {
     rung: Mutex<bool>,
     bell: Condvar,
     retry: AtomicBool,
+    closing: AtomicBool,
 }
 
 impl Wake {
@@ -76,6 +77,16 @@ impl Wake {
     pub(crate) fn ring_for_retry(&self) {
         self.retry.store(true, Ordering::Release);
         self.ring();
+    }
+
+    /// The daemon stops: the lane makes a checkpoint and ends.
+    pub(crate) fn ring_for_close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     pub(crate) fn take_retry(&self) -> bool {
