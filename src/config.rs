@@ -18,9 +18,9 @@ pub const STATE_DIR: &str = "/var/lib/twinstick";
 pub const PORT: u16 = 8946;
 
 /// Bounds of `probe_every`: an idle probe wears nothing, but each wakes the stick's controller.
-const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
 /// Bounds of `stall_after`: below a second a healthy stick's garbage collection would count as gone.
-const STALL_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+const STALL_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
 
 /// All settings, as they are in force.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -9,7 +9,7 @@ pub const PORT: u16 = 8946;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the server may be silent while it owes something. Longer than a stick that hangs and is given up.
-pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How often a request is sent again when its connection was lost.
 pub(crate) const RETRIES_MAX: u32 = 7;

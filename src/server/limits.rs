@@ -15,7 +15,7 @@ pub(crate) const BUSY_ANSWERS_MAX: usize = 256;
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Seconds of silence after which the kernel asks whether the other end is still there.
-pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
+pub(crate) const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Connections that the kernel keeps for the daemon to accept.
 pub(crate) const BACKLOG: u32 = 4096;
@@ -54,9 +54,9 @@ impl Default for Limits {
         Self {
             connections_max: NonZeroUsize::MIN.saturating_add(4095),
             hello_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(300),
+            idle_timeout: Duration::from_mins(5),
             header_timeout: Duration::from_secs(30),
-            stall_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_secs(10),
             body_bytes_max: NonZeroU64::MIN.saturating_add((1 << 40) - 1),
             discard_bytes_max: 16 << 20,

@@ -42,7 +42,7 @@ impl Stand {
             places: patterns.iter().map(|pattern| format!("{}/{pattern}", folder.path().display())).collect(),
             holder: "the watcher's test".to_owned(),
             tick: Duration::from_millis(50),
-            probe_timeout: Duration::from_secs(60),
+            probe_timeout: Duration::from_mins(1),
         };
         let (sender, news) = mpsc::channel(16);
         let (watcher, handle) = Watcher::new(config, sender);
