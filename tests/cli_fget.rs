@@ -1,6 +1,6 @@
 //! `fget` against a server that says what each test wants: output, exit codes, repetitions.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Whole trees through `fget put -r`, `get -r` and `rm -r`.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod common;
 

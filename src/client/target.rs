@@ -1,4 +1,5 @@
 //! Where a download's bytes go. The one file of the client that changes anything on this machine.
+#![allow(clippy::disallowed_methods, reason = "downloads go to the user's own disk, never to a drive")]
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};

@@ -39,8 +39,8 @@ pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
         write_label(plan.drives.get(side), &label)?;
     }
     let enrolled = |side: Side| Enrolled { id: *ids.get(side), place: plan.drives.get(side).display().to_string() };
-    let plain = matches!(plan.kind, DriveKind::PlainDirectory);
-    let enrolment = Enrolment { mirror, drives: PerSide::new(enrolled), plain };
+    let enrolment =
+        Enrolment { mirror, drives: PerSide::new(enrolled), plain: matches!(plan.kind, DriveKind::PlainDirectory) };
     Mirror::create(&plan.state, &enrolment)?;
     Ok(enrolment)
 }

@@ -12,18 +12,18 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::journal::store::{Pair, Pairs, Store, StoreError};
 
 /// The pairs of a store.
-pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(crate) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// How the next barrier fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BarrierFault {
+pub(crate) struct BarrierFault {
     pub error: BarrierError,
     /// How many of the changes it should have covered are durable all the same, as far as there are so many.
     pub survivors: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BarrierError {
+pub(crate) enum BarrierError {
     Io,
     NoSpace,
 }
@@ -77,7 +77,7 @@ fn apply(contents: &mut Contents, (key, value): Change) {
 
 /// A simulated boot disk with one store on it. Clones are the same disk.
 #[derive(Clone, Debug)]
-pub struct MemDisk {
+pub(crate) struct MemDisk {
     state: Arc<Mutex<State>>,
 }
 
@@ -88,7 +88,7 @@ impl Default for MemDisk {
 }
 
 impl MemDisk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             state: Arc::new(Mutex::new(State {
                 live: Contents::new(),
@@ -103,14 +103,14 @@ impl MemDisk {
 
     /// Opens the store, as a process that starts does. Earlier handles are dead: a store has one owner. Changes that
     /// no barrier covered are still there, as after a kill, and still not durable.
-    pub fn open(&self) -> MemStore {
+    pub(crate) fn open(&self) -> MemStore {
         let mut state = self.state.lock();
         state.generation = Generation(state.generation.0 + 1);
         MemStore { state: Arc::clone(&self.state), generation: state.generation }
     }
 
     /// Cuts the power: handles are dead, and of n changes since the last barrier the first `choice(n + 1)` survive.
-    pub fn crash(&self, choice: &mut dyn FnMut(usize) -> usize) {
+    pub(crate) fn crash(&self, choice: &mut dyn FnMut(usize) -> usize) {
         let mut state = self.state.lock();
         let count = state.pending.len() + 1;
         let survivors = choice(count);
@@ -119,40 +119,40 @@ impl MemDisk {
     }
 
     /// Orders a fault for the next barrier.
-    pub fn fail_barrier(&self, fault: BarrierFault) {
+    pub(crate) fn fail_barrier(&self, fault: BarrierFault) {
         self.state.lock().fault = Some(fault);
     }
 
     /// Another disk with the same pairs and the same changes not yet durable; it has no handle.
     #[must_use]
-    pub fn fork(&self) -> Self {
+    pub(crate) fn fork(&self) -> Self {
         Self { state: Arc::new(Mutex::new(self.state.lock().clone())) }
     }
 
     /// Takes back a fault that was ordered and has not happened.
-    pub fn clear_fault(&self) {
+    pub(crate) fn clear_fault(&self) {
         self.state.lock().fault = None;
     }
 
     /// All pairs that are live.
-    pub fn contents(&self) -> Contents {
+    pub(crate) fn contents(&self) -> Contents {
         self.state.lock().live.clone()
     }
 
     /// Changes that no barrier has covered.
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.state.lock().pending.len()
     }
 
     /// Barriers so far, failed ones too.
-    pub fn barriers(&self) -> u64 {
+    pub(crate) fn barriers(&self) -> u64 {
         self.state.lock().barriers
     }
 }
 
 /// One opening of a [`MemDisk`].
 #[derive(Debug)]
-pub struct MemStore {
+pub(crate) struct MemStore {
     state: Arc<Mutex<State>>,
     generation: Generation,
 }

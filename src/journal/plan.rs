@@ -16,6 +16,9 @@ use crate::path::{Name, RelPath};
 /// Most goals given up that a debt remembers; past it the oldest goes, and its leftovers are set aside, not deleted.
 const MAYBE_MAX: usize = 8;
 
+/// The superseded entry of a drive, what it has of the node, and what it may have.
+type Owed = (Option<Debt>, Option<Held>, Vec<Held>);
+
 /// Why a mutation cannot be done on what the catalog says. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Precondition {
@@ -82,7 +85,7 @@ impl Planner<'_, '_> {
                     return Err(Precondition::NoStage.into());
                 }
                 let (place, old) = self.place_for_file(&put.path, put.mtime_ns)?;
-                self.put(put, place, old, answered)
+                self.put(put, place, old.as_ref(), answered)
             }
             Mutation::Remove { path } => self.remove(path, request.present, answered),
             Mutation::MakeFolder { path, parents, mtime_ns } => {
@@ -122,12 +125,11 @@ impl Planner<'_, '_> {
     /// The place of a file to be written, with its folders made, and what is there now.
     fn place_for_file(&mut self, path: &RelPath, mtime_ns: i64) -> Result<(Place, Option<FileNode>), PlanError> {
         match self.draft.resolve(path)? {
-            Resolved::Root => Err(Precondition::IsAFolder(path.clone()).into()),
-            Resolved::Found(_, Node::Folder(_)) => Err(Precondition::IsAFolder(path.clone()).into()),
+            Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Precondition::IsAFolder(path.clone()).into()),
             Resolved::Found(place, Node::File(file)) => Ok((place, Some(file))),
             Resolved::BelowAFile { depth } => Err(Precondition::NotAFolder(above(path, depth)).into()),
             Resolved::Missing { parent, depth } => {
-                let parent = self.make_missing(path, parent, depth, mtime_ns)?;
+                let parent = self.make_missing(path, parent, depth, mtime_ns);
                 let (_, name) = path.split_last().ok_or(Precondition::Root)?;
                 Ok((Place::new(parent, name.clone()), None))
             }
@@ -135,19 +137,13 @@ impl Planner<'_, '_> {
     }
 
     /// Makes the folders of `path` from `depth` on, all but the last name; the last one's id.
-    fn make_missing(
-        &mut self,
-        path: &RelPath,
-        parent: NodeId,
-        depth: usize,
-        mtime_ns: i64,
-    ) -> Result<NodeId, PlanError> {
+    fn make_missing(&mut self, path: &RelPath, parent: NodeId, depth: usize, mtime_ns: i64) -> NodeId {
         let mut parent = parent;
         let folders = path.names().len().saturating_sub(1);
         for (at, name) in path.names().iter().enumerate().take(folders).skip(depth) {
-            parent = self.add_folder(&above(path, at + 1), parent, name, mtime_ns, |_, _| ())?.1;
+            parent = self.add_folder(&above(path, at + 1), parent, name, mtime_ns, |_, _| ()).1;
         }
-        Ok(parent)
+        parent
     }
 
     fn add_folder(
@@ -157,7 +153,7 @@ impl Planner<'_, '_> {
         name: &Name,
         mtime_ns: i64,
         answered: impl FnOnce(&mut Self, Lsn),
-    ) -> Result<(Lsn, NodeId), PlanError> {
+    ) -> (Lsn, NodeId) {
         let (lsn, id) = (self.next_lsn(), self.next_node());
         let place = Place::new(parent, name.clone());
         for side in Side::BOTH {
@@ -169,32 +165,31 @@ impl Planner<'_, '_> {
         answered(self, lsn);
         let deed = Deed::MakeFolder { path: path.to_string() };
         self.end(lsn, deed, id, Some(place), PerSide::new(|_| true));
-        Ok((lsn, id))
+        (lsn, id)
     }
 
     fn put(
         &mut self,
         put: &Put,
         place: Place,
-        old: Option<FileNode>,
+        old: Option<&FileNode>,
         answered: impl FnOnce(&mut Self, &Receipt),
     ) -> Result<Receipt, PlanError> {
         let stages = self.stages(put);
         let lsn = self.next_lsn();
-        let id = match &old {
+        let id = match old {
             Some(file) => file.id,
             None => self.next_node(),
         };
         let content = Content::File { version: put.version, observed: None };
         for side in Side::BOTH {
-            let was = old.as_ref().map(|file| Node::File(file.clone()));
+            let was = old.map(|file| Node::File(file.clone()));
             let (old_debt, have, maybe) = self.owed(side, id, was.as_ref(), &place)?;
-            let staged = stages.get(side).is_some();
-            let bytes = if staged { 0 } else { bytes_of(&content) };
+            let bytes = if stages.get(side).is_some() { 0 } else { bytes_of(&content) };
             let debt = Debt { lsn, want: Some(place.clone()), have, maybe, bytes };
             self.draft.set_debt(side, id, old_debt.as_ref(), Some(&debt));
         }
-        if let Some(old) = &old {
+        if let Some(old) = old {
             self.release(old);
         }
         self.add_pages(put);
@@ -265,18 +260,19 @@ impl Planner<'_, '_> {
     ) -> Result<Receipt, PlanError> {
         match (self.draft.resolve(path)?, parents) {
             (Resolved::Root, Parents::Make) => Ok(receipt(Lsn(0), present)),
-            (Resolved::Root, Parents::MustExist) => Err(Precondition::Exists(path.clone()).into()),
             (Resolved::Found(_, Node::Folder(folder)), Parents::Make) => Ok(receipt(folder.lsn, present)),
-            (Resolved::Found(..), _) => Err(Precondition::Exists(path.clone()).into()),
+            (Resolved::Root, Parents::MustExist) | (Resolved::Found(..), _) => {
+                Err(Precondition::Exists(path.clone()).into())
+            }
             (Resolved::BelowAFile { depth }, _) => Err(Precondition::NotAFolder(above(path, depth)).into()),
             (Resolved::Missing { depth, .. }, Parents::MustExist) if depth + 1 < path.names().len() => {
                 Err(Precondition::NotFound(above(path, depth + 1)).into())
             }
             (Resolved::Missing { parent, depth }, _) => {
-                let parent = self.make_missing(path, parent, depth, mtime_ns)?;
+                let parent = self.make_missing(path, parent, depth, mtime_ns);
                 let (_, name) = path.split_last().ok_or(Precondition::Root)?;
                 let answered = |planner: &mut Self, lsn| answered(planner, &receipt(lsn, present));
-                let (lsn, _) = self.add_folder(path, parent, name, mtime_ns, answered)?;
+                let (lsn, _) = self.add_folder(path, parent, name, mtime_ns, answered);
                 Ok(receipt(lsn, present))
             }
         }
@@ -338,13 +334,7 @@ impl Planner<'_, '_> {
     }
 
     /// What a drive has, and may have, of a node whose goal is about to change. The older entry is superseded.
-    fn owed(
-        &mut self,
-        side: Side,
-        id: NodeId,
-        was: Option<&Node>,
-        place: &Place,
-    ) -> Result<(Option<Debt>, Option<Held>, Vec<Held>), StoreError> {
+    fn owed(&mut self, side: Side, id: NodeId, was: Option<&Node>, place: &Place) -> Result<Owed, StoreError> {
         let goal = was.map(|node| held(node, place, side));
         let Some(debt) = self.draft.debt(side, id)? else {
             return Ok((None, goal, Vec::new()));

@@ -188,11 +188,8 @@ impl Core {
         const PAGE: usize = 1024;
         let mut at = crate::ids::NodeId::ROOT;
         loop {
-            let page = match self.journal.snapshot().debts(side, at, PAGE) {
-                Ok(page) => page,
-                // Nobody knows while the journal is closed.
-                Err(_) => return true,
-            };
+            // Nobody knows while the journal is closed.
+            let Ok(page) = self.journal.snapshot().debts(side, at, PAGE) else { return true };
             let Some((last, _)) = page.last() else { return false };
             at = last.next();
             if page.iter().any(|(_, debt)| debt.lsn <= head) {

@@ -43,13 +43,16 @@ pub struct Download {
     bad: Vec<Side>,
 }
 
+/// A block that a drive's thread is reading.
+type Answer = oneshot::Receiver<Result<Vec<u8>, VolumeError>>;
+
 /// An open copy on one drive.
 struct OpenCopy {
     attachment: Arc<Attachment>,
     file: Arc<dyn VolumeFile>,
     source: Source,
     /// The block that is read already, while the one before is sent.
-    ahead: Option<(u64, oneshot::Receiver<Result<Vec<u8>, VolumeError>>)>,
+    ahead: Option<(u64, Answer)>,
 }
 
 /// Why a block did not come from a copy.
@@ -136,13 +139,14 @@ impl Download {
             Some((ahead, answer)) if ahead == number => {
                 copy.attachment.io.wait(answer).await.map_err(|_| Failure::Gone)?.map_err(Failure::Error)?
             }
-            Some(_) | None => match self.read_cached(copy, number)? {
-                Some(block) => block,
-                None => {
+            Some(_) | None => {
+                if let Some(block) = self.read_cached(copy, number)? {
+                    block
+                } else {
                     let answer = self.start_read(copy, number).ok_or(Failure::Gone)?;
                     copy.attachment.io.wait(answer).await.map_err(|_| Failure::Gone)?.map_err(Failure::Error)?
                 }
-            },
+            }
         };
         let whole = block.len() == self.block_len(number);
         let expected = self.digests.get(number as usize);
@@ -177,7 +181,7 @@ impl Download {
         !matches!(copy.file.read_cached_at(&mut [0], offset), Ok(Some(1)))
     }
 
-    fn start_read(&self, copy: &OpenCopy, number: u64) -> Option<oneshot::Receiver<Result<Vec<u8>, VolumeError>>> {
+    fn start_read(&self, copy: &OpenCopy, number: u64) -> Option<Answer> {
         let file = Arc::clone(&copy.file);
         let (len, offset) = (self.block_len(number), copy.source.offset + number * BLOCK_BYTES as u64);
         let read = move || {

@@ -126,20 +126,20 @@ impl DriveLog {
         let (start, segment) = (active.end, active.number);
         let mut buffer = Vec::with_capacity(need as usize);
         let mut stages = Vec::with_capacity(records.len());
-        let mut staged = Vec::new();
+        let mut tickets = Vec::new();
         for append in records {
             encode(&mut buffer, append, drive, arrival);
             let offset = start + (buffer.len() - append.payload.len()) as u64;
             stages.push(Stage::Log { arrival, segment, offset });
             if let Record::Payload { version, .. } = &append.record {
-                staged.push(version.ticket);
+                tickets.push(version.ticket);
             }
         }
         active.file.write_at(&buffer, start)?;
         active.file.sync()?;
         active.end += buffer.len() as u64;
         if let Some(segment) = self.segments.get_mut(&(arrival, segment)) {
-            segment.staged.extend(staged);
+            segment.staged.extend(tickets);
         }
         Ok(stages)
     }

@@ -170,7 +170,9 @@ fn attach(
         attachment.end();
         return Err(Turned::Left);
     };
-    released.iter().for_each(|item| let_go(&attachment, item));
+    for item in &released {
+        let_go(&attachment, item);
+    }
     // It may hold what the other waits for.
     for other in core.attachments() {
         other.wake.ring_for_retry();

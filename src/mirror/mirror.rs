@@ -266,6 +266,7 @@ async fn join<T>(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = T>>>>) 
     .await
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it so")]
 pub(super) fn unreadable(error: StoreError) -> Refusal {
     Refusal::JournalUnavailable(error.to_string())
 }

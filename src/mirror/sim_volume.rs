@@ -29,9 +29,9 @@ use parking_lot::Mutex;
 
 use crate::mirror::volume::{FsKind, Meta, Result, Space, Volume, VolumeFile, VolumePath};
 
-pub use crash::Choice;
+pub(crate) use crash::Choice;
 use fault::classified;
-pub use fault::{CallKind, Calls, Fault};
+pub(crate) use fault::{CallKind, Calls, Fault};
 use file::{Access, SimFile};
 use handle::Handle;
 use image::{Image, Ino};
@@ -41,23 +41,23 @@ use medium::{Generation, Medium, Presence};
 const OWN_FOLDER: &str = ".twinstick";
 
 /// Paths with the bytes of files; `None` is a folder.
-pub type Tree = BTreeMap<String, Option<Vec<u8>>>;
+pub(crate) type Tree = BTreeMap<String, Option<Vec<u8>>>;
 
 /// A simulated stick. Clones are the same stick.
 #[derive(Clone, Debug)]
-pub struct SimDisk {
+pub(crate) struct SimDisk {
     medium: Arc<Mutex<Medium>>,
 }
 
 impl SimDisk {
     /// An empty file system with room for `capacity` bytes of files; names take none.
-    pub fn new(kind: FsKind, capacity: u64) -> Self {
+    pub(crate) fn new(kind: FsKind, capacity: u64) -> Self {
         Self { medium: Arc::new(Mutex::new(Medium::new(kind, capacity))) }
     }
 
     /// Another handle of the present mount, as a restarted process gets one: nothing is lost, page cache and all.
     /// `DriveLost` while the stick is out.
-    pub fn mount(&self) -> Result<SimVolume> {
+    pub(crate) fn mount(&self) -> Result<SimVolume> {
         let medium = self.medium.lock();
         match medium.presence {
             Presence::In => Ok(self.volume(medium.generation)),
@@ -70,16 +70,16 @@ impl SimDisk {
     }
 
     /// Takes the stick out. All handles are dead from now on, save that they still read what is cached.
-    pub fn pull(&self) {
+    pub(crate) fn pull(&self) {
         self.medium.lock().presence = Presence::Pulled;
     }
 
-    pub fn is_pulled(&self) -> bool {
+    pub(crate) fn is_pulled(&self) -> bool {
         self.medium.lock().presence == Presence::Pulled
     }
 
     /// Puts the stick in again. The pull was a power cut: what was not synced is lost as `choice` says.
-    pub fn reinsert(&self, choice: Choice<'_>) -> SimVolume {
+    pub(crate) fn reinsert(&self, choice: Choice<'_>) -> SimVolume {
         let mut medium = self.medium.lock();
         medium.lose(choice);
         medium.presence = Presence::In;
@@ -88,60 +88,55 @@ impl SimDisk {
 
     /// Cuts the power: all handles are dead, what was not synced is lost as `choice` says. A stick that was out
     /// stays out.
-    pub fn crash(&self, choice: Choice<'_>) {
+    pub(crate) fn crash(&self, choice: Choice<'_>) {
         self.medium.lock().lose(choice);
     }
 
     /// Another stick with the same bytes and the same unsynced changes; handles of this one don't reach it.
     /// With it many power cuts can be tried at one moment.
     #[must_use]
-    pub fn fork(&self) -> Self {
+    pub(crate) fn fork(&self) -> Self {
         let mut medium = self.medium.lock().clone();
         medium.renew();
         Self { medium: Arc::new(Mutex::new(medium)) }
     }
 
     /// Orders a fault for the `nth` call from now, of one kind or of any; 1 is the next.
-    pub fn fail_nth(&self, nth: u64, kind: Option<CallKind>, fault: Fault) {
+    pub(crate) fn fail_nth(&self, nth: u64, kind: Option<CallKind>, fault: Fault) {
         self.medium.lock().faults.arm(nth, kind, fault);
     }
 
     /// Orders something to happen just before the `nth` call from now, outside of the medium's lock.
-    pub fn before_nth(&self, nth: u64, act: impl FnOnce() + Send + 'static) {
+    pub(crate) fn before_nth(&self, nth: u64, act: impl FnOnce() + Send + 'static) {
         self.medium.lock().interlude.arm(nth, Box::new(act));
     }
 
-    pub fn clear_interlude(&self) {
+    pub(crate) fn clear_interlude(&self) {
         self.medium.lock().interlude.clear();
     }
 
     /// Takes back the faults that were ordered and have not happened.
-    pub fn clear_faults(&self) {
+    pub(crate) fn clear_faults(&self) {
         self.medium.lock().faults.clear();
     }
 
     /// Calls so far that reached the medium. Those on dead handles did not.
-    pub fn calls(&self) -> Calls {
+    pub(crate) fn calls(&self) -> Calls {
         self.medium.lock().calls
     }
 
-    /// Changes the size of the file system; what is there stays, also where it is more.
-    pub fn set_capacity(&self, capacity: u64) {
-        self.medium.lock().capacity = capacity;
-    }
-
     /// What is live outside `.twinstick`.
-    pub fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         snapshot(&self.medium.lock().live, |path| !is_own(path))
     }
 
     /// What is live inside `.twinstick`, paths from the drive's root.
-    pub fn own_tree(&self) -> Tree {
+    pub(crate) fn own_tree(&self) -> Tree {
         snapshot(&self.medium.lock().live, |path| is_own(path) && path != OWN_FOLDER)
     }
 
     /// What a power cut that loses all it can would leave outside `.twinstick`.
-    pub fn durable_tree(&self) -> Tree {
+    pub(crate) fn durable_tree(&self) -> Tree {
         snapshot(&self.medium.lock().durable, |path| !is_own(path))
     }
 }
@@ -157,15 +152,11 @@ fn snapshot(image: &Image, wanted: impl Fn(&str) -> bool) -> Tree {
 
 /// One mount of a [`SimDisk`]. Clones are the same mount.
 #[derive(Clone)]
-pub struct SimVolume {
+pub(crate) struct SimVolume {
     handle: Handle,
 }
 
 impl SimVolume {
-    pub fn disk(&self) -> SimDisk {
-        SimDisk { medium: Arc::clone(&self.handle.medium) }
-    }
-
     fn call<T>(
         &self,
         kind: CallKind,

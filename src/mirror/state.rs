@@ -95,6 +95,8 @@ impl DriveEvent {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -103,10 +105,9 @@ mod tests {
         for state in DriveState::ALL {
             for event in DriveEvent::ALL {
                 let after = state.after(event).map_or("–", DriveState::name);
-                table.push_str(&format!("{:<10} {:<9} {after}\n", state.name(), format!("{event:?}")));
+                writeln!(table, "{:<10} {:<9} {after}", state.name(), format!("{event:?}")).unwrap();
             }
         }
-        println!("{table}");
         insta::assert_snapshot!(table);
     }
 

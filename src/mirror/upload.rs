@@ -58,7 +58,7 @@ struct Leg {
 impl Mirror {
     /// Checks name, space and drives; from here on the body streams to all present drives.
     /// A request id that was answered before gives an upload that swallows its body and answers the same again.
-    pub async fn begin_put(self: &Arc<Self>, request: PutRequest) -> Result<Upload, Refusal> {
+    pub fn begin_put(self: &Arc<Self>, request: PutRequest) -> Result<Upload, Refusal> {
         let answered = self.answer(request.id.as_ref())?;
         if answered.is_none() {
             self.check_place(&request.path)?;
@@ -119,7 +119,7 @@ impl Upload {
                     let stage = Arc::new(stage);
                     *legs.get_mut(side) = Some(Leg { attachment, stage, writes: VecDeque::new(), unsynced: 0 });
                 }
-                Ok(Err(error)) => self.judge(&attachment, error)?,
+                Ok(Err(error)) => self.judge(&attachment, &error)?,
                 Err(_) => {}
             }
         }
@@ -145,7 +145,7 @@ impl Upload {
                 Ok(true) => *legs.get_mut(side) = Some(leg),
                 Ok(false) => {}
                 Err(error) => {
-                    let judged = self.judge(&leg.attachment, error);
+                    let judged = self.judge(&leg.attachment, &error);
                     drop_stage(&leg.attachment, &layout::stage(self.ticket));
                     result = result.and(judged);
                 }
@@ -165,19 +165,19 @@ impl Upload {
     }
 
     /// What a failed write means for the PUT: a drive that is lost shrinks its set, a full one refuses it.
-    fn judge(&self, attachment: &Attachment, error: VolumeError) -> Result<(), Refusal> {
+    fn judge(&self, attachment: &Attachment, error: &VolumeError) -> Result<(), Refusal> {
         let core = &self.mirror.core;
         match error.disposition {
-            Disposition::DriveLost | Disposition::BadRead => {
-                core.lose(attachment, &error.to_string());
-                Ok(())
-            }
             Disposition::NoSpace => {
                 let free = attachment.volume.space().map_or(0, |space| space.free);
                 let needed = self.request.len.unwrap_or(self.digester.size());
                 Err(Refusal::NoSpace { drive: attachment.side, free, needed })
             }
-            Disposition::NotFound | Disposition::InTheWay | Disposition::Refused => {
+            Disposition::DriveLost
+            | Disposition::BadRead
+            | Disposition::NotFound
+            | Disposition::InTheWay
+            | Disposition::Refused => {
                 core.lose(attachment, &error.to_string());
                 Ok(())
             }
@@ -263,7 +263,7 @@ impl Upload {
                     *stages.get_mut(side) = Some(Staged { arrival: attachment.arrival, stage });
                 }
                 Some((attachment, Err(error))) => {
-                    result = result.and(self.judge(&attachment, error));
+                    result = result.and(self.judge(&attachment, &error));
                     drop_stage(&attachment, &layout::stage(self.ticket));
                 }
                 Some((_, Ok(None))) | None => {}

@@ -14,7 +14,7 @@ where
 {
     let bytes_max = session.connection.limits().body_bytes_max.get();
     let mut body = BodyReader::new(request.length, bytes_max);
-    let mut upload = match begin(session, request, bytes_max).await {
+    let mut upload = match begin(session, request, bytes_max) {
         Ok(upload) => upload,
         Err(fault) => return session.connection.refuse_body(fault, body).await,
     };
@@ -30,7 +30,7 @@ where
     session.settle(outcome).await
 }
 
-async fn begin<S>(session: &Session<S>, request: PutRequest, bytes_max: u64) -> Result<Upload, Fault> {
+fn begin<S>(session: &Session<S>, request: PutRequest, bytes_max: u64) -> Result<Upload, Fault> {
     let len = match request.length {
         BodyLength::Known(len) if len > bytes_max => {
             return Err(Fault::new(
@@ -48,5 +48,5 @@ async fn begin<S>(session: &Session<S>, request: PutRequest, bytes_max: u64) -> 
         executable: request.executable,
         id: request_id(request.id),
     };
-    said(session.mirror.begin_put(request).await)
+    said(session.mirror.begin_put(request))
 }

@@ -204,6 +204,7 @@ impl Attendance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::ids::{Arrival, Epoch, Lsn};
     use crate::mirror::os_volume::MountId;
 
@@ -266,7 +267,7 @@ mod tests {
     #[test]
     fn a_drive_that_failed_is_held_off_unless_it_was_mounted_again() {
         let mut attendance = Attendance::default();
-        let now = Instant::now();
+        let now = clock::now();
         assert_eq!(attendance.looked(place(), ours()), News::Arrived { side: Side::B, visit: Visit(1) });
         assert!(attendance.is_seated_at(place()));
         assert!(attendance.leave(Side::B, Visit(1), Leave::Failed, now));
@@ -284,7 +285,7 @@ mod tests {
     #[test]
     fn a_drive_taken_away_in_good_order_may_come_back_at_once() {
         let mut attendance = Attendance::default();
-        let now = Instant::now();
+        let now = clock::now();
         attendance.looked(place(), ours());
         assert!(attendance.leave(Side::B, Visit(1), Leave::Gone, now));
         assert_eq!(attendance.seats(now).b, Seat::Free);
@@ -294,7 +295,7 @@ mod tests {
     #[test]
     fn news_of_an_earlier_visit_do_not_end_the_present_one() {
         let mut attendance = Attendance::default();
-        let now = Instant::now();
+        let now = clock::now();
         attendance.looked(place(), ours());
         attendance.leave(Side::B, Visit(1), Leave::Gone, now);
         attendance.looked(place(), ours());

@@ -14,22 +14,22 @@ impl Lane {
             return Ok(false);
         }
         let name = path.rsplit('/').next().unwrap_or(path);
-        let shelf = loop {
-            let shelf = layout::join(layout::ASIDE_FOLDER, &format!("{}.{}", self.arrival, self.drafts));
+        let folder = loop {
+            let folder = layout::join(layout::ASIDE_FOLDER, &format!("{}.{}", self.arrival, self.drafts));
             self.drafts += 1;
-            match self.volume.make_folder(&shelf) {
-                Ok(()) => break shelf,
+            match self.volume.make_folder(&folder) {
+                Ok(()) => break folder,
                 Err(error) if error.disposition == Disposition::InTheWay => {}
                 Err(error) => return Err(error),
             }
         };
-        let to = layout::join(&shelf, name);
+        let to = layout::join(&folder, name);
         self.volume.rename(path, &to)?;
         tracing::warn!(drive = %self.side, from = path, to, "set aside: not what the mirror wrote");
         self.work.aside += 1;
         batch.touch(path);
         batch.touch(&to);
-        batch.touch(&shelf);
+        batch.touch(&folder);
         Ok(true)
     }
 }

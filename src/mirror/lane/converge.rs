@@ -137,17 +137,14 @@ impl Lane {
             }
             Way::Not(progress) => return Ok(progress),
         }
-        match &from {
-            Some(from) => {
-                self.volume.rename(from, &path)?;
-                self.work.moved += 1;
-                batch.touch(from);
-                batch.vacated.insert(from.clone());
-            }
-            None => {
-                self.volume.make_folder(&path)?;
-                self.work.made_folders += 1;
-            }
+        if let Some(from) = &from {
+            self.volume.rename(from, &path)?;
+            self.work.moved += 1;
+            batch.touch(from);
+            batch.vacated.insert(from.clone());
+        } else {
+            self.volume.make_folder(&path)?;
+            self.work.made_folders += 1;
         }
         batch.touch(&path);
         Ok(placed(batch, id, place, Content::Folder))
@@ -161,7 +158,7 @@ impl Lane {
             Some(held) => self.move_file(batch, held, place, file, &path),
             None => match self.make_way(batch, file.id, place, &path, Some(&file.version))? {
                 Way::Free => self.install(batch, place, file, &path, Over::Nothing),
-                Way::Already => self.adopt(batch, place, file),
+                Way::Already => Ok(self.adopt(batch, place, file)),
                 Way::Not(progress) => Ok(progress),
             },
         }
@@ -182,11 +179,11 @@ impl Lane {
         let Content::File { version, observed } = held.content else { return Ok(Progress::Deferred) };
         let volume = self.volume.as_ref();
         match compare(volume, path, &version, observed)? {
-            Found::Same(_) if version == file.version => self.adopt(batch, place, file),
+            Found::Same(_) if version == file.version => Ok(self.adopt(batch, place, file)),
             Found::Same(_) => self.install(batch, place, file, path, Over::Older),
             Found::Nothing => self.install(batch, place, file, path, Over::Nothing),
             Found::Other if matches!(compare_bytes(volume, path, &file.version)?, Found::Same(_)) => {
-                self.adopt(batch, place, file)
+                Ok(self.adopt(batch, place, file))
             }
             Found::Other if !self.has_bytes(batch, file) => Ok(self.stay(batch, file)),
             Found::Other if self.set_aside(batch, path)? => self.install(batch, place, file, path, Over::Nothing),
@@ -235,9 +232,9 @@ impl Lane {
     }
 
     /// What is under the name is the version already.
-    fn adopt(&mut self, batch: &mut Batch, place: &Place, file: &FileNode) -> Result<Progress> {
+    fn adopt(&mut self, batch: &mut Batch, place: &Place, file: &FileNode) -> Progress {
         self.work.unchanged += 1;
-        Ok(placed(batch, file.id, place, Content::File { version: file.version, observed: None }))
+        placed(batch, file.id, place, Content::File { version: file.version, observed: None })
     }
 
     /// Gives ready bytes their name.

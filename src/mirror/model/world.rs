@@ -1,6 +1,6 @@
 //! The world that the model test steps: two sticks, a boot disk, one daemon.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::single_match_else, reason = "tests")]
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::digest::{Crc32, Digester};
 use crate::ids::{Arrival, DriveId, Lsn, MirrorId, PerSide, RequestId, Side, Ticket};
 use crate::journal::mem_store::{BarrierError, BarrierFault, MemDisk};
 use crate::journal::{
-    Catalog, CommitError, DriveFact, Enrolled, Enrolment, Journal, Mutation, Node, Parents, Precondition, Put, Receipt,
+    CommitError, DriveFact, Enrolled, Enrolment, Journal, Mutation, Node, Parents, Precondition, Put, Receipt,
     Released, Request, Resolved, Stage, Staged, Version, Writer,
 };
 use crate::mirror::content::pour;
@@ -250,12 +250,12 @@ impl World {
         for side in Side::BOTH {
             match self.stage_on(side, path, bytes, version, way) {
                 None => {}
-                Some(Ok(staged)) => *stages.get_mut(side) = Some(staged),
+                Some(Ok(stage)) => *stages.get_mut(side) = Some(stage),
                 Some(Err(_)) => self.lose(side),
             }
         }
-        let staged = stages != PerSide::default();
-        staged.then(|| Upload { path: path.to_owned(), bytes: bytes.to_vec(), version, stages })
+        let any = stages != PerSide::default();
+        any.then(|| Upload { path: path.to_owned(), bytes: bytes.to_vec(), version, stages })
     }
 
     fn stage_on(

@@ -8,7 +8,7 @@ use super::image::FileNode;
 use super::medium::{DataOp, Medium};
 
 /// Decides what a power cut keeps: given n it answers with a number below n. Always 0 loses the most.
-pub type Choice<'a> = &'a mut dyn FnMut(usize) -> usize;
+pub(crate) type Choice<'a> = &'a mut dyn FnMut(usize) -> usize;
 
 impl Medium {
     /// Loses unsynced changes. Names survive as a prefix of their changes, in order, as a metadata journal keeps

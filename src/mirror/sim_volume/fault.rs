@@ -6,7 +6,7 @@ use crate::mirror::volume::{Disposition, VolumeError};
 
 /// What sort of work a call asks of the drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CallKind {
+pub(crate) enum CallKind {
     /// `open`, `open_write`, `stat`, `list`, `space`, a file's `meta`. Cached opens are not counted.
     Look,
     /// `read_at`. Cached reads are not counted.
@@ -22,7 +22,7 @@ pub enum CallKind {
 
 /// How many calls of each kind a medium has had, failed ones too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Calls {
+pub(crate) struct Calls {
     pub look: u64,
     pub read: u64,
     pub write: u64,
@@ -46,7 +46,7 @@ impl Calls {
 
 /// What a call does instead of its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It changes nothing and fails once. A sync that fails so has forgotten the data it was to write:
     /// like Linux, a second sync succeeds and makes none of it durable.
     Once(Disposition),
