@@ -36,7 +36,7 @@ pub struct Label {
     pub committed: Lsn,
     /// How often the drive has arrived.
     pub arrivals: Arrival,
-    /// Counts the writes of this label. Given by [`write`].
+    /// Counts the writes of this label. Given by [`write()`].
     pub serial: u64,
 }
 
