@@ -72,3 +72,25 @@ fn what_cannot_be_taken_is_named_and_the_rest_goes_on() {
     std::fs::remove_file(tree.join("dangling")).unwrap();
     assert_eq!(contents(&tree), contents(&daemon.folder().join("back")));
 }
+
+#[test]
+fn a_download_onto_a_pipe_or_through_a_link_replaces_neither() {
+    let daemon = Daemon::start();
+    let folder = daemon.folder();
+    std::fs::write(folder.join("source"), b"bytes for a pipe").unwrap();
+    assert_eq!(code(&daemon, &["put", "source", "f"]), 0);
+    let pipe = folder.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe).unwrap()
+    });
+    assert_eq!(code(&daemon, &["get", "f", "pipe"]), 0);
+    assert_eq!(reader.join().unwrap(), b"bytes for a pipe");
+    assert!(!std::fs::metadata(&pipe).unwrap().is_file());
+    std::fs::write(folder.join("real"), b"old").unwrap();
+    std::os::unix::fs::symlink("real", folder.join("link")).unwrap();
+    assert_eq!(code(&daemon, &["get", "f", "link"]), 0);
+    assert_eq!(std::fs::read(folder.join("real")).unwrap(), b"bytes for a pipe");
+    assert!(std::fs::symlink_metadata(folder.join("link")).unwrap().is_symlink());
+}

@@ -20,6 +20,12 @@ pub enum Target {
         stdout: Stdout,
         written: u64,
     },
+    /// A device or pipe that is there already: written to, never replaced.
+    Special {
+        file: File,
+        path: PathBuf,
+        written: u64,
+    },
 }
 
 /// A file that appears under its name only when it is whole.
@@ -36,16 +42,25 @@ impl Target {
         Self::Stdout { stdout: tokio::io::stdout(), written: 0 }
     }
 
+    /// A file on this machine. Where the name is a link the file behind it is replaced, not the link.
     pub fn file(target: &Path) -> Result<Self, ClientError> {
-        LocalFile::create(target).map(Self::File)
+        let local = |source| ClientError::Local { path: target.to_owned(), source };
+        match std::fs::metadata(target) {
+            Ok(meta) if !meta.is_file() && !meta.is_dir() => {
+                let file = OpenOptions::new().write(true).open(target).map_err(local)?;
+                Ok(Self::Special { file, path: target.to_owned(), written: 0 })
+            }
+            Ok(_) => LocalFile::create(&std::fs::canonicalize(target).map_err(local)?).map(Self::File),
+            Err(_) => LocalFile::create(target).map(Self::File),
+        }
     }
 
     /// Makes it empty again; not possible where bytes have left.
     pub(crate) fn restart(&mut self) -> Result<Restart, ClientError> {
         match self {
             Self::File(local) => local.restart().map_err(|source| local.error(source)).map(|()| Restart::Done),
-            Self::Stdout { written: 0, .. } => Ok(Restart::Done),
-            Self::Stdout { .. } => Ok(Restart::Impossible),
+            Self::Stdout { written: 0, .. } | Self::Special { written: 0, .. } => Ok(Restart::Done),
+            Self::Stdout { .. } | Self::Special { .. } => Ok(Restart::Impossible),
         }
     }
 
@@ -56,6 +71,10 @@ impl Target {
                 *written += bytes.len() as u64;
                 stdout.write_all(bytes).await.map_err(stdout_error)
             }
+            Self::Special { file, path, written } => {
+                *written += bytes.len() as u64;
+                file.write_all(bytes).map_err(|source| ClientError::Local { path: path.clone(), source })
+            }
         }
     }
 
@@ -64,6 +83,7 @@ impl Target {
         match self {
             Self::File(local) => local.keep(downloaded),
             Self::Stdout { mut stdout, .. } => stdout.flush().await.map_err(stdout_error),
+            Self::Special { mut file, path, .. } => file.flush().map_err(|source| ClientError::Local { path, source }),
         }
     }
 }
