@@ -1,0 +1,146 @@
+//! What must hold after every step, and at the end.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::single_match_else, reason = "tests")]
+
+use crate::digest::Crc32;
+use crate::ids::{Lsn, PerSide, Side};
+use crate::journal::{Node, Resolved};
+use crate::mirror::content::pour;
+use crate::mirror::model::oracle::Thing;
+use crate::mirror::model::world::World;
+use crate::mirror::sim_volume::SimDisk;
+use crate::mirror::volume::{Disposition, Volume, VolumeError};
+use crate::mirror::{layout, places};
+use crate::path::RelPath;
+
+/// Steps of both lanes in which all debts must be worked off.
+const STEPS_MAX: usize = 400;
+
+impl World {
+    pub(in crate::mirror::model) fn resolve(&self, path: &str) -> Resolved {
+        self.journal.resolve(&RelPath::parse(path).unwrap()).unwrap()
+    }
+
+    /// Reads every file of the oracle, as a client would.
+    pub(in crate::mirror::model) fn check_reads(&mut self) {
+        for (path, thing) in self.oracle.tree.clone() {
+            match (thing, self.resolve(&path)) {
+                (Thing::Folder, Resolved::Found(_, Node::Folder(_))) => {}
+                (Thing::File(bytes, holders), Resolved::Found(..)) => self.check_file(&path, &bytes, holders),
+                (thing, found) => panic!("{path}: {thing:?} expected, {found:?} found"),
+            }
+        }
+        let count = self.count_catalog(crate::ids::NodeId::ROOT);
+        assert_eq!(count, self.oracle.tree.len(), "the catalog has something more");
+    }
+
+    pub(in crate::mirror::model) fn count_catalog(&self, folder: crate::ids::NodeId) -> usize {
+        let children = self.journal.snapshot().children(folder, None, 1000).unwrap();
+        let below = |node: &Node| match node {
+            Node::Folder(folder) => self.count_catalog(folder.id),
+            Node::File(_) => 0,
+        };
+        children.iter().map(|(_, node)| 1 + below(node)).sum()
+    }
+
+    pub(in crate::mirror::model) fn check_file(&mut self, path: &str, bytes: &[u8], holders: PerSide<bool>) {
+        let Resolved::Found(place, Node::File(file)) = self.resolve(path) else { panic!("{path} is no file") };
+        assert_eq!(file.version.crc32, Crc32::of(bytes), "{path} is not the version acknowledged");
+        let mut expected = false;
+        for side in Side::BOTH {
+            let Some(drive) = self.drives.get(side) else { continue };
+            expected |= *holders.get(side);
+            let Some(source) = places::source(&self.journal.snapshot(), side, &place, &file).unwrap() else { continue };
+            match read(drive.volume.as_ref(), &source, file.version.size) {
+                Ok(read) => {
+                    assert!(read == bytes, "{path} on {side}: a marked copy has other bytes, at {source:?}");
+                    return;
+                }
+                Err(error) if error.disposition == Disposition::DriveLost => self.lose(side),
+                Err(error) if self.bad_reads && error.disposition == Disposition::BadRead => return,
+                Err(error) => panic!("{path} on {side}: {error}"),
+            }
+        }
+        let present = Side::BOTH.into_iter().any(|side| self.is_present(side) && *holders.get(side));
+        assert!(!expected || !present || self.bad_reads, "{path} is not served though a present drive holds it");
+    }
+
+    /// Both drives back, all debts worked off: both trees must be the oracle's, and nothing may be left over.
+    pub(in crate::mirror::model) fn drain(&mut self) {
+        for side in Side::BOTH {
+            self.disks.get(side).clear_faults();
+        }
+        self.store.clear_fault();
+        while !self.uploads.is_empty() {
+            self.commit_oldest();
+        }
+        for side in Side::BOTH {
+            self.bring_back(side);
+        }
+        self.forget_stays();
+        for _ in 0..STEPS_MAX {
+            self.step(Side::A);
+            self.step(Side::B);
+            if Side::BOTH.into_iter().all(|side| self.journal.behind(side).0 == 0) {
+                break;
+            }
+        }
+        for side in Side::BOTH {
+            assert!(self.is_present(side));
+            let debts = self.journal.snapshot().debts(side, crate::ids::NodeId::ROOT, 10).unwrap();
+            let stays = self.drives.get(side).as_ref().map(|drive| drive.lane.stays());
+            assert!(debts.is_empty(), "{side} stays behind: {debts:?}, {stays:?}");
+            self.checkpoint(side);
+        }
+        self.check_reads();
+        self.check_trees();
+        assert_eq!(self.journal.entries(), 0, "no debt means no entries");
+    }
+
+    pub(in crate::mirror::model) fn check_trees(&self) {
+        let expected = self.oracle.plain();
+        for side in Side::BOTH {
+            let disk = self.disks.get(side);
+            assert_eq!(disk.tree(), expected, "the tree of {side}");
+            assert_eq!(disk.durable_tree(), expected, "the durable tree of {side}");
+            for (path, _) in disk.own_tree() {
+                let left = [layout::STAGE_FOLDER, layout::LIMBO_FOLDER, layout::ASIDE_FOLDER]
+                    .iter()
+                    .any(|folder| path.starts_with(&format!("{folder}/")));
+                assert!(!left, "{path} is left on {side}");
+            }
+        }
+    }
+
+    /// Coming back once more changes nothing.
+    pub(in crate::mirror::model) fn check_idempotent(&mut self) {
+        // The first time the last arrival's empty log segments go.
+        self.kill();
+        let before = Side::BOTH.map(|side| self.disks.get(side).calls().name);
+        self.kill();
+        for side in Side::BOTH {
+            self.step(side);
+        }
+        self.check_trees();
+        let after = Side::BOTH.map(|side| self.disks.get(side).calls().name);
+        assert_eq!(before, after, "names were changed without need");
+    }
+
+    pub(in crate::mirror::model) fn head(&self) -> Lsn {
+        self.journal.head()
+    }
+
+    pub(in crate::mirror::model) fn disk(&self, side: Side) -> &SimDisk {
+        self.disks.get(side)
+    }
+}
+
+fn read(volume: &dyn Volume, source: &places::Source, size: u64) -> Result<Vec<u8>, VolumeError> {
+    let mut bytes = Vec::new();
+    let file = volume.open(&source.path)?;
+    pour(&file, source.offset, size, |part, _| {
+        bytes.extend_from_slice(part);
+        Ok::<_, VolumeError>(())
+    })?;
+    Ok(bytes)
+}
