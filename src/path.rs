@@ -150,6 +150,8 @@ impl fmt::Display for RelPath {
 
 /// Whether a name in a drive's root is never part of the mirror.
 pub fn is_reserved(name: &str) -> bool {
+    // FAT forgets dots and spaces at a name's end.
+    let name = name.trim_end_matches(['.', ' ']);
     name.eq_ignore_ascii_case(OWN_FOLDER) || FOREIGN_ROOT_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
@@ -180,6 +182,8 @@ mod tests {
             "\u{7f}",
             ".twinstick",
             ".TwinStick/log",
+            ".twinstick.",
+            ".twinstick .",
             "lost+found/x",
         ] {
             assert!(RelPath::parse(bad).is_err(), "{bad:?}");

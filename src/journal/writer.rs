@@ -140,7 +140,22 @@ impl Writer {
         *self.counters.attached.get_mut(side) = Some(arrival);
     }
 
-    /// A drive has left; the head up to which its lane may have been at work.
+    /// A drive has left: its stages count no more. Its lane may still be at work on its last step.
+    pub fn leave(&mut self, side: Side, arrival: Arrival) {
+        let attached = self.counters.attached.get_mut(side);
+        if *attached == Some(arrival) {
+            *attached = None;
+        }
+    }
+
+    /// The lane of an arrival has ended: what is committed from now on it cannot have worked on.
+    pub fn retire(&mut self, side: Side, arrival: Arrival) {
+        if self.counters.attached.get(side).is_none_or(|attached| attached == arrival) {
+            self.detach(side);
+        }
+    }
+
+    /// No lane of a drive is at work; the head up to which one may have been.
     pub fn detach(&mut self, side: Side) -> Lsn {
         let exposed = self.counters.exposed.get_mut(side);
         *exposed = (*exposed).min(self.counters.head);

@@ -15,6 +15,8 @@ use crate::path::{Name, RelPath};
 
 /// Children read at once.
 const PAGE: usize = 1024;
+/// So many times longer the start waits for a drive that is being verified.
+const VERIFYING_FACTOR: u32 = 10;
 /// Waiting paths that a status names.
 const WAITING_MAX: usize = 100;
 
@@ -144,7 +146,7 @@ impl Mirror {
     fn waiting(&self, side: Side) -> Vec<Waiting> {
         let waits = |(node, stay): (NodeId, Stay)| match stay {
             Stay::WaitsFor(holder) => Some((node, holder)),
-            Stay::Lost | Stay::NoRoom | Stay::Refused(_) => None,
+            Stay::Lost | Stay::Damaged(_) | Stay::NoRoom | Stay::Refused(_) => None,
         };
         let waiting = self.core.seat(side).stays().into_iter().filter_map(waits).take(WAITING_MAX);
         let path = |node: NodeId| {
@@ -168,7 +170,9 @@ impl Mirror {
         };
         let _ = tokio::time::timeout(at_most, both).await;
         let mut changed = self.core.changed.subscribe();
-        while !all(|state| state != DriveState::Verifying) && changed.changed().await.is_ok() {}
+        let verified =
+            async { while !all(|state| state != DriveState::Verifying) && changed.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(at_most * VERIFYING_FACTOR, verified).await;
     }
 
     /// Returns when all that was acknowledged before the call is installed on every enrolled, not parked drive.

@@ -47,6 +47,8 @@ enum Message {
     Commit(Request, oneshot::Sender<Result<Receipt, CommitError>>),
     Note(Vec<DriveFact>, Durable, mpsc::Sender<Result<Vec<Released>, StoreError>>),
     Attach(Side, Arrival, mpsc::Sender<()>),
+    Leave(Side, Arrival),
+    Retire(Side, Arrival),
     Detach(Side, mpsc::Sender<Lsn>),
     Stop,
 }
@@ -109,11 +111,15 @@ impl Committer {
         answer.recv().map_err(|_| Ended)
     }
 
-    /// As [`Committer::detach`], without waiting.
-    pub(crate) fn detach_soon(&self, side: Side) {
-        let (reply, _) = mpsc::channel();
+    /// From now on no stage of this arrival is committed.
+    pub(crate) fn leave_soon(&self, side: Side, arrival: Arrival) {
         // A committer that has ended commits nothing any more.
-        let _ = self.queue.send(Message::Detach(side, reply));
+        let _ = self.queue.send(Message::Leave(side, arrival));
+    }
+
+    /// The lane of this arrival has ended.
+    pub(crate) fn retire_soon(&self, side: Side, arrival: Arrival) {
+        let _ = self.queue.send(Message::Retire(side, arrival));
     }
 
     /// Ends the thread after what was sent so far.
@@ -170,6 +176,8 @@ impl Work {
                     self.writer.attach(side, arrival);
                     let _ = reply.send(());
                 }
+                Message::Leave(side, arrival) => self.writer.leave(side, arrival),
+                Message::Retire(side, arrival) => self.writer.retire(side, arrival),
                 Message::Detach(side, reply) => {
                     let _ = reply.send(self.writer.detach(side));
                 }
@@ -196,7 +204,11 @@ impl Work {
                     replies.push(reply);
                 }
                 Message::Note(..) => later.push_back(message),
-                Message::Attach(..) | Message::Detach(..) | Message::Stop => {
+                Message::Attach(..)
+                | Message::Leave(..)
+                | Message::Retire(..)
+                | Message::Detach(..)
+                | Message::Stop => {
                     later.push_back(message);
                     break;
                 }

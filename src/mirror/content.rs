@@ -14,15 +14,15 @@ pub(crate) enum Found {
     Other,
 }
 
-/// Compares a file with what was observed of it, or where that is not known with its bytes.
+/// Compares a file with what was observed of it; where that is not known, or is not what is seen now, with its
+/// bytes: a time stamp alone makes no other file.
 pub(crate) fn compare(volume: &dyn Volume, path: &str, version: &Version, observed: Option<Observed>) -> Result<Found> {
-    match observed {
-        None => compare_bytes(volume, path, version),
-        Some(observed) => Ok(match volume.stat(path)? {
-            None => Found::Nothing,
-            Some(meta) if meta.kind == FileKind::File && meta.observed == observed => Found::Same(observed),
-            Some(_) => Found::Other,
-        }),
+    match (observed, volume.stat(path)?) {
+        (_, None) => Ok(Found::Nothing),
+        (Some(observed), Some(meta)) if meta.kind == FileKind::File && meta.observed == observed => {
+            Ok(Found::Same(observed))
+        }
+        (_, Some(_)) => compare_bytes(volume, path, version),
     }
 }
 

@@ -66,7 +66,7 @@ impl Core {
         let side = attachment.side;
         self.seat(side).apply(DriveEvent::Lost, Some(why.to_owned()));
         attachment.end();
-        self.committer.detach_soon(side);
+        self.committer.leave_soon(side, attachment.arrival);
         // The watcher ends before the mirror when the daemon stops.
         let _ = self.lost.send(Lost { side, visit: attachment.visit });
         self.tell_change();

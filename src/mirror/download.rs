@@ -279,7 +279,8 @@ impl Download {
             Failure::Gone => return,
             Failure::Error(error) => {
                 self.core.complain(attachment, error);
-                matches!(error.disposition, Disposition::BadRead | Disposition::NotFound)
+                // A folder under the name, or a name that cannot be opened, is no copy either.
+                error.disposition != Disposition::DriveLost
             }
             Failure::WrongBytes => true,
         };

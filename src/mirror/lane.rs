@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::ids::{Arrival, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
-use crate::journal::{Debt, DriveFact, Held, Journal, Place};
+use crate::journal::{Catalog, Debt, DriveFact, Held, Journal, Place};
 use crate::mirror::volume::{Volume, VolumeError};
 
 mod aside;
@@ -55,6 +55,8 @@ pub(crate) enum Stay {
     WaitsFor(Side),
     /// No drive has the bytes.
     Lost,
+    /// The only copy, on this drive, is damaged. It is kept as it is.
+    Damaged(Side),
     /// The drive has no room.
     NoRoom,
     /// The drive refuses the name, or what is in the way cannot be set aside.
@@ -65,7 +67,7 @@ pub(crate) enum Stay {
 #[derive(Debug, Default)]
 pub(crate) struct Step {
     pub(crate) facts: Vec<DriveFact>,
-    /// A place was emptied that another node waits for: the facts must be durable before the next step.
+    /// A name was given up that another node may get next: the facts must be durable before the next step.
     pub(crate) barrier: bool,
     /// Debts that were looked at; none means that there are none but those that stay.
     pub(crate) seen: usize,
@@ -168,9 +170,20 @@ impl Lane {
                 }
             }
         }
-        let barrier = !batch.deferred.is_empty() && !batch.vacated.is_empty();
         let facts = self.finish(&mut batch, now_ns)?;
+        let barrier = self.gives_up_claims(&batch)?;
         Ok(Step { facts, barrier, seen: taken, peer_error: batch.peer_error })
+    }
+
+    /// Whether a node was placed that had, or may have had, another name.
+    fn gives_up_claims(&self, batch: &Batch) -> Result<bool, StoreError> {
+        let snapshot = self.journal.snapshot();
+        for node in batch.placed.keys() {
+            if snapshot.debt(self.side, *node)?.is_some_and(|debt| !debt.claims().is_empty()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The next debts behind the cursor that can be worked off; from the start again after the last.

@@ -60,7 +60,7 @@ impl From<StoreError> for Turned {
 /// Takes up a drive, on a thread of its own.
 pub(crate) fn start(core: &Arc<Core>, drive: NewDrive) {
     let side = drive.side;
-    if !core.seat(side).apply(DriveEvent::Arrived, None) {
+    if !core.seat(side).arrive(drive.visit) {
         return;
     }
     let (work_core, lost) = (Arc::clone(core), Lost { side, visit: drive.visit });
@@ -79,10 +79,10 @@ fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
     match reason {
         Turned::Ahead { .. } => {
             tracing::error!(drive = %lost.side, %reason, "drive refused");
-            seat.apply(DriveEvent::Fault, Some(reason.to_string()));
+            seat.apply_to(lost.visit, DriveEvent::Fault, Some(reason.to_string()));
         }
         Turned::Lane(_) | Turned::Label(_) | Turned::Threads(_) | Turned::Fenced | Turned::Closed | Turned::Left => {
-            seat.apply(DriveEvent::Lost, Some(reason.to_string()));
+            seat.apply_to(lost.visit, DriveEvent::Lost, Some(reason.to_string()));
             // The watcher brings it again.
             let _ = core.lost.send(lost);
         }
@@ -111,7 +111,9 @@ fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
     let attachment = attach(core, &drive, &label, log, &alive)?;
     let guard = drive.guard;
     let work = Worker { core, attachment: &attachment, lane, label, replay_head: core.journal.head() };
+    let arrival = attachment.arrival;
     work.run();
+    core.committer.retire_soon(side, arrival);
     drop((guard, alive));
     Ok(())
 }

@@ -93,7 +93,7 @@ impl Mirror {
             Some(attachment) if attachment.visit == visit => self.core.lose(&attachment, why),
             Some(_) => {}
             None => {
-                self.core.seat(side).apply(DriveEvent::Lost, Some(why.to_owned()));
+                self.core.seat(side).apply_to(visit, DriveEvent::Lost, Some(why.to_owned()));
                 self.core.tell_change();
             }
         }

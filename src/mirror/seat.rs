@@ -116,6 +116,8 @@ pub(crate) struct Seat {
 struct Inner {
     state: DriveState,
     reason: Option<String>,
+    /// The stay that the state is about.
+    visit: Option<u64>,
     attachment: Option<Arc<Attachment>>,
     path: Option<PathBuf>,
     /// Lives as long as anything of an earlier attachment is at work.
@@ -141,6 +143,7 @@ impl Seat {
         let inner = Inner {
             state: DriveState::Absent,
             reason: None,
+            visit: None,
             attachment: None,
             path: None,
             older: Weak::new(),
@@ -157,6 +160,22 @@ impl Seat {
             read_errors: AtomicU64::new(0),
             write_errors: AtomicU64::new(0),
             checksum_errors: AtomicU64::new(0),
+        }
+    }
+
+    /// A drive came; false where the seat is taken.
+    pub(crate) fn arrive(&self, visit: u64) -> bool {
+        let taken = self.apply(DriveEvent::Arrived, None);
+        if taken {
+            self.inner.lock().visit = Some(visit);
+        }
+        taken
+    }
+
+    /// As [`Seat::apply`], if it is still that stay's.
+    pub(crate) fn apply_to(&self, visit: u64, event: DriveEvent, reason: Option<String>) {
+        if self.inner.lock().visit == Some(visit) {
+            self.apply(event, reason);
         }
     }
 
@@ -198,6 +217,9 @@ impl Seat {
     /// lost while it was verified.
     pub(crate) fn attach(&self, attachment: &Arc<Attachment>) -> Option<Vec<Released>> {
         let mut inner = self.inner.lock();
+        if inner.visit != Some(attachment.visit) {
+            return None;
+        }
         let state = inner.state.after(DriveEvent::Verified).ok()?;
         tracing::info!(drive = %self.side, from = %inner.state, to = %state, "drive state");
         inner.state = state;

@@ -1,7 +1,7 @@
 //! One node from what its drive has to what the catalog says.
 
 use crate::ids::NodeId;
-use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Held, Node, Place, Stage, Version};
+use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Node, Place, Stage, Version};
 use crate::mirror::content::{Found, compare, compare_bytes};
 use crate::mirror::lane::{Batch, Lane, LaneError, Progress, Stay};
 use crate::mirror::layout;
@@ -254,7 +254,7 @@ impl Lane {
             }
         };
         if self.volume.stat(&from)?.is_none() {
-            batch.facts.push(DriveFact::Damaged { side: self.side, place: place.clone(), file: file.clone() });
+            self.report_damage(batch, self.side, place, file);
             return Ok(Progress::Deferred);
         }
         match (over, self.volume.kind()) {

@@ -101,8 +101,7 @@ impl Lane {
             }
             Err(Spoiled::Crc(actual)) => {
                 tracing::warn!(drive = %supply.side, node = %file.id, expected = %file.version.crc32, %actual, "bad copy");
-                batch.facts.push(DriveFact::Damaged { side: supply.side, place: place.clone(), file: file.clone() });
-                batch.deferred.insert(file.id);
+                self.report_damage(batch, supply.side, place, file);
             }
             Err(Spoiled::Write(error)) if error.disposition == Disposition::NoSpace => {
                 self.stays.insert(file.id, Stay::NoRoom);
@@ -129,7 +128,7 @@ impl Lane {
         }
         if error.disposition != Disposition::DriveLost && from == self.side {
             self.volume.probe()?;
-            batch.facts.push(DriveFact::Damaged { side: from, place: place.clone(), file: file.clone() });
+            self.report_damage(batch, from, place, file);
         } else {
             // The other drive is for its own people to judge; without it this waits.
             self.stays.insert(file.id, Stay::WaitsFor(from));
@@ -138,6 +137,16 @@ impl Lane {
         }
         batch.deferred.insert(file.id);
         Ok(())
+    }
+
+    /// A copy is damaged: the other one mends it. Where there is none it stays, and says so.
+    pub(super) fn report_damage(&mut self, batch: &mut Batch, side: Side, place: &Place, file: &FileNode) {
+        batch.deferred.insert(file.id);
+        if file.copies.get(side.other()).is_durable() {
+            batch.facts.push(DriveFact::Damaged { side, place: place.clone(), file: file.clone() });
+        } else {
+            self.stays.insert(file.id, Stay::Damaged(side));
+        }
     }
 
     fn write_draft(&self, path: &str, file: &FileNode, supply: &Supply) -> Result<Arc<dyn VolumeFile>, Spoiled> {

@@ -41,6 +41,9 @@ pub(crate) fn reclaim(
     now_ns: i64,
 ) -> Result<Arrived, LaneError> {
     make_own_folders(volume)?;
+    // What a killed daemon renamed may be in the page cache alone: nothing is believed before it is durable.
+    volume.sync_all()?;
+    volume.sync_folder(crate::path::OWN_FOLDER)?;
     let mut search = Search {
         journal,
         volume,
@@ -259,9 +262,7 @@ impl Search<'_> {
         version: &Version,
         observed: Option<crate::journal::Observed>,
     ) -> Result<Found, LaneError> {
-        let found = compare(self.volume, path, version, observed)?;
-        // Another time stamp, the same bytes: written again after a cut.
-        Ok(if found == Found::Other { compare_bytes(self.volume, path, version)? } else { found })
+        Ok(compare(self.volume, path, version, observed)?)
     }
 
     /// Reads back what was installed since the last checkpoint: on FAT a cut can hurt it.

@@ -2,7 +2,7 @@
 
 use crate::ids::Side;
 use crate::mirror::model::world::{Way, World};
-use crate::mirror::volume::{FsKind, Volume};
+use crate::mirror::volume::{Attributes, FsKind, Volume};
 
 fn world() -> World {
     World::new(FsKind::Atomic, 7)
@@ -164,5 +164,19 @@ fn an_upload_of_an_earlier_arrival_lets_go_of_no_other_versions_bytes() {
     world.pull(Side::B);
     world.bring_back(Side::B);
     world.commit_oldest();
+    settle(world);
+}
+
+#[test]
+fn a_last_copy_with_another_time_stamp_is_moved_and_not_set_aside() {
+    let mut world = world();
+    world.put("f", b"the only copy", Way::Log);
+    world.step(Side::A);
+    world.pull(Side::B);
+    let volume = world.disk(Side::A).mount().unwrap();
+    volume.open_write("f").unwrap().set_attributes(Attributes { mtime_ns: 99, executable: false }).unwrap();
+    world.move_to("f", "g");
+    world.step(Side::A);
+    world.check_reads();
     settle(world);
 }

@@ -23,6 +23,7 @@ enum Act {
     PullWithin(bool, u8),
     Fail(bool, u8, u8),
     FailBarrier(u8),
+    KillWithin(bool, u8),
     Kill,
     CutPower,
 }
@@ -47,6 +48,7 @@ fn acts() -> impl Strategy<Value = Act> {
         3 => (any::<bool>(), 1u8..30).prop_map(|(side, nth)| Act::PullWithin(side, nth)),
         1 => (any::<bool>(), 1u8..10, 0u8..5).prop_map(|(side, nth, kind)| Act::Fail(side, nth, kind)),
         1 => any::<u8>().prop_map(Act::FailBarrier),
+        3 => (any::<bool>(), 1u8..30).prop_map(|(side, nth)| Act::KillWithin(side, nth)),
         1 => Just(Act::Kill),
         1 => Just(Act::CutPower),
     ]
@@ -101,6 +103,7 @@ fn act(world: &mut World, act: &Act) {
             world.fail_next(side(first), u64::from(nth), kinds[usize::from(kind)]);
         }
         Act::FailBarrier(survivors) => world.fail_barrier(usize::from(survivors)),
+        Act::KillWithin(first, nth) => world.kill_within(side(first), u64::from(nth)),
         Act::Kill => world.kill(),
         Act::CutPower => world.cut_power(),
     }
@@ -196,8 +199,31 @@ fn histories_that_once_failed_end_well() {
         A::Put(8, 0, 0, false),
         A::Kill,
     ];
+    let names_in_the_page_cache_alone = [
+        A::Put(2, 0, 1, true),
+        A::MakeFolder(4),
+        A::PullWithin(false, 2),
+        A::PullWithin(false, 3),
+        A::Step(false, 1),
+        A::Return(false),
+        A::FailBarrier(13),
+        A::MakeFolder(5),
+        A::Return(false),
+        A::KillWithin(false, 15),
+        A::CutPower,
+    ];
+    let a_name_given_again_before_it_was_recorded_as_free = [
+        A::Stage(5, 0, 0, false),
+        A::MakeFolder(3),
+        A::MakeFolder(1),
+        A::StepAmid(true, 1, vec![Amid::Remove("y")]),
+        A::StepAmid(false, 1, vec![Amid::Put]),
+        A::KillWithin(false, 6),
+    ];
     let histories = [
-        z_made_again_where_a_removed_folder_may_have_been.as_slice(),
+        names_in_the_page_cache_alone.as_slice(),
+        &a_name_given_again_before_it_was_recorded_as_free,
+        &z_made_again_where_a_removed_folder_may_have_been,
         &a_log_segment_shared_with_an_upload_of_an_earlier_arrival,
         &an_entry_retired_before_it_was_known_to_be_published,
         &a_folder_taken_for_another_that_was_recorded_there,

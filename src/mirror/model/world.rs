@@ -225,6 +225,19 @@ impl World {
         self.disks.get(side).fail_nth(nth, None, Fault::Pull);
     }
 
+    /// Steps a lane that is killed with the daemon before one of its calls; what it did is in the page cache.
+    pub(super) fn kill_within(&mut self, side: Side, nth: u64) {
+        self.store.clear_fault();
+        self.disks.get(side).clear_faults();
+        self.disks.get(side).fail_nth(nth, None, Fault::Kill);
+        let peer = self.drives.get(side.other()).as_ref().map(|drive| Arc::clone(&drive.volume));
+        if let Some(drive) = self.drives.get_mut(side) {
+            // Where it ended before the call, only the record of it is lost.
+            let _unrecorded = drive.lane.step(peer, 0);
+        }
+        self.kill();
+    }
+
     pub(super) fn fail_barrier(&mut self, survivors: usize) {
         self.store.fail_barrier(BarrierFault { error: BarrierError::Io, survivors });
     }

@@ -50,6 +50,8 @@ pub(crate) enum Fault {
     /// It changes nothing and fails once. A sync that fails so has forgotten the data it was to write:
     /// like Linux, a second sync succeeds and makes none of it durable.
     Once(Disposition),
+    /// The process that calls is killed before the call: it sees an error, the medium nothing.
+    Kill,
     /// The stick is pulled during the call: whether its work was done, the power cut decides.
     Pull,
 }

@@ -39,6 +39,7 @@ impl Handle {
         match medium.begin(kind, self.generation).map_err(|errno| classified(op, path, errno))? {
             None => work(&mut medium).map_err(|errno| classified(op, path, errno)),
             Some(Fault::Once(disposition)) => Err(ordered(op, path, disposition)),
+            Some(Fault::Kill) => Err(ordered(op, path, Disposition::DriveLost)),
             Some(Fault::Pull) => {
                 // Done, but not durable: the power cut decides what of it is left.
                 let _unseen = work(&mut medium);
@@ -64,6 +65,7 @@ impl Handle {
                 forget(&mut medium);
                 Err(ordered(op, path, disposition))
             }
+            Some(Fault::Kill) => Err(ordered(op, path, Disposition::DriveLost)),
             Some(Fault::Pull) => {
                 medium.presence = Presence::Pulled;
                 Err(ordered(op, path, Disposition::DriveLost))
