@@ -32,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
     /// Bytes that uploads have announced and not yet written.
     pub(crate) reserved: Arc<AtomicU64>,
+    /// Why nothing is served: a stick knows more than the journal.
+    pub(crate) outdated: OnceLock<String>,
     /// Drives that were refused, by place.
     pub(crate) refused: Mutex<Vec<(String, Notice)>>,
 }
@@ -48,6 +50,22 @@ impl Core {
 
     pub(crate) fn present(&self) -> PerSide<bool> {
         PerSide::new(|side| self.seat(side).attachment().is_some())
+    }
+
+    /// Refuses everything once a stick has shown that the journal is older than it.
+    pub(crate) fn check_journal(&self) -> Result<(), Refusal> {
+        match self.outdated.get() {
+            Some(why) => Err(Refusal::Unavailable { drive: None, message: why.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The journal is older than a stick: somebody put back an old boot disk. Nothing is served from it any more.
+    pub(crate) fn condemn_journal(&self, why: &str) {
+        self.outdated.get_or_init(|| why.to_owned());
+        for attachment in self.attachments() {
+            self.lose(&attachment, why);
+        }
     }
 
     pub(crate) fn tell_change(&self) {

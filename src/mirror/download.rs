@@ -64,6 +64,7 @@ enum Failure {
 
 impl Mirror {
     pub async fn open(self: &Arc<Self>, path: &RelPath, span: Span) -> Result<Download, Refusal> {
+        self.core.check_journal()?;
         let file = current(&self.core, path)?;
         let digests = self.core.journal.block_digests(&file).map_err(unreadable)?;
         let size = file.version.size;

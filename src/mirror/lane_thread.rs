@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, Side};
 use crate::journal::DriveFact;
 use crate::journal::store::StoreError;
 use crate::mirror::committer::Durable;
@@ -41,10 +41,14 @@ enum Turned {
     Fenced,
     /// The journal is older than the stick: somebody put back an old boot disk.
     #[error(
-        "its label has epoch {label_epoch} and LSN {label_lsn}, the journal only epoch {epoch} and LSN {head}: \
-         the journal is older than the stick, nothing is served from it; restore the newer state directory"
+        "drive {side} has epoch {label_epoch} and LSN {label_lsn} in its label, the journal only epoch {epoch} and LSN \
+         {head}: the journal is older than the stick, so nothing is served; stop twinstickd and put back the newer \
+         state directory"
     )]
-    Ahead { label_epoch: u64, label_lsn: Lsn, epoch: u64, head: Lsn },
+    Ahead { side: Side, label_epoch: u64, label_lsn: Lsn, epoch: u64, head: Lsn },
+    /// Another stick showed that the journal is older than the sticks.
+    #[error("{0}")]
+    Outdated(String),
     #[error("the journal is closed")]
     Closed,
     #[error("it left while it was verified")]
@@ -77,8 +81,10 @@ pub(crate) fn start(core: &Arc<Core>, drive: NewDrive) {
 fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
     let seat = core.seat(lost.side);
     match reason {
+        Turned::Outdated(_) => seat.apply_to(lost.visit, DriveEvent::Fault, Some(reason.to_string())),
         Turned::Ahead { .. } => {
-            tracing::error!(drive = %lost.side, %reason, "drive refused");
+            tracing::error!(drive = %lost.side, %reason, "drive refused, and nothing served");
+            core.condemn_journal(&reason.to_string());
             seat.apply_to(lost.visit, DriveEvent::Fault, Some(reason.to_string()));
         }
         Turned::Lane(_) | Turned::Label(_) | Turned::Threads(_) | Turned::Fenced | Turned::Closed | Turned::Left => {
@@ -93,6 +99,9 @@ fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
 fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
     let side = drive.side;
     let seat = core.seat(side);
+    if let Some(why) = core.outdated.get() {
+        return Err(Turned::Outdated(why.clone()));
+    }
     if seat.is_fenced(drive.diskseq) {
         return Err(Turned::Fenced);
     }
@@ -123,7 +132,14 @@ fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
     let (epoch, head) = (core.journal.epoch(), core.journal.head());
     let label = &drive.label;
     if label.epoch > epoch || label.committed > head {
-        return Err(Turned::Ahead { label_epoch: label.epoch.0, label_lsn: label.committed, epoch: epoch.0, head });
+        let side = drive.side;
+        return Err(Turned::Ahead {
+            side,
+            label_epoch: label.epoch.0,
+            label_lsn: label.committed,
+            epoch: epoch.0,
+            head,
+        });
     }
     let label = Label { epoch, arrivals: label.arrivals.next(), ..label.clone() };
     label::write(drive.volume.as_ref(), &label)?;

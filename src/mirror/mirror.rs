@@ -16,6 +16,7 @@ use crate::journal::{
 };
 use crate::mirror::committer::{Audience, Committer};
 use crate::mirror::core::{Core, Listener, Lost};
+use crate::mirror::extent;
 use crate::mirror::lane_thread;
 use crate::mirror::request::{Notice, Recurse, Refusal};
 use crate::mirror::seat::{NewDrive, Seat};
@@ -26,6 +27,8 @@ use crate::path::{Name, RelPath};
 const BUFFER_BYTES_MAX: usize = 32 << 20;
 /// Children removed by one turn of a recursive removal.
 const REMOVE_BATCH: usize = 256;
+/// Looks at folders, one after the other, that removed nothing: more than any path is deep.
+const REMOVE_IDLE_MAX: usize = 4 * crate::path::PATH_DEPTH_MAX;
 /// Times that a folder is emptied again because somebody puts files into it meanwhile.
 const REMOVE_ROUNDS_MAX: usize = 16;
 /// The journal's folder in the state directory.
@@ -70,6 +73,7 @@ impl Mirror {
             changed: watch::channel(0).0,
             lost,
             reserved: Arc::default(),
+            outdated: std::sync::OnceLock::new(),
             refused: Mutex::new(Vec::new()),
         });
         listener.listen(&core);
@@ -160,10 +164,18 @@ impl Mirror {
 
     /// Moves a file or folder to a free name in an existing folder.
     pub async fn move_to(&self, from: &RelPath, to: &RelPath, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        if let Resolved::Found(_, Node::Folder(folder)) = self.core.journal.resolve(from).map_err(unreadable)?
+            && !self.is_answered(id.as_ref())?
+        {
+            let (core, to) = (Arc::clone(&self.core), to.clone());
+            let checked = tokio::task::spawn_blocking(move || extent::check_move(&core.journal, folder.id, &to)).await;
+            checked.unwrap_or_else(|error| Err(Refusal::BadRequest(error.to_string())))?;
+        }
         self.commit(Mutation::Move { from: from.clone(), to: to.clone() }, id).await
     }
 
     pub(super) async fn commit(&self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        self.core.check_journal()?;
         let present = self.core.present();
         if present == PerSide::default() {
             return Err(self.core.nobody_there());
@@ -183,48 +195,63 @@ impl Mirror {
         }
     }
 
-    /// Removes all that is in a folder, deepest first.
+    /// Removes all that is in a folder, deepest first. Ends early where something goes on changing under it: the
+    /// caller tries again.
     async fn empty(&self, path: &RelPath) -> Result<(), Refusal> {
         let Resolved::Found(_, Node::Folder(folder)) = self.core.journal.resolve(path).map_err(unreadable)? else {
             return Ok(());
         };
         let mut folders = vec![(path.clone(), folder.id)];
+        let mut idle = 0;
         while let Some((path, id)) = folders.last().cloned() {
+            // The folder was moved away, say: nothing under its old path can be removed.
+            if idle > REMOVE_IDLE_MAX {
+                return Ok(());
+            }
             let children = self.children(id, None, REMOVE_BATCH)?;
             let below = children.iter().filter_map(|(name, node)| match node {
                 Node::Folder(folder) => Some((path.join(name.clone()), folder.id)),
                 Node::File(_) => None,
             });
             let below: Vec<_> = below.collect();
-            self.remove_all(children.iter().filter(|(_, node)| matches!(node, Node::File(_))), &path).await?;
+            let files = children.iter().filter(|(_, node)| matches!(node, Node::File(_)));
+            let mut removed = self.remove_all(files, &path).await?;
             if below.is_empty() && children.len() < REMOVE_BATCH {
                 folders.pop();
                 if !folders.is_empty() {
-                    self.remove_one(path).await?;
+                    removed += usize::from(self.remove_one(path).await?);
                 }
             } else {
                 folders.extend(below);
             }
+            idle = if removed == 0 { idle + 1 } else { 0 };
         }
         Ok(())
     }
 
-    async fn remove_all(&self, children: impl Iterator<Item = &(Name, Node)>, folder: &RelPath) -> Result<(), Refusal> {
+    /// Removes files of a folder; how many were there to be removed.
+    async fn remove_all(
+        &self,
+        children: impl Iterator<Item = &(Name, Node)>,
+        folder: &RelPath,
+    ) -> Result<usize, Refusal> {
         let mut removals = Vec::new();
         for (name, _) in children {
             removals.push(Box::pin(self.remove_one(folder.join(name.clone()))));
         }
+        let mut removed = 0;
         // Sent together they share one barrier.
         for removal in join(removals).await {
-            removal?;
+            removed += usize::from(removal?);
         }
-        Ok(())
+        Ok(removed)
     }
 
-    async fn remove_one(&self, path: RelPath) -> Result<(), Refusal> {
+    async fn remove_one(&self, path: RelPath) -> Result<bool, Refusal> {
         match self.commit(Mutation::Remove { path }, None).await {
+            Ok(_) => Ok(true),
             // Somebody else was faster, or put something in: the next round sees.
-            Ok(_) | Err(Refusal::NotFound(_) | Refusal::NotEmpty(_) | Refusal::NotAFolder(_)) => Ok(()),
+            Err(Refusal::NotFound(_) | Refusal::NotEmpty(_) | Refusal::NotAFolder(_)) => Ok(false),
             Err(refusal) => Err(refusal),
         }
     }

@@ -8,6 +8,7 @@ mod content;
 mod core;
 mod download;
 mod drive_log;
+mod extent;
 mod io;
 pub mod label;
 mod lane;

@@ -5,8 +5,8 @@ use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Place, Snapshot, Stage};
 use crate::mirror::layout;
 
-/// Most folders above a node; deeper means that the catalog has a loop.
-const DEPTH_MAX: usize = 2 * crate::path::PATH_DEPTH_MAX;
+/// Most folders above a node, far above what a path may have; deeper means that the catalog has a loop.
+const DEPTH_MAX: usize = 16 * crate::path::PATH_DEPTH_MAX;
 
 /// Where a drive has the bytes of a file version.
 #[derive(Clone, Debug, PartialEq, Eq)]

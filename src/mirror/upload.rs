@@ -59,6 +59,7 @@ impl Mirror {
     /// Checks name, space and drives; from here on the body streams to all present drives.
     /// A request id that was answered before gives an upload that swallows its body and answers the same again.
     pub fn begin_put(self: &Arc<Self>, request: PutRequest) -> Result<Upload, Refusal> {
+        self.core.check_journal()?;
         let answered = self.answer(request.id.as_ref())?;
         if answered.is_none() {
             self.check_place(&request.path)?;
