@@ -24,7 +24,8 @@ pub use fact::DriveFact;
 pub use plan::{Precondition, Released};
 pub use reader::{Journal, Snapshot};
 pub use record::{
-    Blocks, Content, Copy, Debt, Deed, Enrolled, Enrolment, Entry, FileNode, Flags, FolderNode, Held, Mark, Mutation,
-    Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Staged, Version, block_count,
+    Answered, Blocks, Content, Copy, Debt, Deed, Enrolled, Enrolment, Entry, FileNode, Flags, FolderNode, Held, Mark,
+    Mutation, Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Staged, Version, block_count,
+    put_fingerprint,
 };
 pub use writer::{ANSWERS_MAX, CommitError, Committed, Writer};

@@ -7,8 +7,8 @@ use crate::journal::catalog::{Catalog, Resolved};
 use crate::journal::codec::{self, Fact};
 use crate::journal::draft::{Draft, bytes_of};
 use crate::journal::record::{
-    Blocks, Content, Copy, Debt, Deed, Entry, FileNode, FolderNode, Held, Mark, Mutation, Node, PAGE_BLOCKS, Parents,
-    Place, Put, Receipt, Request, Stage,
+    Answered, Blocks, Content, Copy, Debt, Deed, Entry, FileNode, FolderNode, Held, Mark, Mutation, Node, PAGE_BLOCKS,
+    Parents, Place, Put, Receipt, Request, Stage,
 };
 use crate::journal::store::StoreError;
 use crate::path::{Name, RelPath};
@@ -36,6 +36,8 @@ pub enum Precondition {
     IntoItself(RelPath),
     #[error("the root itself cannot be changed")]
     Root,
+    #[error("this id was given to another request before: give each its own")]
+    IdInUse,
     /// Every drive that the bytes went to has left meanwhile.
     #[error("every drive that had the bytes has left: put a stick back in and send it again")]
     NoStage,
@@ -105,7 +107,8 @@ impl Planner<'_, '_> {
 
     fn remember(&mut self, request: &Request, receipt: &Receipt) {
         if let Some(id) = &request.id {
-            self.draft.set(codec::answer(id), receipt);
+            let fingerprint = request.mutation.fingerprint();
+            self.draft.set(codec::answer(id), &Answered { receipt: receipt.clone(), fingerprint });
             self.draft.set(codec::answer_order(receipt.lsn), id);
         }
     }

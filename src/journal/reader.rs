@@ -9,7 +9,7 @@ use crate::digest::Crc32;
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, Ticket};
 use crate::journal::catalog::{Catalog, Child, Resolved};
 use crate::journal::codec;
-use crate::journal::record::{Debt, Enrolment, Entry, FileNode, Flags, Mark, Node, Place, Receipt};
+use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Flags, Mark, Node, Place};
 use crate::journal::store::{Store, StoreError};
 use crate::path::{Name, RelPath};
 
@@ -127,7 +127,7 @@ impl Snapshot<'_> {
         Ok(entries)
     }
 
-    pub fn answer(&self, id: &RequestId) -> Result<Option<Receipt>, StoreError> {
+    pub fn answer(&self, id: &RequestId) -> Result<Option<Answered>, StoreError> {
         self.record(&codec::answer(id))
     }
 }

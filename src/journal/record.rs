@@ -246,6 +246,35 @@ pub struct Request {
     pub present: PerSide<bool>,
 }
 
+impl Mutation {
+    /// What a request id stands for: the same id for something else is a mistake of the client's.
+    pub fn fingerprint(&self) -> Crc32 {
+        match self {
+            Self::Put(put) => put_fingerprint(&put.path, put.version.crc32),
+            Self::Remove { path } => fingerprint("rm", path, ""),
+            Self::MakeFolder { path, .. } => fingerprint("mkdir", path, ""),
+            Self::Move { from, to } => fingerprint("mv", from, &to.to_string()),
+        }
+    }
+}
+
+/// The fingerprint of a PUT of bytes with this CRC-32.
+pub fn put_fingerprint(path: &RelPath, crc32: Crc32) -> Crc32 {
+    fingerprint("put", path, &crc32.to_string())
+}
+
+fn fingerprint(what: &str, path: &RelPath, more: &str) -> Crc32 {
+    Crc32::of(format!("{what}\0{path}\0{more}").as_bytes())
+}
+
+/// A remembered answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    pub receipt: Receipt,
+    /// The fingerprint of the mutation that it answered.
+    pub fingerprint: Crc32,
+}
+
 /// The answer to a mutation: it is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {

@@ -13,7 +13,7 @@ use crate::journal::draft::{Draft, Tally};
 use crate::journal::fact::{DriveFact, FactPlanner};
 use crate::journal::plan::{Counters, PlanError, Planner, Precondition, Released};
 use crate::journal::reader::{Counts, Journal};
-use crate::journal::record::{Debt, Deed, Enrolment, Entry, Flags, Mark, Op, Receipt, Request};
+use crate::journal::record::{Answered, Debt, Deed, Enrolment, Entry, Flags, Mark, Op, Receipt, Request};
 use crate::journal::store::{Store, StoreError};
 
 /// Answers that are remembered for a mutation sent again.
@@ -183,9 +183,10 @@ impl Writer {
         let mut planner = Planner { draft: &mut draft, counters: &mut self.counters, released: Vec::new() };
         for request in requests {
             let known = request.id.as_ref().map(|id| known_answer(planner.draft, id)).transpose()?.flatten();
-            if let Some(receipt) = known {
+            if let Some(Answered { receipt, fingerprint }) = known {
                 release_own(request, &mut planner.released);
-                answers.push(Ok(receipt));
+                let same = fingerprint == request.mutation.fingerprint();
+                answers.push(if same { Ok(receipt) } else { Err(Precondition::IdInUse.into()) });
                 continue;
             }
             match planner.plan(request) {
@@ -301,7 +302,7 @@ impl Writer {
     }
 }
 
-fn known_answer(draft: &Draft<'_>, id: &RequestId) -> Result<Option<Receipt>, StoreError> {
+fn known_answer(draft: &Draft<'_>, id: &RequestId) -> Result<Option<Answered>, StoreError> {
     draft.record(&codec::answer(id))
 }
 

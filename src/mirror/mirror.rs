@@ -12,7 +12,7 @@ use crate::ids::{NodeId, PerSide, RequestId, Side};
 use crate::journal::sled_store::SledStore;
 use crate::journal::store::{Store, StoreError};
 use crate::journal::{
-    CommitError, Enrolment, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved, Writer,
+    Answered, CommitError, Enrolment, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved, Writer,
 };
 use crate::mirror::committer::{Audience, Committer};
 use crate::mirror::core::{Core, Listener, Lost};
@@ -188,7 +188,7 @@ impl Mirror {
     }
 
     /// The first answer to a mutation that was sent before.
-    pub(super) fn answer(&self, id: Option<&RequestId>) -> Result<Option<Receipt>, Refusal> {
+    pub(super) fn answer(&self, id: Option<&RequestId>) -> Result<Option<Answered>, Refusal> {
         match id {
             Some(id) => self.core.journal.snapshot().answer(id).map_err(unreadable),
             None => Ok(None),
@@ -307,7 +307,9 @@ pub(super) fn refusal(error: CommitError) -> Refusal {
             Precondition::IsAFolder(path) => Refusal::IsAFolder(path.to_string()),
             Precondition::NotAFolder(path) => Refusal::NotAFolder(path.to_string()),
             Precondition::NotEmpty(path) => Refusal::NotEmpty(path.to_string()),
-            Precondition::IntoItself(_) | Precondition::Root => Refusal::BadRequest(reason.to_string()),
+            Precondition::IntoItself(_) | Precondition::Root | Precondition::IdInUse => {
+                Refusal::BadRequest(reason.to_string())
+            }
             Precondition::NoStage => Refusal::Unavailable { drive: None, message: reason.to_string() },
         },
     }

@@ -10,7 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::clock;
 use crate::digest::{Crc32, Digester, FileDigest};
 use crate::ids::{PerSide, Side, Ticket};
-use crate::journal::{Mutation, Put, Receipt, Request, Stage, Staged, Version};
+use crate::journal::{
+    Answered, Mutation, Precondition, Put, Receipt, Request, Stage, Staged, Version, put_fingerprint,
+};
 use crate::mirror::core::drop_stage;
 use crate::mirror::drive_log::{Append, Record};
 use crate::mirror::mirror::{Mirror, refusal};
@@ -35,7 +37,7 @@ pub struct Upload {
     digester: Digester,
     body: Body,
     /// The answer that this request's id got before.
-    answered: Option<Receipt>,
+    answered: Option<Answered>,
     /// The journal has it now: its stages are not ours any more.
     handed_over: bool,
     _space: space::Reservation,
@@ -194,8 +196,9 @@ impl Upload {
         if let Some(len) = self.request.len.filter(|len| *len != digest.size) {
             return Err(Refusal::BadRequest(format!("{len} bytes were announced, {} came", digest.size)));
         }
-        if let Some(receipt) = self.answered.take() {
-            return Ok(receipt);
+        if let Some(Answered { receipt, fingerprint }) = self.answered.take() {
+            let same = fingerprint == put_fingerprint(&self.request.path, digest.whole);
+            return if same { Ok(receipt) } else { Err(refusal(Precondition::IdInUse.into())) };
         }
         let mtime_ns = self.request.mtime_ns.unwrap_or_else(clock::wall_ns);
         let stages = match std::mem::replace(&mut self.body, Body::Held(Vec::new(), 0)) {

@@ -123,6 +123,7 @@ fn a_mutation_sent_again_gets_its_first_answer_after_a_restart() {
     let (first, second) = world.make_folder_twice("d", "an-id");
     assert_eq!(first, second);
     assert_eq!(first.lsn, world.head());
+    assert!(world.refuses_id_for("another", "an-id"));
     settle(world);
 }
 

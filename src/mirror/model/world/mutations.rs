@@ -210,6 +210,13 @@ impl World {
         (first, send(self))
     }
 
+    /// Whether an id that stands for one mutation is refused for another.
+    pub(in crate::mirror::model) fn refuses_id_for(&mut self, path: &str, id: &str) -> bool {
+        let path = RelPath::parse(path).unwrap();
+        let answer = self.commit(Mutation::Remove { path }, RequestId::parse(id));
+        matches!(answer, Err(CommitError::Precondition(Precondition::IdInUse)))
+    }
+
     /// Steps a lane, and commits mutations between two of its calls to the drive, as other threads do.
     pub(in crate::mirror::model) fn step_amid(&mut self, side: Side, nth: u64, amid: &[Amid]) {
         self.store.clear_fault();
@@ -303,6 +310,6 @@ fn verdict_of(reason: &Precondition) -> Verdict {
         Precondition::NotAFolder(_) => Verdict::NotAFolder,
         Precondition::NotEmpty(_) => Verdict::NotEmpty,
         Precondition::IntoItself(_) => Verdict::IntoItself,
-        Precondition::Root | Precondition::NoStage => panic!("{reason}"),
+        Precondition::Root | Precondition::IdInUse | Precondition::NoStage => panic!("{reason}"),
     }
 }
