@@ -37,6 +37,7 @@ pub(crate) fn compare_bytes(volume: &dyn Volume, path: &str, version: &Version) 
         Err(error) if error.disposition == Disposition::BadRead => return Ok(Found::Other),
         Err(error) => return Err(error),
     };
+    file.forget_cached()?;
     match crc_of(&file, 0, version.size) {
         Ok(crc) if crc == version.crc32 => Ok(Found::Same(meta.observed)),
         Ok(_) => Ok(Found::Other),

@@ -86,6 +86,9 @@ pub trait VolumeFile: Send + Sync {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
     /// Reads from the page cache alone; `None` where that would block.
     fn read_cached_at(&self, buf: &mut [u8], offset: u64) -> Result<Option<usize>>;
+    /// Forgets what the page cache has of it, so that the next read is the medium's. After a failed sync the cache
+    /// can hold pages that it believes to be written and that never were.
+    fn forget_cached(&self) -> Result<()>;
     /// Writes all of `bytes`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
     /// Makes room for `len` bytes, where the file system can; the file then has that length.

@@ -51,6 +51,11 @@ impl VolumeFile for OsFile {
         }
     }
 
+    fn forget_cached(&self) -> Result<()> {
+        rustix::fs::fadvise(&self.handle, 0, None, rustix::fs::Advice::DontNeed)
+            .map_err(Act::Look.of("fadvise", &self.path))
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         write_full(&self.handle, bytes, offset).map_err(Act::Change.of("write", &self.path))
     }
