@@ -17,6 +17,8 @@ use crate::path::{Name, RelPath};
 const PAGE: usize = 1024;
 /// So many times longer the start waits for a drive that is being verified.
 const VERIFYING_FACTOR: u32 = 10;
+/// Paths with another trouble that a status names for each drive.
+const NAMED_MAX: usize = 10;
 /// Waiting paths that a status names.
 const WAITING_MAX: usize = 100;
 
@@ -105,6 +107,10 @@ impl Mirror {
                     .to_owned(),
             });
         }
+        for side in Side::BOTH {
+            let stays = self.core.seat(side).stays();
+            notices.extend(stays.iter().filter_map(|(node, stay)| self.stay_notice(side, *node, stay)).take(NAMED_MAX));
+        }
         notices.extend(self.core.refused.lock().iter().map(|(_, notice)| notice.clone()));
         notices
     }
@@ -143,17 +149,38 @@ impl Mirror {
         }
     }
 
+    /// What keeps a path from being installed, if it does not end by itself.
+    fn stay_notice(&self, side: Side, node: NodeId, stay: &Stay) -> Option<Notice> {
+        let path = self.wanted_path(side, node);
+        let path = path.map_or_else(|| "a path that was removed".to_owned(), |path| path.to_string());
+        let (what, action) = match stay {
+            Stay::WaitsFor(_) | Stay::NoRoom => return None,
+            Stay::Lost => (format!("no drive has a copy of {path}"), "put it again, or remove it".to_owned()),
+            Stay::Damaged(holder) => (
+                format!("the only copy of {path}, on drive {holder}, is damaged"),
+                "put it again, or remove it; the damaged copy stays where it is".to_owned(),
+            ),
+            Stay::Refused(why) => (
+                format!("drive {side} does not take {path}: {why}"),
+                "it is tried again every few seconds; if it stays, look at the drive".to_owned(),
+            ),
+        };
+        Some(Notice { what, action })
+    }
+
+    fn wanted_path(&self, side: Side, node: NodeId) -> Option<RelPath> {
+        let want = self.core.journal.snapshot().want(side, node).ok().flatten()?;
+        self.core.journal.path_of(&want).ok().flatten()
+    }
+
     fn waiting(&self, side: Side) -> Vec<Waiting> {
         let waits = |(node, stay): (NodeId, Stay)| match stay {
             Stay::WaitsFor(holder) => Some((node, holder)),
             Stay::Lost | Stay::Damaged(_) | Stay::NoRoom | Stay::Refused(_) => None,
         };
         let waiting = self.core.seat(side).stays().into_iter().filter_map(waits).take(WAITING_MAX);
-        let path = |node: NodeId| {
-            let want = self.core.journal.snapshot().want(side, node).ok().flatten()?;
-            self.core.journal.path_of(&want).ok().flatten()
-        };
-        waiting.filter_map(|(node, holder)| Some(Waiting { path: path(node)?.to_string(), holder })).collect()
+        let named = |(node, holder)| Some(Waiting { path: self.wanted_path(side, node)?.to_string(), holder });
+        waiting.filter_map(named).collect()
     }
 
     /// Returns when both drives are there, or after `at_most`; one that is being verified is waited for.

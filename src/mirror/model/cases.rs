@@ -181,3 +181,46 @@ fn a_last_copy_with_another_time_stamp_is_moved_and_not_set_aside() {
     world.check_reads();
     settle(world);
 }
+
+#[test]
+fn what_was_installed_since_the_last_checkpoint_is_read_back_when_its_drive_returns() {
+    let mut world = world();
+    world.put("f", b"whole", Way::Log);
+    for side in Side::BOTH {
+        world.step(side);
+    }
+    assert!(world.entries() > 0, "an entry stays until what was installed is checkpointed");
+    world.pull(Side::B);
+    world.bring_back(Side::B);
+    world.pull(Side::B);
+    // A cut on FAT can hurt what was written just before.
+    world.damage(Side::B, "f");
+    world.bring_back(Side::B);
+    world.step(Side::B);
+    let tree = world.disk(Side::B).tree();
+    assert_eq!(tree.get("f").unwrap().as_deref(), Some(b"whole".as_slice()));
+    let own = world.disk(Side::B).own_tree();
+    assert!(own.keys().any(|path| path.starts_with(".twinstick/aside/")), "the damaged file is kept aside");
+}
+
+#[test]
+fn an_only_copy_that_is_damaged_is_kept_and_named() {
+    let mut world = world();
+    world.put("f", b"whole", Way::Log);
+    for side in Side::BOTH {
+        world.step(side);
+        world.checkpoint(side);
+    }
+    world.pull(Side::B);
+    world.put("f", b"newer", Way::Log);
+    world.step(Side::A);
+    world.checkpoint(Side::A);
+    world.damage(Side::A, "f");
+    world.bring_back(Side::B);
+    for _ in 0..5 {
+        world.step(Side::B);
+    }
+    assert!(world.waits_for_damaged(Side::B, Side::A), "b says whose copy is damaged");
+    assert!(world.disk(Side::A).tree().contains_key("f"), "the damaged copy is not thrown away");
+    assert_eq!(world.disk(Side::B).tree().get("f").unwrap().as_deref(), Some(b"whole".as_slice()));
+}

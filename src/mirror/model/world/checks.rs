@@ -6,10 +6,11 @@ use crate::digest::Crc32;
 use crate::ids::{Lsn, PerSide, Side};
 use crate::journal::{Node, Resolved};
 use crate::mirror::content::pour;
+use crate::mirror::lane::Stay;
 use crate::mirror::model::oracle::Thing;
 use crate::mirror::model::world::World;
 use crate::mirror::sim_volume::SimDisk;
-use crate::mirror::volume::{Disposition, Volume, VolumeError};
+use crate::mirror::volume::{Attributes, Disposition, Volume, VolumeError};
 use crate::mirror::{layout, places};
 use crate::path::RelPath;
 
@@ -19,6 +20,31 @@ const STEPS_MAX: usize = 400;
 impl World {
     pub(in crate::mirror::model) fn resolve(&self, path: &str) -> Resolved {
         self.journal.resolve(&RelPath::parse(path).unwrap()).unwrap()
+    }
+
+    pub(in crate::mirror::model) fn entries(&self) -> u64 {
+        self.journal.entries()
+    }
+
+    /// Changes a byte of a file behind the mirror's back, as a failing stick does: size and time stay.
+    pub(in crate::mirror::model) fn damage(&mut self, side: Side, path: &str) {
+        let disk = self.disks.get(side);
+        if disk.is_pulled() {
+            disk.reinsert(&mut |_| 0);
+        }
+        let volume = disk.mount().unwrap();
+        let before = volume.stat(path).unwrap().unwrap();
+        let file = volume.open_write(path).unwrap();
+        file.write_at(b"?", 0).unwrap();
+        let attributes = Attributes { mtime_ns: before.observed.mtime_ns, executable: before.executable };
+        file.set_attributes(attributes).unwrap();
+        file.sync().unwrap();
+    }
+
+    /// Whether a lane has a debt that stays since the only copy, on `holder`, is damaged.
+    pub(in crate::mirror::model) fn waits_for_damaged(&self, side: Side, holder: Side) -> bool {
+        let stays = self.drives.get(side).as_ref().map(|drive| drive.lane.stays());
+        stays.is_some_and(|stays| stays.values().any(|stay| *stay == Stay::Damaged(holder)))
     }
 
     /// Reads every file of the oracle, as a client would.
