@@ -6,17 +6,20 @@
 //! - `flush_async` can deadlock, and batches leak: neither is used.
 //! - An open on a full disk leaves a `snap.*.generating` that every later open takes for corruption: such files
 //!   are removed first, and below a floor of free space nothing is opened.
-//! - Any error sticks to its handle, and damage shows as a panic: both end the handle.
+//! - Any error sticks to its handle: the handle writes no more, but still answers reads from its cache and file.
+//!   Only a page that was about to be split is not read any more, since sled splits it before it reads.
+//! - Damage shows as a panic, after which nothing that the handle says is worth anything.
 #![allow(clippy::disallowed_methods, reason = "the journal lives on the boot disk, never on a drive")]
 
 use std::fmt;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::journal::store::{Pair, Pairs, Store, StoreError};
+use crate::journal::store::{Pair, Pairs, Store, StoreError, StorePlace};
 
 /// Free bytes of the boot disk below which the store is not opened.
 pub const SPACE_FLOOR_BYTES: u64 = 16 << 20;
@@ -36,8 +39,10 @@ pub struct SledStore {
     db: Option<sled::Db>,
     /// sled's data file, through which barriers reach the medium.
     medium: File,
-    /// Set by the first error, for good.
-    dead: AtomicBool,
+    /// Set by the first error, for good: nothing is written any more.
+    shut: AtomicBool,
+    /// Set by the first sign of damage, for good: nothing is read any more either.
+    damaged: AtomicBool,
 }
 
 impl SledStore {
@@ -49,10 +54,7 @@ impl SledStore {
     fn open_above(dir: &Path, floor_bytes: u64) -> Result<Self, StoreError> {
         fs::create_dir_all(dir)?;
         remove_half_snapshots(dir)?;
-        let space = rustix::fs::statvfs(dir).map_err(std::io::Error::from)?;
-        if space.f_bavail.saturating_mul(space.f_frsize) < floor_bytes {
-            return Err(StoreError::NoSpace);
-        }
+        check_space(dir, floor_bytes)?;
         let data = dir.join("db");
         wait_for_lock(&data)?;
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
@@ -65,55 +67,96 @@ impl SledStore {
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { dir: dir.to_owned(), db: Some(db), medium, dead: AtomicBool::new(false) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            db: Some(db),
+            medium,
+            shut: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
+        })
     }
 
-    /// Does a piece of work, and ends the handle where it gives an error.
-    fn call<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let Some(db) = self.db.as_ref().filter(|_| !self.dead.load(Ordering::Acquire)) else {
+    fn read<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.damaged.load(Ordering::Acquire) {
+            return Err(StoreError::Corrupt("found by an earlier call".to_owned()));
+        }
+        self.noticed(work(self.db.as_ref().ok_or(StoreError::Dead)?))
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.shut.load(Ordering::Acquire) {
             return Err(StoreError::Dead);
-        };
-        let result = work(db);
-        if result.is_err() {
-            self.dead.store(true, Ordering::Release);
+        }
+        self.noticed(work(self.db.as_ref().ok_or(StoreError::Dead)?))
+    }
+
+    /// Passes a result on, and keeps in mind what an error means for later calls.
+    fn noticed<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Ok(_) => {}
+            Err(StoreError::Corrupt(_)) => {
+                self.damaged.store(true, Ordering::Release);
+                self.shut.store(true, Ordering::Release);
+            }
+            Err(StoreError::Io(_) | StoreError::NoSpace | StoreError::Dead) => self.shut.store(true, Ordering::Release),
         }
         result
     }
 }
 
+/// The folder of a store, known to exist.
+#[derive(Debug)]
+pub struct SledPlace(PathBuf);
+
+impl SledPlace {
+    pub fn new(dir: PathBuf) -> Self {
+        Self(dir)
+    }
+}
+
+impl StorePlace for SledPlace {
+    fn is_ready(&self) -> Result<(), StoreError> {
+        check_space(&self.0, SPACE_FLOOR_BYTES)
+    }
+
+    fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(SledStore::open(&self.0)?))
+    }
+}
+
 impl Store for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.call(|db| Ok(caught(|| db.get(key))?.map(|value| value.to_vec())))
+        self.read(|db| Ok(caught(|| db.get(key))?.map(|value| value.to_vec())))
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.call(|db| caught(|| db.insert(key, value)).map(drop))
+        self.write(|db| caught(|| db.insert(key, value)).map(drop))
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
-        self.call(|db| caught(|| db.remove(key)).map(drop))
+        self.write(|db| caught(|| db.remove(key)).map(drop))
     }
 
     fn scan<'a>(&'a self, from: &[u8], to: &[u8]) -> Pairs<'a> {
         if from >= to {
             return Box::new(std::iter::empty());
         }
-        let mut range = match self.call(|db| caught(|| Ok(db.range(from..to)))) {
+        let mut range = match self.read(|db| caught(|| Ok(db.range(from..to)))) {
             Ok(range) => Some(range),
             Err(error) => return Box::new(std::iter::once(Err(error))),
         };
         Box::new(std::iter::from_fn(move || {
-            let next = self.call(|_| caught(|| range.as_mut().and_then(Iterator::next).transpose()));
+            let next = self.read(|_| caught(|| range.as_mut().and_then(Iterator::next).transpose()));
             match next {
                 Ok(pair) => pair.map(|(key, value)| Ok::<Pair, _>((key.to_vec(), value.to_vec()))),
-                // A handle that is dead when the scan ends has nothing more to say.
+                // A store found damaged when the scan ends has nothing more to say.
                 Err(error) => range.take().map(|_| Err(error)),
             }
         }))
     }
 
     fn barrier(&self) -> Result<(), StoreError> {
-        self.call(|db| {
+        self.write(|db| {
             caught(|| db.flush())?;
             self.medium.sync_data()?;
             Ok(())
@@ -136,8 +179,13 @@ impl Drop for SledStore {
 
 impl fmt::Debug for SledStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledStore").field("dir", &self.dir).field("dead", &self.dead).finish_non_exhaustive()
+        f.debug_struct("SledStore").field("dir", &self.dir).field("shut", &self.shut).finish_non_exhaustive()
     }
+}
+
+fn check_space(dir: &Path, floor_bytes: u64) -> Result<(), StoreError> {
+    let space = rustix::fs::statvfs(dir).map_err(std::io::Error::from)?;
+    if space.f_bavail.saturating_mul(space.f_frsize) < floor_bytes { Err(StoreError::NoSpace) } else { Ok(()) }
 }
 
 /// Removes what an open that ran out of room left.
@@ -225,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_barrier_shuts_the_handle() {
+    fn after_a_failed_barrier_the_handle_reads_and_no_longer_writes() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = SledStore::open(dir.path()).unwrap();
         store.insert(b"a", b"1").unwrap();
@@ -235,14 +283,31 @@ mod tests {
         let mut scan = store.scan(b"a", b"z");
         assert!(scan.next().unwrap().is_ok());
         assert!(matches!(store.barrier(), Err(StoreError::Io(_))));
-        assert!(matches!(scan.next(), Some(Err(StoreError::Dead))));
+        assert!(matches!(scan.next(), Some(Ok((key, _))) if key == b"b"));
         assert!(scan.next().is_none());
         drop(scan);
-        assert!(matches!(store.get(b"a"), Err(StoreError::Dead)));
+        assert_eq!(store.get(b"a").unwrap(), Some(b"1".to_vec()));
+        assert_eq!(keys(&store, b"a", b"z"), [b"a", b"b"]);
         assert!(matches!(store.insert(b"a", b""), Err(StoreError::Dead)));
+        assert!(matches!(store.remove(b"a"), Err(StoreError::Dead)));
         assert!(matches!(store.barrier(), Err(StoreError::Dead)));
         drop(store);
         SledStore::open(dir.path()).unwrap().barrier().unwrap();
+    }
+
+    #[test]
+    fn a_damaged_store_is_neither_read_nor_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SledStore::open(dir.path()).unwrap();
+        store.insert(b"a", b"1").unwrap();
+        let mut scan = store.scan(b"a", b"z");
+        let panicked = store.read(|_| caught(|| -> sled::Result<()> { panic!("page 7 is not there") }));
+        assert!(matches!(panicked, Err(StoreError::Corrupt(_))));
+        assert!(matches!(store.get(b"a"), Err(StoreError::Corrupt(_))));
+        assert!(matches!(scan.next(), Some(Err(StoreError::Corrupt(_)))));
+        assert!(scan.next().is_none());
+        assert!(matches!(store.insert(b"a", b""), Err(StoreError::Dead)));
+        assert!(matches!(store.barrier(), Err(StoreError::Dead)));
     }
 
     #[test]

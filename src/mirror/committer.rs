@@ -1,30 +1,27 @@
 //! The committer: the one thread that writes the journal.
 //!
 //! It takes all who wait, commits them with one barrier, and answers all. After a failed barrier it
-//! opens the journal anew, again and again until that works; meanwhile nothing is acknowledged.
+//! opens the journal anew, again and again until that works; meanwhile nothing is acknowledged, and reads are
+//! answered from the store that failed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::ids::{Arrival, Lsn, Side};
-use crate::journal::store::{Store, StoreError};
+use crate::journal::store::{StoreError, StorePlace};
 use crate::journal::{CommitError, Deed, DriveFact, Receipt, Released, Request, Writer};
 
 /// Requests that one barrier serves at most.
 pub(crate) const BATCH_MAX: usize = 4096;
-/// Messages that wait for the committer at most; senders wait beyond.
-const QUEUE_MAX: usize = 8192;
 /// Between two attempts to open a failed journal.
 const REOPEN_EVERY: Duration = Duration::from_millis(500);
-
-/// Opens the journal's store; called again after it failed.
-pub(crate) type Opener = Box<dyn Fn() -> Result<Arc<dyn Store>, StoreError> + Send>;
 
 /// Whether facts must be durable before their reporter goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +53,9 @@ enum Message {
 /// The way to the committer's thread.
 #[derive(Debug)]
 pub(crate) struct Committer {
-    queue: SyncSender<Message>,
+    /// Without a bound of its own, so that nobody ever waits to send. Each client has at most one commit under way,
+    /// and each drive's threads one message each that they wait for: the connections bound it.
+    queue: Sender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -66,9 +65,14 @@ pub(crate) struct Committer {
 pub(crate) struct Ended;
 
 impl Committer {
-    pub(crate) fn start(writer: Writer, opener: Opener, audience: Arc<dyn Audience>) -> std::io::Result<Self> {
-        let (queue, messages) = mpsc::sync_channel(QUEUE_MAX);
-        let run = move || Work { writer, opener, audience, ready: VecDeque::new() }.run(&messages);
+    pub(crate) fn start(
+        writer: Writer,
+        place: Box<dyn StorePlace>,
+        audience: Arc<dyn Audience>,
+    ) -> std::io::Result<Self> {
+        let (queue, messages) = mpsc::channel();
+        let reopening = Reopening { place, tried: None, refused: None };
+        let run = move || Work { writer, reopening, audience, ready: VecDeque::new() }.run(&messages);
         let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(run)?;
         Ok(Self { queue, thread: Mutex::new(Some(thread)) })
     }
@@ -77,16 +81,7 @@ impl Committer {
     pub(crate) async fn commit(&self, request: Request) -> Result<Receipt, CommitError> {
         let closed = || CommitError::InDoubt(Ended.to_string());
         let (reply, answer) = oneshot::channel();
-        let mut message = Message::Commit(request, reply);
-        // The queue is deeper than all who may wait; a full one is met by waiting a turn.
-        loop {
-            match self.queue.try_send(message) {
-                Ok(()) => break,
-                Err(mpsc::TrySendError::Full(back)) => message = back,
-                Err(mpsc::TrySendError::Disconnected(_)) => return Err(closed()),
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        self.queue.send(Message::Commit(request, reply)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -133,9 +128,35 @@ impl Committer {
     }
 }
 
+/// The way back after a failure.
+struct Reopening {
+    place: Box<dyn StorePlace>,
+    /// The last attempt.
+    tried: Option<Instant>,
+    /// Why the last attempt since the failure came to nothing, as it was logged.
+    refused: Option<String>,
+}
+
+impl Reopening {
+    /// The time until the next attempt. The pace is kept under load, and by a store that opens and fails again.
+    fn due_in(&self) -> Duration {
+        let since = self.tried.map(|tried| clock::now().saturating_duration_since(tried));
+        since.map_or(Duration::ZERO, |since| REOPEN_EVERY.saturating_sub(since))
+    }
+
+    /// A log on the disk that is full gets a reason once, not twice a second.
+    fn refuse(&mut self, error: &StoreError) {
+        let text = error.to_string();
+        if self.refused.as_ref() != Some(&text) {
+            tracing::warn!(%error, "journal stays closed");
+            self.refused = Some(text);
+        }
+    }
+}
+
 struct Work {
     writer: Writer,
-    opener: Opener,
+    reopening: Reopening,
     audience: Arc<dyn Audience>,
     ready: VecDeque<Message>,
 }
@@ -143,7 +164,7 @@ struct Work {
 impl Work {
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
-            let wait = if self.writer.is_open() { Duration::from_hours(1) } else { REOPEN_EVERY };
+            let wait = if self.writer.is_open() { Duration::from_hours(1) } else { self.reopening.due_in() };
             match messages.recv_timeout(wait) {
                 Ok(message) => self.ready.push_back(message),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -156,7 +177,7 @@ impl Work {
             if !self.turn() {
                 return;
             }
-            if !self.writer.is_open() {
+            if !self.writer.is_open() && self.reopening.due_in().is_zero() {
                 self.reopen();
             }
         }
@@ -233,14 +254,21 @@ impl Work {
         Ok(released)
     }
 
+    /// One attempt. The store that failed answers reads until there is room for a new one.
     fn reopen(&mut self) {
-        self.writer.close();
-        match (self.opener)().and_then(|store| self.writer.reopen(store)) {
+        self.reopening.tried = Some(clock::now());
+        let place = &self.reopening.place;
+        let opened = place.is_ready().and_then(|()| {
+            self.writer.close();
+            self.writer.reopen(place.open()?)
+        });
+        match opened {
             Ok(()) => {
                 tracing::info!(head = %self.writer.journal().head(), "journal open again");
+                self.reopening.refused = None;
                 self.audience.reopened();
             }
-            Err(error) => tracing::warn!(%error, "journal stays closed"),
+            Err(error) => self.reopening.refuse(&error),
         }
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock;
 use crate::ids::{NodeId, PerSide, RequestId, Side};
-use crate::journal::sled_store::SledStore;
-use crate::journal::store::{Store, StoreError};
+use crate::journal::sled_store::{SledPlace, SledStore};
+use crate::journal::store::StoreError;
 use crate::journal::{
     Answered, CommitError, Enrolment, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved, Writer,
 };
@@ -60,7 +60,7 @@ impl Mirror {
         let folder = state.join(JOURNAL_FOLDER);
         let (journal, writer) = Writer::open(Arc::new(SledStore::open(&folder)?))?;
         let nonce = writer.nonce().ok_or(StoreError::Dead)?;
-        let opener = Box::new(move || SledStore::open(&folder).map(|store| Arc::new(store) as Arc<dyn Store>));
+        let opener = Box::new(SledPlace::new(folder));
         let (lost, losses) = mpsc::unbounded_channel();
         let listener = Arc::new(Listener::default());
         let committer = Committer::start(writer, opener, Arc::clone(&listener) as Arc<dyn Audience>)?;

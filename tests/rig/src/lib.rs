@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test rig makes files and waits for processes")]
 
 mod binaries;
+mod boot_disk;
 mod client;
 mod content;
 mod daemon;
@@ -23,6 +24,7 @@ mod twins;
 mod wait;
 
 pub use binaries::Binaries;
+pub use boot_disk::BootDisk;
 pub use client::{Client, Outcome};
 pub use content::Content;
 pub use daemon::{Daemon, End};

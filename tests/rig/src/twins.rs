@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::binaries::Binaries;
+use crate::boot_disk::BootDisk;
 use crate::client::Client;
 use crate::daemon::{self, Daemon, End};
 use crate::stick::{Pull, Side, Stick};
@@ -31,6 +32,8 @@ pub struct Twins {
     daemon: Option<Daemon>,
     a: Stick,
     b: Stick,
+    /// A file system for the state directory; `None`: it lies in `dir`.
+    boot_disk: Option<BootDisk>,
     // The last field, dropped last: all others lie in it.
     dir: TempDir,
 }
@@ -38,7 +41,17 @@ pub struct Twins {
 impl Twins {
     /// Makes and enrols two drives and starts the daemon.
     pub fn new(binaries: Binaries, drives: Drives) -> Self {
-        let dir = tempfile::Builder::new().prefix("twinstick-test-").tempdir().expect("a temporary folder");
+        Self::in_dir(binaries, drives, temporary(), None)
+    }
+
+    /// As [`Twins::new`], with the state directory on a boot disk of its own of this many bytes.
+    pub fn with_boot_disk(binaries: Binaries, drives: Drives, bytes: u64) -> Self {
+        let dir = temporary();
+        let boot_disk = BootDisk::new(dir.path(), bytes);
+        Self::in_dir(binaries, drives, dir, Some(boot_disk))
+    }
+
+    fn in_dir(binaries: Binaries, drives: Drives, dir: TempDir, boot_disk: Option<BootDisk>) -> Self {
         let stick = |side| match drives {
             Drives::Loop { bytes } => Stick::loop_mounted(dir.path(), side, bytes),
             Drives::Plain => Stick::plain(dir.path(), side),
@@ -46,7 +59,7 @@ impl Twins {
         let (a, b) = (stick(Side::A), stick(Side::B));
         fs::create_dir(dir.path().join("home")).expect("a new folder");
         fs::write(dir.path().join("twinstickd.toml"), "").expect("a new file");
-        let mut twins = Self { binaries, address: "127.0.0.1:0".into(), daemon: None, a, b, dir };
+        let mut twins = Self { binaries, address: "127.0.0.1:0".into(), daemon: None, a, b, boot_disk, dir };
         twins.init(drives);
         twins.serve();
         twins
@@ -100,8 +113,14 @@ impl Twins {
         self.dir.path().join("home")
     }
 
+    /// The boot disk of its own.
+    #[track_caller]
+    pub fn boot_disk(&self) -> &BootDisk {
+        self.boot_disk.as_ref().expect("made with a boot disk")
+    }
+
     fn state(&self) -> PathBuf {
-        self.dir.path().join("state")
+        self.boot_disk.as_ref().map_or_else(|| self.dir.path().join("state"), BootDisk::state)
     }
 
     fn config(&self) -> PathBuf {
@@ -173,4 +192,8 @@ impl Twins {
             wait_until("no stage is left", || tree::stages(self.root(side)).is_empty());
         }
     }
+}
+
+fn temporary() -> TempDir {
+    tempfile::Builder::new().prefix("twinstick-test-").tempdir().expect("a temporary folder")
 }

@@ -1,0 +1,61 @@
+//! A small boot disk that can be filled up.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::namespace::{attempt, tool};
+
+/// What one write of junk takes.
+const JUNK_BYTES: usize = 64 << 10;
+
+/// An ext4 file system of its own in an image file, mounted.
+pub struct BootDisk {
+    root: PathBuf,
+}
+
+impl BootDisk {
+    pub(crate) fn new(dir: &Path, bytes: u64) -> Self {
+        let (root, image) = (dir.join("boot"), dir.join("boot.img"));
+        fs::create_dir(&root).expect("a new folder");
+        File::create(&image).and_then(|file| file.set_len(bytes)).expect("a new image");
+        attempt(tool("mkfs.ext4").args(["-q", "-F"]).arg(&image)).expect("mkfs.ext4");
+        attempt(tool("mount").args(["-o", "loop"]).arg(&image).arg(&root)).expect("mount -o loop");
+        Self { root }
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// Fills it to the last block with a junk file.
+    pub fn fill(&self) {
+        let mut junk = File::create(self.junk()).expect("a junk file");
+        let mut len = JUNK_BYTES;
+        while len > 0 {
+            match junk.write(&vec![0x6a; len]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => len /= 2,
+                Err(error) => panic!("the boot disk: {error}"),
+            }
+        }
+        // What counts as free is not known before the blocks are given out.
+        junk.sync_all().expect("the junk is written");
+    }
+
+    /// Removes the junk.
+    pub fn make_room(&self) {
+        fs::remove_file(self.junk()).expect("it was filled");
+    }
+
+    fn junk(&self) -> PathBuf {
+        self.root.join("junk")
+    }
+}
+
+impl Drop for BootDisk {
+    fn drop(&mut self) {
+        // Nothing worse than a mount in a namespace that ends soon is left behind.
+        let _ = attempt(tool("umount").arg("-l").arg(&self.root));
+    }
+}
