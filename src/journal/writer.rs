@@ -255,8 +255,12 @@ impl Writer {
     fn publish(&mut self, store: &dyn Store, draft: &Draft<'_>, applied: Option<Lsn>) -> Result<(), StoreError> {
         let counts = &self.journal.counts;
         {
-            let _alone = self.journal.published.write();
-            apply_all(store, &draft.publish, applied)?;
+            let mut published = self.journal.published.write();
+            if let Err(error) = apply_all(store, &draft.publish, applied) {
+                // A store that has failed is still read, but half a batch is shown to nobody.
+                *published = None;
+                return Err(error);
+            }
             counts.head.store(self.counters.head.0, Ordering::Release);
             for side in Side::BOTH {
                 counts.paths.get(side).fetch_add(*draft.tally.paths.get(side), Ordering::AcqRel);
