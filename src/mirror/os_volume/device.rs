@@ -70,17 +70,59 @@ impl Device {
     }
 }
 
-/// A block device's counters at one moment, to compare only.
+/// What a block device has completed up to one moment, to compare only.
+///
+/// Requests and sectors of reads, writes and discards, and flushes. The kernel's times are left out: they go on
+/// while a request hangs. Kernels before 5.5 do not count all of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockStat(String);
+pub struct BlockStat(Vec<u64>);
+
+/// Where the counters of completed work are among those of the kernel's Documentation/block/stat.rst, from 0.
+const COMPLETED: [usize; 7] = [0, 2, 4, 6, 11, 13, 15];
 
 impl BlockStat {
     pub(super) fn of(dev: u64) -> Option<Self> {
-        sysfs(dev, "stat").map(Self)
+        sysfs(dev, "stat").map(|text| Self::parse(&text))
+    }
+
+    fn parse(text: &str) -> Self {
+        let counters: Vec<_> = text.split_ascii_whitespace().collect();
+        Self(COMPLETED.iter().filter_map(|at| counters.get(*at)?.parse().ok()).collect())
     }
 }
 
 fn sysfs(dev: u64, name: &str) -> Option<String> {
     let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
     fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{name}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, reason = "tests")]
+
+    use super::*;
+
+    const IDLE: &str = "  120  5  4096  30  200  7  8192  90  0  110  125  3  0  64  2  9  4\n";
+
+    #[test]
+    fn time_that_passes_while_a_request_hangs_is_no_progress() {
+        let hung = "  120  6  4096  31  200  8  8192  95  2  2110  4125  3  1  64  3  9  5\n";
+        assert_eq!(BlockStat::parse(IDLE), BlockStat::parse(hung));
+    }
+
+    #[test]
+    fn whatever_completes_is_progress() {
+        for at in COMPLETED {
+            let mut counters: Vec<_> = IDLE.split_ascii_whitespace().collect();
+            counters[at] = "100000";
+            assert_ne!(BlockStat::parse(IDLE), BlockStat::parse(&counters.join(" ")), "{at}");
+        }
+    }
+
+    #[test]
+    fn an_older_kernel_has_fewer_counters() {
+        let before = BlockStat::parse("120 5 4096 30 200 7 8192 90 0 110 125");
+        assert_eq!(before, BlockStat::parse("120 5 4096 30 200 7 8192 90 1 1110 1125"));
+        assert_ne!(before, BlockStat::parse("121 5 4096 30 200 7 8192 90 0 110 125"));
+    }
 }
