@@ -1,6 +1,7 @@
 //! `twinstickd serve`: mirror, watcher and server wired together, from ready to drained.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -72,7 +73,8 @@ async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
     mirror.wait_for_drives(FIRST_LOOK).await;
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), config.limits.clone(), stopped));
-    eprintln!("listening on {address}");
+    // In one piece: scripts wait for this line.
+    std::io::stderr().write_all(format!("listening on {address}\n").as_bytes())?;
     notify(&[sd_notify::NotifyState::Ready]);
     wait_for_stop(overrides).await?;
     notify(&[sd_notify::NotifyState::Stopping]);

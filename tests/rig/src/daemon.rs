@@ -55,8 +55,10 @@ impl Daemon {
             let text = daemon.log();
             let ended = daemon.child.try_wait().expect("a child");
             assert!(ended.is_none(), "twinstickd ended with {ended:?}:\n{}", &text[from..]);
-            let line = text[from..].lines().find_map(|line| line.strip_prefix("listening on "));
-            daemon.address = line.unwrap_or_default().to_owned();
+            // A line without its end is still being written.
+            let lines = text[from..].split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+            let address = lines.filter_map(|line| line.strip_prefix("listening on ")).next();
+            daemon.address = address.unwrap_or_default().to_owned();
             !daemon.address.is_empty()
         });
         daemon
