@@ -2,7 +2,8 @@
 //!
 //! Segments are preallocated files that are only appended to. Each arrival of the drive starts new
 //! ones, so that a late write through an older handle never hits what is trusted. One write and one
-//! sync serve all who wait. A segment goes when no current version is staged in it any more.
+//! sync serve all who wait. A segment goes when no current version is staged in it any more. On a drive
+//! that is nearly full segments are small: what is left is for the users' files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,10 +14,12 @@ use crate::digest::Crc32;
 use crate::ids::{Arrival, DriveId, Lsn, Ticket};
 use crate::journal::{Deed, Stage, Version};
 use crate::mirror::layout;
-use crate::mirror::volume::{Result, Volume, VolumeFile};
+use crate::mirror::volume::{Disposition, Result, Volume, VolumeError, VolumeFile};
 
-/// Bytes of a segment; a larger record gets a segment of its own size.
+/// Bytes of a segment where there is room; a larger record gets a segment of its own size.
 pub(crate) const SEGMENT_BYTES: u64 = 8 << 20;
+/// A new segment takes at most this part of what is free, if what it is for fits.
+const SEGMENT_SHARE: u64 = 8;
 /// Bytes of all segments of a drive before small PUTs have to wait for its lane.
 pub(crate) const LOG_BYTES_MAX: u64 = 64 << 20;
 const MAGIC: u32 = u32::from_le_bytes(*b"twL1");
@@ -77,6 +80,14 @@ struct Active {
     number: u32,
     file: Arc<dyn VolumeFile>,
     end: u64,
+    /// Bytes that were preallocated.
+    size: u64,
+}
+
+impl Active {
+    fn fits(&self, bytes: u64) -> bool {
+        self.end + bytes <= self.size
+    }
 }
 
 impl std::fmt::Debug for Active {
@@ -108,9 +119,14 @@ impl DriveLog {
         Ok(Self { volume, drive, arrival, segments, active: None, next: 0 })
     }
 
-    /// Whether `bytes` more may be appended now.
+    /// Bytes free on the drive, for those who are told that there is no room.
+    pub(crate) fn free(&self) -> u64 {
+        self.volume.space().map_or(0, |space| space.free)
+    }
+
+    /// Whether the log may grow by `bytes` now, if the drive has room.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        self.active.as_ref().is_some_and(|active| active.end + bytes <= SEGMENT_BYTES)
+        self.active.as_ref().is_some_and(|active| active.fits(bytes))
             || self.bytes() + SEGMENT_BYTES.max(bytes) <= LOG_BYTES_MAX
     }
 
@@ -118,7 +134,8 @@ impl DriveLog {
         self.segments.values().map(|segment| segment.bytes).sum()
     }
 
-    /// Appends records and makes them durable; where each payload lies. After an error the log is not used again.
+    /// Appends records and makes them durable; where each payload lies. After `NoSpace` nothing was appended and
+    /// the log is as good as before; after any other error it is not used again.
     pub(crate) fn append(&mut self, records: &[Append]) -> Result<Vec<Stage>> {
         let need: u64 = records.iter().map(Append::cost).sum();
         let (arrival, drive) = (self.arrival, self.drive);
@@ -135,8 +152,9 @@ impl DriveLog {
                 tickets.push(version.ticket);
             }
         }
+        // What a write that found no room leaves behind the end, the next one writes over.
         active.file.write_at(&buffer, start)?;
-        active.file.sync()?;
+        active.file.sync().map_err(as_lost)?;
         active.end += buffer.len() as u64;
         if let Some(segment) = self.segments.get_mut(&(arrival, segment)) {
             segment.staged.extend(tickets);
@@ -144,25 +162,51 @@ impl DriveLog {
         Ok(stages)
     }
 
+    /// The segment to append to. Without room for a new one the log gives up what it can spare and tries again;
+    /// the one in use stays in use for smaller records.
     fn make_room(&mut self, bytes: u64) -> Result<&mut Active> {
-        let fits = |active: &Active| active.end + bytes <= SEGMENT_BYTES;
-        let active = match self.active.take().filter(fits) {
-            Some(active) => active,
-            None => self.add_segment(bytes)?,
+        let active = match self.active.take() {
+            Some(active) if active.fits(bytes) => active,
+            previous => match self.add_segment(bytes) {
+                Ok(active) => active,
+                Err(error) if error.disposition == Disposition::NoSpace => {
+                    self.active = previous.filter(|active| self.is_needed(active.number));
+                    self.reclaim()?;
+                    self.add_segment(bytes)?
+                }
+                Err(error) => return Err(error),
+            },
         };
         Ok(self.active.insert(active))
+    }
+
+    fn is_needed(&self, number: u32) -> bool {
+        self.segments.get(&(self.arrival, number)).is_some_and(|segment| !segment.staged.is_empty())
     }
 
     fn add_segment(&mut self, bytes: u64) -> Result<Active> {
         let number = self.next;
         self.next += 1;
-        let size = SEGMENT_BYTES.max(bytes);
-        let file = self.volume.create(&layout::segment(self.arrival, number))?;
-        file.preallocate(size)?;
-        file.sync()?;
-        self.volume.sync_folder(layout::LOG_FOLDER)?;
+        let path = layout::segment(self.arrival, number);
+        let size = (self.volume.space()?.free / SEGMENT_SHARE).min(SEGMENT_BYTES).max(bytes);
+        let made = self.volume.create(&path).and_then(|file| file.preallocate(size).map(|()| file));
+        let file = made.inspect_err(|error| {
+            if error.disposition == Disposition::NoSpace {
+                self.discard(&path);
+            }
+        })?;
+        file.sync().map_err(as_lost)?;
+        self.volume.sync_folder(layout::LOG_FOLDER).map_err(as_lost)?;
         self.segments.insert((self.arrival, number), Segment { bytes: size, staged: BTreeSet::new() });
-        Ok(Active { number, file, end: 0 })
+        Ok(Active { number, file, end: 0, size })
+    }
+
+    /// Removes a segment that found no room. One that stays is swept when the drive next comes.
+    fn discard(&self, path: &str) {
+        match self.volume.remove_file(path) {
+            Err(error) if error.disposition != Disposition::NotFound => tracing::warn!(%error, "a log segment stays"),
+            Ok(()) | Err(_) => {}
+        }
     }
 
     /// Forgets a staged version: it is installed, or no longer current.
@@ -183,6 +227,11 @@ impl DriveLog {
         }
         Ok(())
     }
+}
+
+/// A failed sync says that written bytes may be lost, whatever the reason.
+fn as_lost(error: VolumeError) -> VolumeError {
+    VolumeError { disposition: Disposition::DriveLost, ..error }
 }
 
 fn encode(buffer: &mut Vec<u8>, append: &Append, drive: DriveId, arrival: Arrival) {

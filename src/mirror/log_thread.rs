@@ -4,30 +4,41 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::ids::{Arrival, Lsn, Ticket};
 use crate::journal::{Deed, Stage};
 use crate::mirror::drive_log::{Append, DriveLog, Record};
-use crate::mirror::volume::VolumeError;
+use crate::mirror::volume::{Disposition, VolumeError};
 
 /// Bytes of records that one sync serves at most.
 const BATCH_BYTES_MAX: u64 = 4 << 20;
 /// Records of commits that wait for a payload's sync at most, before they get one of their own.
 const LATER_MAX: usize = 1024;
 
+/// The drive has no room for a record; it stays in use for what needs none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom {
+    /// Bytes free on the drive.
+    pub(crate) free: u64,
+}
+
+type Reply = oneshot::Sender<Result<Stage, NoRoom>>;
+
 enum Message {
-    Append(Append, oneshot::Sender<Stage>),
+    Append(Append, Reply),
     Later(Vec<Append>),
     Release(Arrival, u32, Ticket),
     /// Removes what is free; records of commits that wait are written and synced.
     Settle(mpsc::Sender<()>),
 }
 
-/// The way to a drive's log. Its thread ends when this is dropped.
+/// The way to a drive's log. Its thread ends when this is closed or dropped.
 #[derive(Debug)]
 pub(crate) struct LogHandle {
-    queue: Sender<Message>,
+    /// Invariant: `None` once closed. Many hold the handle longer than the drive is there.
+    queue: Mutex<Option<Sender<Message>>>,
 }
 
 impl LogHandle {
@@ -40,21 +51,21 @@ impl LogHandle {
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
         let alive = std::sync::Arc::clone(alive);
-        let work = Work { log, waiting: VecDeque::new(), later: Vec::new() };
+        let work = Work { drive: name.to_owned(), log, waiting: VecDeque::new(), later: Vec::new(), omitted: 0 };
         std::thread::Builder::new().name(format!("{name}-log")).spawn(move || {
             if let Err(error) = work.run(&messages) {
                 failed(error);
             }
             drop(alive);
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue: Mutex::new(Some(queue)) })
     }
 
-    /// Appends a payload; the answer comes when it is durable, or never when the drive has left.
-    pub(crate) fn append(&self, append: Append) -> oneshot::Receiver<Stage> {
+    /// Appends a payload; the answer comes when it is durable or finds no room, or never when the drive has left.
+    pub(crate) fn append(&self, append: Append) -> oneshot::Receiver<Result<Stage, NoRoom>> {
         let (reply, answer) = oneshot::channel();
         // A closed queue drops the reply, which the receiver sees.
-        let _ = self.queue.send(Message::Append(append, reply));
+        self.send(Message::Append(append, reply));
         answer
     }
 
@@ -62,24 +73,40 @@ impl LogHandle {
     pub(crate) fn later(&self, deeds: &[(Lsn, Deed)]) {
         let record = |(lsn, deed): &(Lsn, Deed)| Record::Committed { lsn: *lsn, deed: deed.clone() };
         let records = deeds.iter().map(|deed| Append { record: record(deed), payload: Bytes::new() }).collect();
-        let _ = self.queue.send(Message::Later(records));
+        self.send(Message::Later(records));
     }
 
     pub(crate) fn release(&self, arrival: Arrival, segment: u32, ticket: Ticket) {
-        let _ = self.queue.send(Message::Release(arrival, segment, ticket));
+        self.send(Message::Release(arrival, segment, ticket));
     }
 
-    /// Removes free segments and syncs what waits; false when the log has failed.
+    /// Removes free segments and syncs what waits; false when the log has failed or is closed.
     pub(crate) fn settle(&self) -> bool {
         let (reply, answer) = mpsc::channel();
-        self.queue.send(Message::Settle(reply)).is_ok() && answer.recv().is_ok()
+        self.send(Message::Settle(reply));
+        answer.recv().is_ok()
+    }
+
+    /// The drive has left: the thread ends, whoever still holds this.
+    pub(crate) fn close(&self) {
+        self.queue.lock().take();
+    }
+
+    /// A message to a log that has ended is dropped, and with it the reply that somebody may wait for.
+    fn send(&self, message: Message) {
+        if let Some(queue) = self.queue.lock().as_ref() {
+            let _ = queue.send(message);
+        }
     }
 }
 
 struct Work {
+    drive: String,
     log: DriveLog,
-    waiting: VecDeque<(Append, oneshot::Sender<Stage>)>,
+    waiting: VecDeque<(Append, Reply)>,
     later: Vec<Append>,
+    /// Records of commits that found no room since one last did.
+    omitted: usize,
 }
 
 impl Work {
@@ -106,7 +133,9 @@ impl Work {
             Message::Release(arrival, segment, ticket) => self.log.release(arrival, segment, ticket),
             Message::Settle(reply) => {
                 self.write_later()?;
-                self.log.reclaim()?;
+                if let Some(error) = unless_full(self.log.reclaim())?.err() {
+                    tracing::warn!(drive = self.drive, %error, "a free log segment stays");
+                }
                 // The lane may have left.
                 let _ = reply.send(());
             }
@@ -114,7 +143,7 @@ impl Work {
         Ok(())
     }
 
-    /// Appends those who wait, as many as one sync serves; whether there was one, and room for it.
+    /// Appends those who wait, as many as one sync serves; whether there was one, and the log may grow by it.
     fn append(&mut self) -> Result<bool, VolumeError> {
         let mut bytes: u64 = self.later.iter().map(Append::cost).sum();
         let mut count = 0;
@@ -129,30 +158,91 @@ impl Work {
         if count == 0 || !self.log.has_room(bytes) {
             return Ok(false);
         }
-        let (mut records, mut replies) = (std::mem::take(&mut self.later), Vec::with_capacity(count));
-        let first = records.len();
-        for (append, reply) in self.waiting.drain(..count) {
-            records.push(append);
-            replies.push(reply);
-        }
-        let stages = self.log.append(&records)?;
-        for (reply, (append, stage)) in replies.into_iter().zip(records.iter().zip(stages).skip(first)) {
-            // A client that has left does not need its stage.
-            if let (Err(Stage::Log { arrival, segment, .. }), Record::Payload { version, .. }) =
-                (reply.send(stage), &append.record)
-            {
-                self.log.release(arrival, segment, version.ticket);
-            }
+        let first = self.later.len();
+        let mut records = std::mem::take(&mut self.later);
+        let (waiting, replies): (Vec<_>, Vec<_>) = self.waiting.drain(..count).unzip();
+        records.extend(waiting);
+        if let Ok(stages) = unless_full(self.log.append(&records))? {
+            self.recorded(first);
+            self.answer(replies, records.iter().zip(stages).skip(first));
+        } else {
+            let waiting = records.split_off(first);
+            self.later = records;
+            self.write_later()?;
+            self.serve(waiting, replies)?;
         }
         Ok(true)
     }
 
+    /// Appends on a drive that has no room for all: a large record must not take a small one's chance.
+    fn serve(&mut self, mut records: Vec<Append>, mut replies: Vec<Reply>) -> Result<(), VolumeError> {
+        match unless_full(self.log.append(&records))? {
+            Ok(stages) => self.answer(replies, records.iter().zip(stages)),
+            Err(_) if records.len() > 1 => {
+                let half = records.len() / 2;
+                let (more, waiting) = (records.split_off(half), replies.split_off(half));
+                self.serve(records, replies)?;
+                self.serve(more, waiting)?;
+            }
+            Err(_) => {
+                let free = self.log.free();
+                for reply in replies {
+                    // The client may have left.
+                    let _ = reply.send(Err(NoRoom { free }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answer<'a>(&mut self, replies: Vec<Reply>, staged: impl Iterator<Item = (&'a Append, Stage)>) {
+        for (reply, (append, stage)) in replies.into_iter().zip(staged) {
+            // A client that has left does not need its stage.
+            if let (Err(Ok(Stage::Log { arrival, segment, .. })), Record::Payload { version, .. }) =
+                (reply.send(Ok(stage)), &append.record)
+            {
+                self.log.release(arrival, segment, version.ticket);
+            }
+        }
+    }
+
     fn write_later(&mut self) -> Result<(), VolumeError> {
         let records = std::mem::take(&mut self.later);
-        let bytes = records.iter().map(Append::cost).sum();
-        if records.is_empty() || !self.log.has_room(bytes) {
+        if records.is_empty() {
             return Ok(());
         }
-        self.log.append(&records).map(|_| ())
+        let bytes = records.iter().map(Append::cost).sum();
+        if self.log.has_room(bytes) && unless_full(self.log.append(&records))?.is_ok() {
+            self.recorded(records.len());
+        } else {
+            self.omit(records.len());
+        }
+        Ok(())
+    }
+
+    /// The journal has these commits in any case; one warning says that this log lacks some.
+    fn omit(&mut self, count: usize) {
+        if self.omitted == 0 {
+            tracing::warn!(drive = self.drive, count, "no room in the drive log for records of commits");
+        }
+        self.omitted += count;
+    }
+
+    fn recorded(&mut self, count: usize) {
+        if count > 0 && self.omitted > 0 {
+            tracing::info!(drive = self.drive, omitted = self.omitted, "the drive log has room again");
+            self.omitted = 0;
+        }
     }
 }
+
+/// Sets a drive without room, which goes on, apart from one that is lost.
+fn unless_full<T>(result: Result<T, VolumeError>) -> Result<Result<T, VolumeError>, VolumeError> {
+    match result {
+        Err(error) if error.disposition != Disposition::NoSpace => Err(error),
+        result => Ok(result),
+    }
+}
+
+#[cfg(test)]
+mod tests;

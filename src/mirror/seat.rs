@@ -54,6 +54,7 @@ impl Attachment {
     pub(crate) fn end(&self) {
         self.gone.send_replace(true);
         self.io.close();
+        self.log.close();
         self.wake.ring();
     }
 }

@@ -18,24 +18,39 @@ pub(crate) struct Reservation {
 
 /// Takes room for `bytes` on both drives. An absent drive has what it last had, less what it owes.
 pub(crate) fn reserve(core: &Core, bytes: u64) -> Result<Reservation, Refusal> {
-    let before = core.reserved.fetch_add(bytes, Ordering::AcqRel);
-    let reservation = Reservation { reserved: Arc::clone(&core.reserved), bytes };
-    if bytes == 0 {
-        return Ok(reservation);
-    }
-    for side in Side::BOTH {
-        let Some(space) = core.seat(side).space() else { continue };
-        let owed = core.journal.behind(side).1;
-        let free = space.free.saturating_sub(owed).saturating_sub(before).saturating_sub(MARGIN_BYTES);
-        if free < bytes {
-            return Err(Refusal::NoSpace { drive: side, free, needed: bytes });
-        }
-    }
+    let mut reservation = Reservation { reserved: Arc::clone(&core.reserved), bytes: 0 };
+    reservation.renew(core, bytes)?;
     Ok(reservation)
+}
+
+impl Reservation {
+    /// Takes room for `bytes` in place of what it had, which is written by now. Refused it has none.
+    pub(crate) fn renew(&mut self, core: &Core, bytes: u64) -> Result<(), Refusal> {
+        self.release();
+        let before = self.reserved.fetch_add(bytes, Ordering::AcqRel);
+        self.bytes = bytes;
+        if bytes == 0 {
+            return Ok(());
+        }
+        for side in Side::BOTH {
+            let Some(space) = core.seat(side).space() else { continue };
+            let owed = core.journal.behind(side).1;
+            let free = space.free.saturating_sub(owed).saturating_sub(before).saturating_sub(MARGIN_BYTES);
+            if free < bytes {
+                self.release();
+                return Err(Refusal::NoSpace { drive: side, free, needed: bytes });
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        self.reserved.fetch_sub(std::mem::take(&mut self.bytes), Ordering::AcqRel);
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.reserved.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.release();
     }
 }

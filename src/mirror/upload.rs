@@ -11,10 +11,12 @@ use crate::clock;
 use crate::digest::{Crc32, Digester, FileDigest};
 use crate::ids::{PerSide, Side, Ticket};
 use crate::journal::{
-    Answered, Mutation, Precondition, Put, Receipt, Request, Stage, Staged, Version, put_fingerprint,
+    Answered, Mutation, Precondition, Put, Receipt, Released, Request, Stage, Staged, Version, put_fingerprint,
 };
-use crate::mirror::core::drop_stage;
+use crate::mirror::core::{drop_stage, let_go};
 use crate::mirror::drive_log::{Append, Record};
+use crate::mirror::io::Gone;
+use crate::mirror::log_thread::NoRoom;
 use crate::mirror::mirror::{Mirror, refusal};
 use crate::mirror::request::{PutRequest, Refusal};
 use crate::mirror::seat::Attachment;
@@ -28,6 +30,8 @@ pub(crate) const LOGGED_BYTES_MAX: usize = 64 * 1024;
 const WRITES_MAX: usize = 4;
 /// Bytes written to a stage before they are synced: so much dirty data of one upload at most, twice over.
 const SYNC_BYTES: u64 = 16 << 20;
+/// Room that a body of unknown length takes ahead, once it is large.
+const ROOM_BYTES: u64 = 8 << 20;
 
 /// A PUT under way. Dropped without `commit` it leaves nothing behind.
 pub struct Upload {
@@ -40,7 +44,11 @@ pub struct Upload {
     answered: Option<Answered>,
     /// The journal has it now: its stages are not ours any more.
     handed_over: bool,
-    _space: space::Reservation,
+    space: space::Reservation,
+    /// Bytes of the body that there is room for, where its length is unknown.
+    room_end: u64,
+    /// A drive that is there and did not take it, and why.
+    turned_away: Option<(Side, String)>,
 }
 
 enum Body {
@@ -79,7 +87,9 @@ impl Mirror {
             body: Body::Held(Vec::new(), 0),
             answered,
             handed_over: false,
-            _space: reservation,
+            space: reservation,
+            room_end: 0,
+            turned_away: None,
             request,
         };
         Ok(upload)
@@ -94,6 +104,7 @@ impl Upload {
         if self.answered.is_some() || bytes.is_empty() {
             return Ok(());
         }
+        self.make_room(self.digester.size()).await?;
         if let Body::Held(pieces, size) = &mut self.body {
             *size += bytes.len();
             pieces.push(bytes);
@@ -111,9 +122,35 @@ impl Upload {
         self.digester.whole()
     }
 
+    /// Takes room for a body of unknown length as it grows up to `end`.
+    async fn make_room(&mut self, end: u64) -> Result<(), Refusal> {
+        if self.request.len.is_some() || end <= self.room_end {
+            return Ok(());
+        }
+        let core = &self.mirror.core;
+        // What is written of it is in use now, not in the figures that the lanes left.
+        for attachment in core.attachments() {
+            let volume = Arc::clone(&attachment.volume);
+            if let Ok(Ok(space)) = attachment.io.run(move || volume.space()).await {
+                core.seat(attachment.side).set_space(space);
+            }
+        }
+        let needed = end - self.room_end;
+        let ahead = if end <= LOGGED_BYTES_MAX as u64 { LOGGED_BYTES_MAX as u64 } else { ROOM_BYTES };
+        let ahead = ahead.max(needed);
+        // Close to the end of a drive what came must fit, not what may come.
+        let taken = match self.space.renew(core, ahead) {
+            Ok(()) => ahead,
+            Err(_) => self.space.renew(core, needed).map(|()| needed)?,
+        };
+        self.room_end += taken;
+        Ok(())
+    }
+
     /// The body turned out to be large: what was held goes to stage files.
     async fn spill(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal> {
         let mut legs = PerSide::default();
+        let mut result = Ok(());
         for side in Side::BOTH {
             let Some(attachment) = self.mirror.core.seat(side).attachment() else { continue };
             let (volume, ticket) = (Arc::clone(&attachment.volume), self.ticket);
@@ -122,11 +159,12 @@ impl Upload {
                     let stage = Arc::new(stage);
                     *legs.get_mut(side) = Some(Leg { attachment, stage, writes: VecDeque::new(), unsynced: 0 });
                 }
-                Ok(Err(error)) => self.judge(&attachment, &error)?,
+                Ok(Err(error)) => result = result.and(self.judge(&attachment, &error)),
                 Err(_) => {}
             }
         }
         self.body = Body::Staged(legs);
+        result?;
         let mut offset = 0;
         for piece in pieces {
             let len = piece.len() as u64;
@@ -157,7 +195,7 @@ impl Upload {
         let empty = legs.iter().all(|(_, leg)| leg.is_none());
         self.body = Body::Staged(legs);
         result?;
-        if empty { Err(self.mirror.core.nobody_there()) } else { Ok(()) }
+        if empty { Err(self.nobody_left()) } else { Ok(()) }
     }
 
     /// Room for a body's bytes on their way, so that a thousand uploads share what there is.
@@ -167,23 +205,38 @@ impl Upload {
         Arc::new(buffers.acquire_many_owned(bytes as u32).await.ok())
     }
 
-    /// What a failed write means for the PUT: a drive that is lost shrinks its set, a full one refuses it.
-    fn judge(&self, attachment: &Attachment, error: &VolumeError) -> Result<(), Refusal> {
-        let core = &self.mirror.core;
+    /// What a failed write means for the PUT: a drive that is lost shrinks its set, so does one that is there and
+    /// does not take this stage; a full one refuses the PUT.
+    fn judge(&mut self, attachment: &Attachment, error: &VolumeError) -> Result<(), Refusal> {
         match error.disposition {
             Disposition::NoSpace => {
                 let free = attachment.volume.space().map_or(0, |space| space.free);
-                let needed = self.request.len.unwrap_or(self.digester.size());
-                Err(Refusal::NoSpace { drive: attachment.side, free, needed })
+                Err(self.no_space(attachment.side, free))
             }
-            Disposition::DriveLost
-            | Disposition::BadRead
-            | Disposition::NotFound
-            | Disposition::InTheWay
-            | Disposition::Refused => {
-                core.lose(attachment, &error.to_string());
+            Disposition::DriveLost | Disposition::BadRead => {
+                self.mirror.core.lose(attachment, &error.to_string());
                 Ok(())
             }
+            Disposition::NotFound | Disposition::InTheWay | Disposition::Refused => {
+                tracing::warn!(drive = %attachment.side, %error, "a drive does not take a stage");
+                self.turned_away = Some((attachment.side, error.to_string()));
+                Ok(())
+            }
+        }
+    }
+
+    fn no_space(&self, drive: Side, free: u64) -> Refusal {
+        let needed = self.request.len.unwrap_or(0).max(self.digester.size());
+        Refusal::NoSpace { drive, free, needed }
+    }
+
+    /// Why no drive has it.
+    fn nobody_left(&self) -> Refusal {
+        match &self.turned_away {
+            Some((side, why)) => {
+                Refusal::Unavailable { drive: Some(*side), message: format!("drive {side} did not take it: {why}") }
+            }
+            None => self.mirror.core.nobody_there(),
         }
     }
 
@@ -240,14 +293,22 @@ impl Upload {
             Some((attachment, answer))
         });
         let mut stages = PerSide::default();
+        let mut result = Ok(());
         for (side, append) in [(Side::A, appends.a), (Side::B, appends.b)] {
             let Some((attachment, answer)) = append else { continue };
-            // A drive that leaves meanwhile shrinks the set.
-            if let Ok(stage) = attachment.io.wait(answer).await {
-                *stages.get_mut(side) = Some(Staged { arrival: attachment.arrival, stage });
+            match attachment.io.wait(answer).await {
+                Ok(Ok(stage)) => *stages.get_mut(side) = Some(Staged { arrival: attachment.arrival, stage }),
+                Ok(Err(NoRoom { free })) => {
+                    result = Err(Refusal::NoSpace { drive: side, free, needed: digest.size });
+                }
+                // A drive that leaves meanwhile shrinks the set.
+                Err(Gone) => {}
             }
         }
-        Ok(stages)
+        if result.is_err() {
+            self.forget(stages);
+        }
+        result.map(|()| stages)
     }
 
     /// Large: what is written is synced, both drives at once.
@@ -286,7 +347,7 @@ impl Upload {
         mtime_ns: i64,
     ) -> Result<Receipt, Refusal> {
         if stages == PerSide::default() {
-            return Err(self.mirror.core.nobody_there());
+            return Err(self.nobody_left());
         }
         self.handed_over = true;
         let put = Put {
@@ -307,12 +368,11 @@ impl Upload {
         Version { ticket: self.ticket, size: digest.size, crc32: digest.whole }
     }
 
+    /// Lets go of what the drives made for it.
     fn forget(&self, stages: PerSide<Option<Staged>>) {
         for (side, staged) in stages.iter() {
-            if let (Some(Staged { stage: Stage::File, .. }), Some(attachment)) =
-                (staged, self.mirror.core.seat(side).attachment())
-            {
-                drop_stage(&attachment, &layout::stage(self.ticket));
+            if let (Some(Staged { stage, .. }), Some(attachment)) = (staged, self.mirror.core.seat(side).attachment()) {
+                let_go(&attachment, &Released { side, ticket: self.ticket, stage: *stage });
             }
         }
     }
@@ -392,3 +452,6 @@ impl Leg {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
