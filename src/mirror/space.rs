@@ -32,20 +32,44 @@ impl Reservation {
         if bytes == 0 {
             return Ok(());
         }
-        for side in Side::BOTH {
-            let Some(space) = core.seat(side).space() else { continue };
-            let owed = core.journal.behind(side).1;
-            let free = space.free.saturating_sub(owed).saturating_sub(before).saturating_sub(MARGIN_BYTES);
-            if free < bytes {
-                self.release();
-                return Err(Refusal::NoSpace { drive: side, free, needed: bytes });
+        let refused = match lack(core, bytes, before) {
+            // Others free room on a stick, too: only fresh figures refuse.
+            Some(_) => {
+                refresh(core);
+                lack(core, bytes, before)
             }
+            None => None,
+        };
+        match refused {
+            Some(refusal) => {
+                self.release();
+                Err(refusal)
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn release(&mut self) {
         self.reserved.fetch_sub(std::mem::take(&mut self.bytes), Ordering::AcqRel);
+    }
+}
+
+/// Why `bytes` beside `before` others have no room.
+fn lack(core: &Core, bytes: u64, before: u64) -> Option<Refusal> {
+    Side::BOTH.into_iter().find_map(|side| {
+        let space = core.seat(side).space()?;
+        let owed = core.journal.behind(side).1;
+        let free = space.free.saturating_sub(owed).saturating_sub(before).saturating_sub(MARGIN_BYTES);
+        (free < bytes).then_some(Refusal::NoSpace { drive: side, free, needed: bytes })
+    })
+}
+
+fn refresh(core: &Core) {
+    for attachment in core.attachments() {
+        // A drive that does not say keeps what it last had.
+        if let Ok(space) = attachment.volume.space() {
+            core.seat(attachment.side).set_space(space);
+        }
     }
 }
 

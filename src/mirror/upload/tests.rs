@@ -157,3 +157,18 @@ async fn a_body_of_unknown_length_may_fill_what_is_free() {
     let crc = send(&mut upload, 22 * MIB).await.unwrap();
     assert_eq!(upload.commit(crc).await.unwrap().drives, Side::BOTH);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn room_that_somebody_else_made_counts() {
+    let stand = Stand::new();
+    let volume = stand.volume(Side::B);
+    let filling = volume.create("filling").unwrap();
+    filling.preallocate(20 * MIB).unwrap();
+    let mut upload = stand.begin("f", None).unwrap();
+    send(&mut upload, 12 * MIB).await.unwrap_err();
+    drop((upload, filling));
+    volume.remove_file("filling").unwrap();
+    let mut upload = stand.begin("f", Some(12 * MIB)).unwrap();
+    let crc = send(&mut upload, 12 * MIB).await.unwrap();
+    upload.commit(crc).await.unwrap();
+}
