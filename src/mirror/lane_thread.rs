@@ -225,7 +225,11 @@ impl Worker<'_> {
                 Err(error) => return self.fail(&error),
             };
             unsettled |= step.worked;
-            replay.work = self.lane.work();
+            // What comes after it has caught up is everyday work and no replay.
+            match replay.took {
+                None => replay.work = self.lane.work(),
+                Some(_) => replay.work.aside = self.lane.work().aside,
+            }
             self.tell(&mut replay, &step);
             let quiet = step.seen == 0 || !step.worked;
             let now = clock::now();
