@@ -13,6 +13,7 @@ use crate::mirror::layout;
 use crate::mirror::request::{Notice, Refusal};
 use crate::mirror::seat::{Attachment, Seat};
 use crate::mirror::state::DriveEvent;
+use crate::mirror::token::InstallToken;
 use crate::mirror::volume::{Disposition, VolumeError};
 
 /// A drive that the mirror found to be gone; for the watcher.
@@ -32,6 +33,7 @@ pub(crate) struct Core {
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
     /// Bytes that uploads have announced and not yet written.
     pub(crate) reserved: Arc<AtomicU64>,
+    pub(crate) token: InstallToken,
     /// Why nothing is served: a stick knows more than the journal.
     pub(crate) outdated: OnceLock<String>,
     /// Drives that were refused, by place.
@@ -84,10 +86,20 @@ impl Core {
         let side = attachment.side;
         self.seat(side).apply(DriveEvent::Lost, Some(why.to_owned()));
         attachment.end();
+        self.give_back_token(&attachment);
         self.committer.leave_soon(side, attachment.arrival);
         // The watcher ends before the mirror when the daemon stops.
         let _ = self.lost.send(Lost { side, visit: attachment.visit });
         self.tell_change();
+    }
+
+    /// Lets the other drive install, where this one had the token.
+    pub(crate) fn give_back_token(&self, attachment: &Attachment) {
+        if self.token.give_back(attachment.side, attachment.arrival)
+            && let Some(other) = self.seat(attachment.side.other()).attachment()
+        {
+            other.wake.ring();
+        }
     }
 
     /// Ends a drive's work with the daemon.

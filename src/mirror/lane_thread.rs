@@ -18,6 +18,7 @@ use crate::mirror::lane::{Lane, LaneError, Stay, Step, reclaim};
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::seat::{Attachment, NewDrive, Replay, Wake};
 use crate::mirror::state::{DriveEvent, DriveState};
+use crate::mirror::volume::FsKind;
 
 /// Quiet time before a checkpoint.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
@@ -253,7 +254,21 @@ impl Worker<'_> {
         }
     }
 
+    /// A step, on FAT only with the token; the lane is woken when the other drive gives it back.
     fn step(&mut self) -> Result<Done, LaneError> {
+        let (side, arrival) = (self.attachment.side, self.attachment.arrival);
+        if self.attachment.volume.kind() == FsKind::Atomic {
+            return self.install();
+        }
+        if !self.core.token.take(side, arrival) {
+            return Ok(Done { seen: 0, worked: false });
+        }
+        let done = self.install();
+        self.core.give_back_token(self.attachment);
+        done
+    }
+
+    fn install(&mut self) -> Result<Done, LaneError> {
         let other = self.core.seat(self.attachment.side.other()).attachment();
         let peer = other.as_ref().map(|other| Arc::clone(&other.volume));
         let Step { facts, barrier, seen, peer_error } = self.lane.step(peer, clock::wall_ns())?;

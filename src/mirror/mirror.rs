@@ -73,6 +73,7 @@ impl Mirror {
             changed: watch::channel(0).0,
             lost,
             reserved: Arc::default(),
+            token: crate::mirror::token::InstallToken::default(),
             outdated: std::sync::OnceLock::new(),
             refused: Mutex::new(Vec::new()),
         });

@@ -28,6 +28,7 @@ pub(crate) mod sim_volume;
 mod space;
 mod stage;
 mod state;
+mod token;
 mod upload;
 pub mod volume;
 #[cfg(test)]
