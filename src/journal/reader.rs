@@ -69,6 +69,18 @@ impl Snapshot<'_> {
         Ok(self.debt(side, id)?.and_then(|debt| debt.want))
     }
 
+    /// The path that clients know a place by; `None` where a folder above it is gone.
+    pub fn path_of(&self, place: &Place) -> Result<Option<RelPath>, StoreError> {
+        let mut names = vec![place.name.clone()];
+        let mut parent = place.parent;
+        while parent != NodeId::ROOT {
+            let Some(above) = self.folder_place(parent)? else { return Ok(None) };
+            names.push(above.name);
+            parent = above.parent;
+        }
+        Ok(Some(names.into_iter().rev().fold(RelPath::ROOT, |path, name| path.join(name))))
+    }
+
     /// What is in a folder, by name, from `after` on; at most `limit`.
     pub fn children(&self, parent: NodeId, after: Option<&Name>, limit: usize) -> Result<Vec<Child>, StoreError> {
         let prefix = codec::children(parent);
@@ -189,14 +201,6 @@ impl Journal {
 
     /// The path that clients know a place by; `None` where a folder above it is gone.
     pub fn path_of(&self, place: &Place) -> Result<Option<RelPath>, StoreError> {
-        let snapshot = self.snapshot();
-        let mut names = vec![place.name.clone()];
-        let mut parent = place.parent;
-        while parent != NodeId::ROOT {
-            let Some(above) = snapshot.folder_place(parent)? else { return Ok(None) };
-            names.push(above.name);
-            parent = above.parent;
-        }
-        Ok(Some(names.into_iter().rev().fold(RelPath::ROOT, |path, name| path.join(name))))
+        self.snapshot().path_of(place)
     }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::digest::{BLOCK_BYTES, Crc32};
-use crate::ids::{Lsn, NodeId, Side};
-use crate::journal::{Catalog, DriveFact, FileNode, Node, Place, Resolved};
+use crate::ids::{Lsn, Side};
+use crate::journal::{DriveFact, FileNode, Node, Place, Resolved};
 use crate::mirror::committer::Durable;
 use crate::mirror::core::Core;
 use crate::mirror::mirror::{Mirror, unreadable};
@@ -365,24 +365,10 @@ fn sources(core: &Core, side: Side, place: &Place, file: &FileNode) -> Result<Ve
     if snapshot.owes(side) {
         let home = places::path_at(&snapshot, side, place).map_err(|_| ())?;
         sources.extend(home.map(|path| Source { path, offset: 0 }));
-        sources.extend(wanted_path(&snapshot, place).map_err(|_| ())?.map(|path| Source { path, offset: 0 }));
+        // Where a lane may have put it since.
+        let wanted = snapshot.path_of(place).map_err(|_| ())?;
+        sources.extend(wanted.map(|path| Source { path: path.to_string(), offset: 0 }));
     }
     sources.dedup();
     Ok(sources)
-}
-
-/// The path that the catalog wants, whatever the drive has.
-fn wanted_path(
-    snapshot: &crate::journal::Snapshot<'_>,
-    place: &Place,
-) -> Result<Option<String>, crate::journal::store::StoreError> {
-    let mut names = vec![place.name.clone()];
-    let mut parent = place.parent;
-    while parent != NodeId::ROOT {
-        let Some(above) = snapshot.folder_place(parent)? else { return Ok(None) };
-        names.push(above.name);
-        parent = above.parent;
-    }
-    let names: Vec<_> = names.iter().rev().map(crate::path::Name::as_str).collect();
-    Ok(Some(names.join("/")))
 }
