@@ -309,7 +309,7 @@ impl Download {
             let core = Arc::clone(&self.core);
             // The committer's answer is not for this task to wait for.
             tokio::task::spawn_blocking(move || {
-                let noted = core.committer.note(vec![DriveFact::Damaged { side, place, file }], Durable::Later);
+                let noted = core.committer.note(vec![DriveFact::Damaged { side, place, file }], Durable::Now);
                 if noted.is_ok() {
                     core.wake_lanes();
                 }

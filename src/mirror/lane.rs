@@ -67,7 +67,8 @@ pub(crate) enum Stay {
 #[derive(Debug, Default)]
 pub(crate) struct Step {
     pub(crate) facts: Vec<DriveFact>,
-    /// A name was given up that another node may get next: the facts must be durable before the next step.
+    /// A name was given up that another node may get next, or a damaged stage: the facts must be durable before
+    /// the next step, and before stages are let go of.
     pub(crate) barrier: bool,
     /// Debts that were looked at; none means that there are none but those that stay.
     pub(crate) seen: usize,
@@ -171,7 +172,9 @@ impl Lane {
             }
         }
         let facts = self.finish(&mut batch, now_ns)?;
-        let barrier = self.gives_up_claims(&batch)?;
+        // A damaged stage is let go of: not before it is durably known to be of no use.
+        let damage = facts.iter().any(|fact| matches!(fact, DriveFact::Damaged { .. }));
+        let barrier = damage || self.gives_up_claims(&batch)?;
         Ok(Step { facts, barrier, seen: taken, peer_error: batch.peer_error })
     }
 

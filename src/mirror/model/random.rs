@@ -220,8 +220,11 @@ fn histories_that_once_failed_end_well() {
         A::StepAmid(false, 1, vec![Amid::Put]),
         A::KillWithin(false, 6),
     ];
+    let a_damaged_stage_let_go_before_that_was_durable =
+        [A::Put(0, 0, 1, false), A::Pull(true), A::Fail(false, 2, 0), A::Step(false, 1), A::KillWithin(false, 1)];
     let histories = [
-        names_in_the_page_cache_alone.as_slice(),
+        a_damaged_stage_let_go_before_that_was_durable.as_slice(),
+        &names_in_the_page_cache_alone,
         &a_name_given_again_before_it_was_recorded_as_free,
         &z_made_again_where_a_removed_folder_may_have_been,
         &a_log_segment_shared_with_an_upload_of_an_earlier_arrival,

@@ -257,16 +257,12 @@ impl World {
             self.lose(side.other());
         }
         let noted = self.writer.lock().note(&step.facts);
-        match noted {
-            Ok(released) => self.release(&released),
-            Err(_) => {
-                self.reopen();
-                return true;
-            }
-        }
-        if step.barrier && self.writer.lock().barrier().is_err() {
+        let durable = if step.barrier { self.writer.lock().barrier() } else { Ok(()) };
+        let (Ok(released), Ok(())) = (noted, durable) else {
             self.reopen();
-        }
+            return true;
+        };
+        self.release(&released);
         self.reclaim_log(side);
         step.seen > 0
     }
