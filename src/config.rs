@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::mirror::MirrorLimits;
 use crate::server::Limits;
 
 /// Where the file is looked for unless somebody says otherwise; it need not exist.
@@ -38,6 +39,10 @@ pub struct Config {
     /// How long a drive may complete nothing before it counts as gone.
     #[serde(deserialize_with = "duration")]
     pub stall_after: Duration,
+    /// Entries that the journal keeps for a drive that is behind; past it the drive is backfilled when it returns.
+    pub journal_entries_max: u64,
+    /// A drive that fails and comes back so often within an hour is parked.
+    pub flaps_max: u32,
     /// What clients may do at most.
     pub limits: Limits,
 }
@@ -75,6 +80,8 @@ impl Default for Config {
             places: Vec::new(),
             probe_every: Duration::from_secs(1),
             stall_after: Duration::from_secs(5),
+            journal_entries_max: MirrorLimits::default().journal_entries_max,
+            flaps_max: MirrorLimits::default().flaps_max,
             limits: Limits::default(),
         }
     }
@@ -108,6 +115,11 @@ impl Config {
         self.places = places.unwrap_or(self.places);
         self.stall_after = stall_after.unwrap_or(self.stall_after);
         self
+    }
+
+    /// What of it is the mirror's.
+    pub fn mirror_limits(&self) -> MirrorLimits {
+        MirrorLimits { journal_entries_max: self.journal_entries_max, flaps_max: self.flaps_max }
     }
 
     fn checked(self) -> Result<Self, ConfigError> {

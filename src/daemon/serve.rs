@@ -61,7 +61,8 @@ async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
     if !Mirror::exists(&config.state) {
         return Err(ServeError::NotEnrolled { state });
     }
-    let (mirror, losses) = Mirror::start(&config.state).map_err(|source| ServeError::Journal { state, source })?;
+    let (mirror, losses) =
+        Mirror::start(&config.state, config.mirror_limits()).map_err(|source| ServeError::Journal { state, source })?;
     let listener =
         server::listen(config.listen).map_err(|source| ServeError::Listen { address: config.listen, source })?;
     let address = listener.local_addr()?;

@@ -39,6 +39,8 @@ pub(super) enum Space {
     Answer = b'r',
     /// LSN → the request id that it answered.
     AnswerOrder = b'q',
+    /// Drive and node → the version that the drive installed since its last checkpoint, without an entry that says so.
+    Fresh = b'u',
 }
 
 /// Single facts under [`Space::Meta`].
@@ -56,6 +58,9 @@ pub(super) enum Fact {
     CheckpointB = 7,
     /// Nonces of all sessions, for telling our stages from strange ones.
     Nonces = 8,
+    /// The backfill of a drive, while there is one.
+    FillA = 9,
+    FillB = 10,
 }
 
 pub(super) fn meta(fact: Fact) -> Vec<u8> {
@@ -66,6 +71,13 @@ pub(super) fn checkpoint(side: Side) -> Vec<u8> {
     meta(match side {
         Side::A => Fact::CheckpointA,
         Side::B => Fact::CheckpointB,
+    })
+}
+
+pub(super) fn fill(side: Side) -> Vec<u8> {
+    meta(match side {
+        Side::A => Fact::FillA,
+        Side::B => Fact::FillB,
     })
 }
 
@@ -128,6 +140,17 @@ pub(super) fn debts(side: Side) -> Vec<u8> {
 
 pub(super) fn debt(side: Side, id: NodeId) -> Vec<u8> {
     let mut key = debts(side);
+    key.extend(id.0.to_be_bytes());
+    key
+}
+
+/// The start of the keys of what a drive installed since its last checkpoint, with no entry that says so.
+pub(super) fn all_fresh(side: Side) -> Vec<u8> {
+    vec![Space::Fresh as u8, side.index() as u8]
+}
+
+pub(super) fn fresh(side: Side, id: NodeId) -> Vec<u8> {
+    let mut key = all_fresh(side);
     key.extend(id.0.to_be_bytes());
     key
 }

@@ -89,6 +89,14 @@ impl<'a> Draft<'a> {
         self.publish.append(&mut self.ops);
     }
 
+    /// The keys of what a drive installed since its last checkpoint, with no entry that says so.
+    pub(super) fn fresh(&self, side: Side) -> Result<Vec<Vec<u8>>, StoreError> {
+        let from = codec::all_fresh(side);
+        let to = codec::end_of(&from);
+        let added = self.overlay.range(from.clone()..to.clone()).map(|(key, _)| Ok(key.clone()));
+        self.store.scan(&from, &to).map(|pair| Ok(pair?.0)).chain(added).collect()
+    }
+
     /// Whether a folder has anything in it.
     pub(super) fn has_children(&self, parent: NodeId) -> Result<bool, StoreError> {
         let from = codec::children(parent);
@@ -123,24 +131,26 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Records how far a drive is with an entry; an entry that no drive needs any more goes.
+    /// Records how far a drive is with an entry; an entry that no drive needs any more goes. False where it has
+    /// gone before.
     pub(super) fn mark(
         &mut self,
         side: Side,
         lsn: Lsn,
         mark: Mark,
         checkpoints: &PerSide<u64>,
-    ) -> Result<(), StoreError> {
-        let Some(mut flags) = self.flags(lsn)? else { return Ok(()) };
+    ) -> Result<bool, StoreError> {
+        let Some(mut flags) = self.flags(lsn)? else { return Ok(false) };
         *flags.marks.get_mut(side) = mark;
         if settled(&flags, checkpoints) {
-            return self.retire(lsn);
+            self.retire(lsn)?;
+            return Ok(true);
         }
         if let Mark::Done { .. } = mark {
             self.tally.unsettled.push((side, lsn));
         }
         self.set(codec::flags(lsn), &flags);
-        Ok(())
+        Ok(true)
     }
 
     /// Lets an entry go if every drive is done with it and has checkpointed that.
@@ -156,9 +166,7 @@ impl<'a> Draft<'a> {
         if let Some(flags) = self.record::<Flags>(&codec::flags(lsn))? {
             return Ok(Some(flags));
         }
-        let entry = self.record::<Entry>(&codec::entry(lsn))?;
-        let mark = |pending: bool| if pending { Mark::Pending } else { Mark::Settled };
-        Ok(entry.map(|entry| Flags { marks: PerSide::new(|side| mark(*entry.pending.get(side))) }))
+        Ok(self.record::<Entry>(&codec::entry(lsn))?.map(|entry| entry.flags()))
     }
 
     // The entry first: flags without an entry go at the next checkpoint, an entry without flags would stay.

@@ -7,7 +7,7 @@ use crate::journal::catalog::Catalog;
 use crate::journal::codec;
 use crate::journal::draft::Draft;
 use crate::journal::plan::Released;
-use crate::journal::record::{Content, Copy, Debt, FileNode, Held, Mark, Node, Place};
+use crate::journal::record::{Content, Copy, Debt, FileNode, Fill, Fresh, Held, Mark, Node, Place};
 use crate::journal::store::StoreError;
 
 /// What is durably true of a drive now.
@@ -25,6 +25,10 @@ pub enum DriveFact {
     Damaged { side: Side, place: Place, file: FileNode },
     /// All that the drive installed is synced, and so recorded.
     Checkpoint { side: Side },
+    /// The drive is there, and its backfill goes on, if one is on record.
+    Fills { side: Side, paths: u64, bytes: u64 },
+    /// The drive has everything: its backfill, if one is on record, has ended.
+    Filled { side: Side },
 }
 
 pub(super) struct FactPlanner<'d, 'a> {
@@ -43,6 +47,12 @@ impl FactPlanner<'_, '_> {
             }
             DriveFact::Damaged { side, place, file } => self.damaged(*side, place, file)?,
             DriveFact::Checkpoint { side } => self.checkpoint(*side)?,
+            DriveFact::Fills { side, paths, bytes } => self.fills(*side, *paths, *bytes)?,
+            DriveFact::Filled { side } => {
+                if self.draft.value(&codec::fill(*side))?.is_some() {
+                    self.draft.remove(codec::fill(*side));
+                }
+            }
         }
         self.draft.end_facts();
         Ok(())
@@ -79,7 +89,10 @@ impl FactPlanner<'_, '_> {
             let batch = *self.batches.get(side);
             let checkpoints = *self.checkpoints;
             // The flag before the debt goes: cut short between the two, the lane finds the work done and says so again.
-            self.draft.mark(side, debt.lsn, Mark::Done { batch }, &checkpoints)?;
+            let marked = self.draft.mark(side, debt.lsn, Mark::Done { batch }, &checkpoints)?;
+            if let (false, Some((place, node))) = (marked, &node) {
+                self.draft.set(codec::fresh(side, id), &Fresh { place: place.clone(), lsn: node.lsn() });
+            }
             self.draft.set_debt(side, id, Some(&debt), None);
             return Ok(());
         }
@@ -138,7 +151,21 @@ impl FactPlanner<'_, '_> {
         Ok(())
     }
 
+    /// Progress is measured against the most that the drive ever lacked.
+    fn fills(&mut self, side: Side, paths: u64, bytes: u64) -> Result<(), StoreError> {
+        if let Some(fill) = self.draft.record::<Fill>(&codec::fill(side))? {
+            let (paths, bytes) = (fill.paths.max(paths), fill.bytes.max(bytes));
+            if (paths, bytes) != (fill.paths, fill.bytes) {
+                self.draft.set(codec::fill(side), &Fill { paths, bytes, ..fill });
+            }
+        }
+        Ok(())
+    }
+
     fn checkpoint(&mut self, side: Side) -> Result<(), StoreError> {
+        for key in self.draft.fresh(side)? {
+            self.draft.remove(key);
+        }
         if self.unsettled.get(side).is_empty() {
             return Ok(());
         }

@@ -20,6 +20,8 @@ pub(crate) struct BarrierFault {
     pub error: BarrierError,
     /// How many of the changes it should have covered are durable all the same, as far as there are so many.
     pub survivors: usize,
+    /// Barriers that go well before it.
+    pub after: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,6 +212,11 @@ impl Store for MemStore {
         let mut state = self.alive()?;
         state.barriers += 1;
         match state.fault.take() {
+            Some(fault) if fault.after > 0 => {
+                state.fault = Some(BarrierFault { after: fault.after - 1, ..fault });
+                state.sync();
+                Ok(())
+            }
             None => {
                 state.sync();
                 Ok(())
@@ -287,7 +294,7 @@ mod tests {
         let store = disk.open();
         store.insert(b"a", b"").unwrap();
         store.insert(b"b", b"").unwrap();
-        disk.fail_barrier(BarrierFault { error: BarrierError::NoSpace, survivors: 1 });
+        disk.fail_barrier(BarrierFault { error: BarrierError::NoSpace, survivors: 1, after: 0 });
         assert!(matches!(store.barrier(), Err(StoreError::NoSpace)));
         assert!(matches!(store.barrier(), Err(StoreError::Dead)));
         let store = disk.open();

@@ -10,6 +10,7 @@ mod catalog;
 mod codec;
 mod draft;
 mod fact;
+mod fill;
 #[cfg(test)]
 pub(crate) mod mem_store;
 mod plan;
@@ -24,8 +25,8 @@ pub use fact::DriveFact;
 pub use plan::{Precondition, Released};
 pub use reader::{Journal, Snapshot};
 pub use record::{
-    Answered, Blocks, Content, Copy, Debt, Deed, Enrolled, Enrolment, Entry, FileNode, Flags, FolderNode, Held, Mark,
-    Mutation, Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Staged, Version, block_count,
-    put_fingerprint,
+    Answered, Blocks, Content, Copy, Debt, Deed, Enrolled, Enrolment, Entry, FileNode, Fill, FillCause, Flags,
+    FolderNode, Fresh, Held, Mark, Mutation, Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Staged,
+    Version, block_count, put_fingerprint,
 };
 pub use writer::{ANSWERS_MAX, CommitError, Committed, Writer};

@@ -16,6 +16,8 @@ use crate::path::{Name, RelPath};
 /// Most goals given up that a debt remembers; past it the oldest goes, and its leftovers are set aside, not deleted.
 const MAYBE_MAX: usize = 8;
 
+const EVERY_DRIVE: PerSide<bool> = PerSide { a: true, b: true };
+
 /// The superseded entry of a drive, what it has of the node, and what it may have.
 type Owed = (Option<Debt>, Option<Held>, Vec<Held>);
 
@@ -69,6 +71,8 @@ pub(super) struct Counters {
     pub(super) exposed: PerSide<Lsn>,
     /// The arrivals that the lanes and new stages belong to.
     pub(super) attached: PerSide<Option<Arrival>>,
+    /// Drives that are filled: no entry waits for their flags.
+    pub(super) filling: PerSide<bool>,
 }
 
 /// Plans the mutations of one batch, one after the other.
@@ -167,7 +171,7 @@ impl Planner<'_, '_> {
         self.draft.set(codec::node(&place), &Node::Folder(FolderNode { id, lsn, mtime_ns }));
         answered(self, lsn);
         let deed = Deed::MakeFolder { path: path.to_string() };
-        self.end(lsn, deed, id, Some(place), PerSide::new(|_| true));
+        self.end(lsn, deed, id, Some(place), EVERY_DRIVE);
         (lsn, id)
     }
 
@@ -218,7 +222,7 @@ impl Planner<'_, '_> {
             mtime_ns: put.mtime_ns,
             executable: put.executable,
         };
-        self.end(lsn, deed, id, Some(place), PerSide::new(|_| true));
+        self.end(lsn, deed, id, Some(place), EVERY_DRIVE);
         Ok(receipt)
     }
 
@@ -323,7 +327,7 @@ impl Planner<'_, '_> {
         let receipt = receipt(lsn, present);
         answered(self, &receipt);
         let deed = Deed::Move { from: from.to_string(), to: to.to_string() };
-        self.end(lsn, deed, id, Some(new_place), PerSide::new(|_| true));
+        self.end(lsn, deed, id, Some(new_place), EVERY_DRIVE);
         Ok(receipt)
     }
 
@@ -384,7 +388,9 @@ impl Planner<'_, '_> {
         }
     }
 
-    fn end(&mut self, lsn: Lsn, deed: Deed, node: NodeId, place: Option<Place>, pending: PerSide<bool>) {
+    /// Ends a mutation that `owing` drives have something to do for.
+    fn end(&mut self, lsn: Lsn, deed: Deed, node: NodeId, place: Option<Place>, owing: PerSide<bool>) {
+        let pending = PerSide::new(|side| *owing.get(side) && !*self.counters.filling.get(side));
         self.draft.end_entry(|ops| Entry { lsn, deed, node, place, pending, ops });
     }
 }

@@ -9,7 +9,7 @@ use crate::digest::Crc32;
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, Ticket};
 use crate::journal::catalog::{Catalog, Child, Resolved};
 use crate::journal::codec;
-use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Flags, Mark, Node, Place};
+use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
 use crate::journal::store::{Store, StoreError};
 use crate::path::{Name, RelPath};
 
@@ -21,7 +21,7 @@ pub struct Journal {
     /// Readers share it, publishing a batch takes it alone. It is held over gets and inserts of sled,
     /// whose pages are in memory as a rule: the price of never showing half a batch.
     pub(super) published: RwLock<Option<Arc<dyn Store>>>,
-    pub(super) enrolment: Enrolment,
+    pub(super) enrolment: RwLock<Arc<Enrolment>>,
     pub(super) epoch: AtomicU64,
     pub(super) nonces: RwLock<Vec<Nonce>>,
     pub(super) counts: Counts,
@@ -118,12 +118,16 @@ impl Snapshot<'_> {
         pairs.map(|pair| pair.and_then(|(key, value)| codec::decode(&key, &value))).collect()
     }
 
-    /// Entries that a drive has done since its last checkpoint, and that are still in the journal; at most `limit`.
-    pub fn unsettled(&self, side: Side, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    /// What a drive installed since its last checkpoint, as far as it was noted; at most `limit`.
+    pub fn unsettled(&self, side: Side, limit: usize) -> Result<Vec<(NodeId, Fresh)>, StoreError> {
         let store = self.store()?;
         let checkpoint: u64 = self.record(&codec::checkpoint(side))?.unwrap_or(0);
+        let space = codec::all_fresh(side);
+        let fresh = store.scan(&space, &codec::end_of(&space)).take(limit);
+        let fresh =
+            fresh.map(|pair| pair.and_then(|(key, value)| Ok((codec::debtor(&key)?, codec::decode(&key, &value)?))));
+        let mut unsettled = fresh.collect::<Result<Vec<(NodeId, Fresh)>, StoreError>>()?;
         let space = codec::all(codec::Space::Flags);
-        let mut entries = Vec::new();
         for pair in store.scan(&space, &codec::end_of(&space)) {
             let (key, value) = pair?;
             let flags: Flags = codec::decode(&key, &value)?;
@@ -131,12 +135,13 @@ impl Snapshot<'_> {
             if batch <= checkpoint {
                 continue;
             }
-            entries.extend(self.record::<Entry>(&codec::entry(Lsn(codec::number_of(&key)?)))?);
-            if entries.len() == limit {
+            if unsettled.len() >= limit {
                 break;
             }
+            let entry = self.record::<Entry>(&codec::entry(Lsn(codec::number_of(&key)?)))?;
+            unsettled.extend(entry.and_then(|entry| Some((entry.node, Fresh { place: entry.place?, lsn: entry.lsn }))));
         }
-        Ok(entries)
+        Ok(unsettled)
     }
 
     pub fn answer(&self, id: &RequestId) -> Result<Option<Answered>, StoreError> {
@@ -150,8 +155,13 @@ impl Journal {
         Snapshot { guard: self.published.read(), counts: &self.counts }
     }
 
-    pub fn enrolment(&self) -> &Enrolment {
-        &self.enrolment
+    pub fn enrolment(&self) -> Arc<Enrolment> {
+        Arc::clone(&self.enrolment.read())
+    }
+
+    /// The backfill of a drive, while there is one.
+    pub fn fill(&self, side: Side) -> Result<Option<Fill>, StoreError> {
+        self.snapshot().record(&codec::fill(side))
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -181,6 +191,29 @@ impl Journal {
     /// Whether a ticket was given out by this journal.
     pub fn knows(&self, ticket: Ticket) -> bool {
         self.nonces.read().contains(&ticket.nonce())
+    }
+
+    /// Files whose current version no drive has but this one, at most `limit` of them.
+    ///
+    /// Invariant: what the other drive lacks, it owes.
+    pub fn only_on(&self, side: Side, limit: usize) -> Result<Vec<Place>, StoreError> {
+        const PAGE: usize = 1024;
+        let (mut found, mut at) = (Vec::new(), NodeId::ROOT);
+        while found.len() < limit {
+            let snapshot = self.snapshot();
+            let page = snapshot.debts(side.other(), at, PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            at = last.next();
+            for (id, debt) in page {
+                let Some(place) = debt.want else { continue };
+                let Some(Node::File(file)) = snapshot.node(&place)?.filter(|node| node.id() == id) else { continue };
+                let only = file.copies.get(side).is_durable() && !file.copies.get(side.other()).is_durable();
+                if only && found.len() < limit {
+                    found.push(place);
+                }
+            }
+        }
+        Ok(found)
     }
 
     pub fn resolve(&self, path: &RelPath) -> Result<Resolved, StoreError> {

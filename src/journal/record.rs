@@ -315,6 +315,14 @@ pub struct Entry {
     pub ops: Vec<Op>,
 }
 
+impl Entry {
+    /// Its flags as long as no drive has said anything.
+    pub(super) fn flags(&self) -> Flags {
+        let mark = |side: Side| if *self.pending.get(side) { Mark::Pending } else { Mark::Settled };
+        Flags { marks: PerSide::new(mark) }
+    }
+}
+
 /// How far a drive is with an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mark {
@@ -324,6 +332,14 @@ pub enum Mark {
     Done { batch: u64 },
     /// Nothing is left to do: superseded, never needed, or checkpointed.
     Settled,
+}
+
+/// What a drive installed since its last checkpoint, where no entry is left to say so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fresh {
+    pub place: Place,
+    /// That of the version.
+    pub lsn: Lsn,
 }
 
 /// Completion flags of an entry.
@@ -340,7 +356,30 @@ pub struct Enrolled {
     pub place: String,
 }
 
-/// The mirror's identity, written once by `init`.
+/// Why a drive is filled rather than replayed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FillCause {
+    /// It was enrolled in place of another one.
+    Replaced,
+    /// It was away for more entries than the journal keeps.
+    Outgrown,
+}
+
+/// A backfill on record, from its decision until the drive has everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    pub cause: FillCause,
+    /// The drive that is filled. Where the enrolment names another one, that is still to be changed, and the other
+    /// one's marks are still to be cleared.
+    pub drive: Enrolled,
+    /// Nanoseconds since 1970; for people, never for order.
+    pub begun_ns: i64,
+    /// What the drive lacked at most so far: what progress is measured against.
+    pub paths: u64,
+    pub bytes: u64,
+}
+
+/// The mirror's identity, written by `init`; a drive's part anew when it is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrolment {
     pub mirror: MirrorId,

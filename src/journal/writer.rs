@@ -11,6 +11,7 @@ use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact, Space};
 use crate::journal::draft::{Draft, Tally};
 use crate::journal::fact::{DriveFact, FactPlanner};
+use crate::journal::fill::{filling, settle_fills};
 use crate::journal::plan::{Counters, PlanError, Planner, Precondition, Released};
 use crate::journal::reader::{Counts, Journal};
 use crate::journal::record::{Answered, Debt, Deed, Enrolment, Entry, Flags, Mark, Op, Receipt, Request};
@@ -49,6 +50,8 @@ pub struct Writer {
     batches: PerSide<u64>,
     unsettled: PerSide<BTreeSet<Lsn>>,
     answers: u64,
+    /// Entries when they were last counted without finding a drive that is far behind.
+    pub(super) limited_at: u64,
 }
 
 impl Writer {
@@ -72,7 +75,7 @@ impl Writer {
         store.barrier()?;
         let journal = Arc::new(Journal {
             published: RwLock::new(None),
-            enrolment: recovered.enrolment.clone(),
+            enrolment: RwLock::new(Arc::new(recovered.enrolment.clone())),
             epoch: epoch.0.into(),
             nonces: RwLock::new(nonces),
             counts: Counts::default(),
@@ -84,6 +87,7 @@ impl Writer {
             batches: PerSide::default(),
             unsettled: PerSide::default(),
             answers: 0,
+            limited_at: 0,
         };
         writer.take_over(store, recovered);
         Ok((journal, writer))
@@ -102,6 +106,19 @@ impl Writer {
         store.barrier()?;
         self.take_over(store, recovered);
         Ok(())
+    }
+
+    /// Reads again what the store says after a change beside commits and facts. The drives stay as they are.
+    pub(super) fn reload(&mut self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+        let mut recovered = Recovered::read(store.as_ref())?;
+        recovered.counters.attached = self.counters.attached;
+        recovered.counters.exposed = self.counters.exposed;
+        self.take_over(Arc::clone(store), recovered);
+        Ok(())
+    }
+
+    pub(super) fn open_store(&self) -> Result<Arc<dyn Store>, StoreError> {
+        self.store.clone().ok_or(StoreError::Dead)
     }
 
     pub fn is_open(&self) -> bool {
@@ -125,6 +142,7 @@ impl Writer {
         }
         counts.head.store(self.counters.head.0, Ordering::Release);
         counts.writable.store(true, Ordering::Release);
+        *self.journal.enrolment.write() = Arc::new(recovered.enrolment);
         *self.journal.published.write() = Some(Arc::clone(&store));
         self.store = Some(store);
     }
@@ -239,6 +257,9 @@ impl Writer {
         }
         let released = planner.released;
         self.publish(store, &draft, None)?;
+        if facts.iter().any(|fact| matches!(fact, DriveFact::Filled { .. })) {
+            self.counters.filling = filling(store)?;
+        }
         Ok(released)
     }
 
@@ -293,7 +314,7 @@ impl Writer {
         Ok(())
     }
 
-    fn fail(&mut self, error: &StoreError) {
+    pub(super) fn fail(&mut self, error: &StoreError) {
         tracing::error!(%error, "journal closed: nothing is acknowledged until it is open again");
         self.store = None;
         self.journal.counts.writable.store(false, Ordering::Release);
@@ -331,7 +352,7 @@ fn apply_all(store: &dyn Store, ops: &[Op], applied: Option<Lsn>) -> Result<(), 
     retired.into_iter().try_for_each(|op| apply(store, op))
 }
 
-fn apply(store: &dyn Store, op: &Op) -> Result<(), StoreError> {
+pub(super) fn apply(store: &dyn Store, op: &Op) -> Result<(), StoreError> {
     match &op.value {
         Some(value) => store.insert(&op.key, value),
         None => store.remove(&op.key),
@@ -352,7 +373,7 @@ struct Recovered {
 }
 
 /// Reads single records of a store.
-struct Plain<'a>(&'a dyn Store);
+pub(super) struct Plain<'a>(pub(super) &'a dyn Store);
 
 impl Catalog for Plain<'_> {
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -368,9 +389,10 @@ impl Recovered {
         if format != codec::FORMAT {
             return Err(StoreError::Corrupt(format!("format {format}, this twinstickd knows {}", codec::FORMAT)));
         }
-        let enrolment = plain.record(&codec::meta(Fact::Enrolment))?.ok_or_else(|| missing("enrolment"))?;
+        let mut enrolment = plain.record(&codec::meta(Fact::Enrolment))?.ok_or_else(|| missing("enrolment"))?;
         let head = redo(store)?;
         mend_flags(store)?;
+        settle_fills(store, &mut enrolment)?;
         let checkpoints = PerSide {
             a: plain.record(&codec::checkpoint(Side::A))?.unwrap_or(0),
             b: plain.record(&codec::checkpoint(Side::B))?.unwrap_or(0),
@@ -387,6 +409,7 @@ impl Recovered {
                 checkpoints,
                 exposed: PerSide::new(|_| head),
                 attached: PerSide::default(),
+                filling: filling(store)?,
             },
             batches: PerSide::new(|side| checkpoints.get(side) + 1),
             unsettled: PerSide::default(),
@@ -450,7 +473,7 @@ fn redo(store: &dyn Store) -> Result<Lsn, StoreError> {
 }
 
 /// Sets the flags of entries that a cut kept from being set: what no debt refers to is settled.
-fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
+pub(super) fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
     let plain = Plain(store);
     let space = codec::all(Space::Entry);
     let mut mended = Vec::new();
@@ -458,7 +481,8 @@ fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
         let (key, value) = pair?;
         let entry: Entry = codec::decode(&key, &value)?;
         let old: Option<Flags> = plain.record(&codec::flags(entry.lsn))?;
-        let mut flags = old.unwrap_or_default();
+        let old = old.unwrap_or_else(|| entry.flags());
+        let mut flags = old;
         for side in Side::BOTH {
             let owed = plain.debt(side, entry.node)?.is_some_and(|debt| debt.lsn == entry.lsn);
             let mark = flags.marks.get_mut(side);
@@ -466,12 +490,12 @@ fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
                 *mark = Mark::Settled;
             }
         }
-        if flags != old.unwrap_or_default() {
+        if flags != old || is_settled(&flags) {
             mended.push((entry.lsn, flags));
         }
     }
     for (lsn, flags) in mended {
-        if flags.marks.iter().all(|(_, mark)| *mark == Mark::Settled) {
+        if is_settled(&flags) {
             store.remove(&codec::entry(lsn))?;
             store.remove(&codec::flags(lsn))?;
         } else {
@@ -479,6 +503,10 @@ fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+fn is_settled(flags: &Flags) -> bool {
+    flags.marks.iter().all(|(_, mark)| *mark == Mark::Settled)
 }
 
 fn count(store: &dyn Store, space: Space) -> Result<u64, StoreError> {

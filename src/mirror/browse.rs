@@ -125,7 +125,7 @@ impl Mirror {
         let work = replay.map(|replay| replay.work).unwrap_or_default();
         DriveStatus {
             side,
-            id: seat.id,
+            id: core.journal.enrolment().drives.get(side).id,
             state: state.name(),
             reason: seat.reason(),
             path: seat.attachment().and_then(|_| seat.path()).map(|path| path.display().to_string()),
@@ -232,7 +232,9 @@ fn notice(drive: &DriveStatus, drives: &[DriveStatus]) -> Option<Notice> {
             (format!("drive {name} is full and stays behind"), "remove something, or use a larger stick".to_owned())
         }
         "faulted" => (format!("drive {name} is not used{because}"), "see the reason given".to_owned()),
-        "verifying" | "replaying" => (format!("drive {name} is catching up"), "nothing; it ends by itself".to_owned()),
+        "verifying" | "replaying" | "backfilling" => {
+            (format!("drive {name} is catching up"), "nothing; it ends by itself".to_owned())
+        }
         _ => return None,
     };
     Some(Notice { what, action })

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::ids::{Arrival, Lsn, Side};
 use crate::journal::store::{StoreError, StorePlace};
-use crate::journal::{CommitError, Deed, DriveFact, Receipt, Released, Request, Writer};
+use crate::journal::{CommitError, Deed, DriveFact, Enrolled, Receipt, Released, Request, Writer};
 
 /// Requests that one barrier serves at most.
 pub(crate) const BATCH_MAX: usize = 4096;
@@ -47,6 +47,7 @@ enum Message {
     Leave(Side, Arrival),
     Retire(Side, Arrival),
     Detach(Side, mpsc::Sender<Lsn>),
+    Replace(Side, Enrolled, oneshot::Sender<Result<(), StoreError>>),
     Stop,
 }
 
@@ -69,10 +70,11 @@ impl Committer {
         writer: Writer,
         place: Box<dyn StorePlace>,
         audience: Arc<dyn Audience>,
+        entries_max: u64,
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
         let reopening = Reopening { place, tried: None, refused: None };
-        let run = move || Work { writer, reopening, audience, ready: VecDeque::new() }.run(&messages);
+        let run = move || Work { writer, reopening, audience, ready: VecDeque::new(), entries_max }.run(&messages);
         let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(run)?;
         Ok(Self { queue, thread: Mutex::new(Some(thread)) })
     }
@@ -104,6 +106,13 @@ impl Committer {
         let (reply, answer) = mpsc::channel();
         self.queue.send(Message::Detach(side, reply)).map_err(|_| Ended)?;
         answer.recv().map_err(|_| Ended)
+    }
+
+    /// Enrols a drive in place of one that has left; returns when that is durable.
+    pub(crate) async fn replace(&self, side: Side, drive: Enrolled) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Message::Replace(side, drive, reply)).map_err(|_| StoreError::Dead)?;
+        answer.await.map_err(|_| StoreError::Dead)?
     }
 
     /// From now on no stage of this arrival is committed.
@@ -159,6 +168,8 @@ struct Work {
     reopening: Reopening,
     audience: Arc<dyn Audience>,
     ready: VecDeque<Message>,
+    /// Entries past which a drive that is behind is backfilled instead.
+    entries_max: u64,
 }
 
 impl Work {
@@ -202,6 +213,11 @@ impl Work {
                 Message::Detach(side, reply) => {
                     let _ = reply.send(self.writer.detach(side));
                 }
+                Message::Replace(side, drive, reply) => {
+                    let result = self.writer.replace(side, drive, clock::wall_ns());
+                    // Whoever asked may have gone; what was decided stays.
+                    let _ = reply.send(result);
+                }
                 Message::Stop => {
                     if let Err(error) = self.writer.barrier() {
                         tracing::warn!(%error, "the journal could not be flushed at the end");
@@ -229,6 +245,7 @@ impl Work {
                 | Message::Leave(..)
                 | Message::Retire(..)
                 | Message::Detach(..)
+                | Message::Replace(..)
                 | Message::Stop => {
                     later.push_back(message);
                     break;
@@ -243,6 +260,8 @@ impl Work {
             // A client that has left does not wait for its answer.
             let _ = reply.send(answer);
         }
+        // An error closes the journal, which is opened anew like after any other.
+        let _ = self.writer.limit(self.entries_max, clock::wall_ns());
     }
 
     fn note(&mut self, facts: &[DriveFact], durable: Durable) -> Result<Vec<Released>, StoreError> {

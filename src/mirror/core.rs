@@ -228,6 +228,15 @@ impl Core {
         }
     }
 
+    /// How a drive that is there gets what it lacks.
+    pub(crate) fn way_back(&self, side: Side) -> DriveEvent {
+        match self.journal.fill(side) {
+            Ok(Some(_)) => DriveEvent::Backfill,
+            // Nobody knows while the journal is closed; what is to be done is the same.
+            Ok(None) | Err(_) => DriveEvent::Replay,
+        }
+    }
+
     pub(crate) fn attach(&self, side: Side, arrival: Arrival) -> bool {
         self.committer.attach(side, arrival).is_ok()
     }

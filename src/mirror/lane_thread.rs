@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::ids::{Lsn, Side};
+use crate::ids::{Lsn, PerSide, Side};
 use crate::journal::DriveFact;
 use crate::journal::store::StoreError;
 use crate::mirror::committer::Durable;
@@ -114,6 +114,8 @@ fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
     let arrived = reclaim(&core.journal, volume, side, exposed, clock::wall_ns())?;
     // What this lets go of on this drive waits at the seat.
     core.committer.note(arrived.facts, Durable::Now)?;
+    let (paths, bytes) = core.journal.behind(side);
+    core.committer.note(vec![DriveFact::Fills { side, paths, bytes }], Durable::Later)?;
     let log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, arrived.staged)
         .map_err(LaneError::from)?;
     let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume));
@@ -142,7 +144,9 @@ fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
             head,
         });
     }
-    let label = Label { epoch, arrivals: label.arrivals.next(), ..label.clone() };
+    let enrolment = core.journal.enrolment();
+    let enrolled = PerSide::new(|side| enrolment.drives.get(side).id);
+    let label = Label { epoch, enrolled, arrivals: label.arrivals.next(), ..label.clone() };
     label::write(drive.volume.as_ref(), &label)?;
     Ok(label)
 }
@@ -185,7 +189,7 @@ fn attach(
     if !core.attach(side, arrival) {
         return Err(Turned::Closed);
     }
-    let Some(released) = seat.attach(&attachment) else {
+    let Some(released) = seat.attach(&attachment, core.way_back(side)) else {
         attachment.end();
         return Err(Turned::Left);
     };
@@ -271,13 +275,16 @@ impl Worker<'_> {
     fn install(&mut self) -> Result<Done, LaneError> {
         let other = self.core.seat(self.attachment.side.other()).attachment();
         let peer = other.as_ref().map(|other| Arc::clone(&other.volume));
+        let before = self.lane.work();
         let Step { facts, barrier, seen, peer_error } = self.lane.step(peer, clock::wall_ns())?;
         if let (Some(error), Some(other)) = (&peer_error, &other) {
             self.core.complain(other, error);
         }
         let worked = !facts.is_empty();
         if worked {
-            let durable = if barrier { Durable::Now } else { Durable::Later };
+            // What was copied from the other drive is not to be copied again after a crash.
+            let copied = self.lane.work().copied_files > before.copied_files;
+            let durable = if barrier || copied { Durable::Now } else { Durable::Later };
             self.core.committer.note(facts, durable)?;
             if !self.attachment.log.settle() {
                 return Ok(Done { seen: 0, worked });
@@ -297,11 +304,14 @@ impl Worker<'_> {
         {
             seat.set_space(space);
         }
+        let side = self.attachment.side;
         let event = match (seat.state(), full) {
-            (DriveState::Replaying | DriveState::InSync, true) => Some(DriveEvent::NoRoom),
-            (DriveState::Full, false) => Some(DriveEvent::Room),
-            (DriveState::Replaying, false) if !self.core.lacks(self.attachment.side, self.replay_head) => {
+            (DriveState::Replaying | DriveState::Backfilling | DriveState::InSync, true) => Some(DriveEvent::NoRoom),
+            (DriveState::Full, false) => Some(self.core.way_back(side)),
+            (DriveState::Replaying | DriveState::Backfilling, false) if !self.core.lacks(side, self.replay_head) => {
                 replay.took = Some(clock::now().duration_since(replay.since));
+                // Where this is lost, the next arrival finds that nothing is left to be filled.
+                let _ = self.core.committer.note(vec![DriveFact::Filled { side }], Durable::Later);
                 Some(DriveEvent::CaughtUp)
             }
             _ => None,
@@ -322,6 +332,8 @@ impl Worker<'_> {
         }
         let side = self.attachment.side;
         self.attachment.volume.sync_all()?;
+        let enrolment = self.core.journal.enrolment();
+        self.label.enrolled = PerSide::new(|side| enrolment.drives.get(side).id);
         self.label.committed = self.core.journal.head();
         self.label.epoch = self.core.journal.epoch();
         match label::write(self.attachment.volume.as_ref(), &self.label) {

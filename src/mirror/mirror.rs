@@ -12,12 +12,14 @@ use crate::ids::{NodeId, PerSide, RequestId, Side};
 use crate::journal::sled_store::{SledPlace, SledStore};
 use crate::journal::store::StoreError;
 use crate::journal::{
-    Answered, CommitError, Enrolment, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved, Writer,
+    Answered, CommitError, Enrolled, Enrolment, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved,
+    Writer,
 };
 use crate::mirror::committer::{Audience, Committer};
 use crate::mirror::core::{Core, Listener, Lost};
 use crate::mirror::extent;
 use crate::mirror::lane_thread;
+use crate::mirror::limits::MirrorLimits;
 use crate::mirror::request::{Notice, Recurse, Refusal};
 use crate::mirror::seat::{NewDrive, Seat};
 use crate::mirror::state::DriveEvent;
@@ -31,8 +33,32 @@ const REMOVE_BATCH: usize = 256;
 const REMOVE_IDLE_MAX: usize = 4 * crate::path::PATH_DEPTH_MAX;
 /// Times that a folder is emptied again because somebody puts files into it meanwhile.
 const REMOVE_ROUNDS_MAX: usize = 16;
+/// Files that a drive has alone, counted before it is replaced.
+const ONLY_MAX: usize = 10_000;
 /// The journal's folder in the state directory.
 const JOURNAL_FOLDER: &str = "journal";
+
+/// Whether versions that only a replaced drive has may be given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Refused,
+    Accepted,
+}
+
+/// Why a drive is not replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    #[error("drive {0} is there and in use: take it out first")]
+    Present(Side),
+    #[error(
+        "the old drive {side} alone has the current version of {count}{} file(s), such as {example}: put it in again \
+         until both drives are in sync, or give these versions up with --accept-loss",
+        if count == at_most { " or more" } else { "" }
+    )]
+    OnlyThere { side: Side, count: usize, at_most: usize, example: String },
+    #[error("the journal: {0}")]
+    Journal(#[from] StoreError),
+}
 
 /// Two drives, one journal.
 pub struct Mirror {
@@ -56,17 +82,17 @@ impl Mirror {
 
     /// Opens a mirror without drives; they come by [`Mirror::arrived`]. What the mirror finds lost it says
     /// on the channel.
-    pub fn start(state: &Path) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Lost>), StoreError> {
+    pub fn start(state: &Path, limits: MirrorLimits) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Lost>), StoreError> {
         let folder = state.join(JOURNAL_FOLDER);
         let (journal, writer) = Writer::open(Arc::new(SledStore::open(&folder)?))?;
         let nonce = writer.nonce().ok_or(StoreError::Dead)?;
         let opener = Box::new(SledPlace::new(folder));
         let (lost, losses) = mpsc::unbounded_channel();
         let listener = Arc::new(Listener::default());
-        let committer = Committer::start(writer, opener, Arc::clone(&listener) as Arc<dyn Audience>)?;
-        let drives = journal.enrolment().drives.clone();
+        let committer =
+            Committer::start(writer, opener, Arc::clone(&listener) as Arc<dyn Audience>, limits.journal_entries_max)?;
         let core = Arc::new(Core {
-            seats: PerSide::new(|side| Seat::new(side, drives.get(side).id)),
+            seats: PerSide::new(Seat::new),
             journal,
             committer,
             nonce,
@@ -82,7 +108,7 @@ impl Mirror {
         Ok((Arc::new(Self { core, tickets: AtomicU64::new(0), buffers }), losses))
     }
 
-    pub fn enrolment(&self) -> &Enrolment {
+    pub fn enrolment(&self) -> Arc<Enrolment> {
         self.core.journal.enrolment()
     }
 
@@ -100,6 +126,31 @@ impl Mirror {
             None => {
                 self.core.seat(side).apply_to(visit, DriveEvent::Lost, Some(why.to_owned()));
                 self.core.tell_change();
+            }
+        }
+    }
+
+    /// Enrols a drive, labelled as such, in place of one that is not there; it is filled when it comes.
+    ///
+    /// Refused while the old one is there, and where that one alone has something, unless `loss` accepts it.
+    pub async fn replace(&self, side: Side, drive: Enrolled, loss: Loss) -> Result<(), ReplaceError> {
+        self.check_replace(side, loss)?;
+        self.core.committer.replace(side, drive).await?;
+        self.core.tell_change();
+        Ok(())
+    }
+
+    /// Whether a drive can be replaced now.
+    pub fn check_replace(&self, side: Side, loss: Loss) -> Result<(), ReplaceError> {
+        if self.core.seat(side).attachment().is_some() {
+            return Err(ReplaceError::Present(side));
+        }
+        let only = self.core.journal.only_on(side, ONLY_MAX)?;
+        match (only.first(), loss) {
+            (None, _) | (Some(_), Loss::Accepted) => Ok(()),
+            (Some(first), Loss::Refused) => {
+                let example = self.core.journal.path_of(first)?.map_or_else(String::new, |path| path.to_string());
+                Err(ReplaceError::OnlyThere { side, count: only.len(), at_most: ONLY_MAX, example })
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod label;
 mod lane;
 mod lane_thread;
 mod layout;
+mod limits;
 mod log_thread;
 #[expect(clippy::module_inception, reason = "the mirror's own face")]
 mod mirror;
@@ -36,7 +37,8 @@ mod volume_tests;
 
 pub use core::Lost;
 pub use download::Download;
-pub use mirror::Mirror;
+pub use limits::MirrorLimits;
+pub use mirror::{Loss, Mirror, ReplaceError};
 pub use seat::NewDrive;
 pub use state::{BadTransition, DriveEvent, DriveState};
 pub use upload::Upload;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use crate::ids::{Arrival, DriveId, NodeId, Side};
+use crate::ids::{Arrival, NodeId, Side};
 use crate::journal::Released;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::Label;
@@ -107,7 +107,6 @@ impl Wake {
 /// What `status` shows of a drive, and what decides about it.
 pub(crate) struct Seat {
     pub(crate) side: Side,
-    pub(crate) id: DriveId,
     inner: Mutex<Inner>,
     read_errors: AtomicU64,
     write_errors: AtomicU64,
@@ -140,7 +139,7 @@ pub(crate) struct Replay {
 }
 
 impl Seat {
-    pub(crate) fn new(side: Side, id: DriveId) -> Self {
+    pub(crate) fn new(side: Side) -> Self {
         let inner = Inner {
             state: DriveState::Absent,
             reason: None,
@@ -156,7 +155,6 @@ impl Seat {
         };
         Self {
             side,
-            id,
             inner: Mutex::new(inner),
             read_errors: AtomicU64::new(0),
             write_errors: AtomicU64::new(0),
@@ -214,14 +212,14 @@ impl Seat {
         inner.path = Some(path);
     }
 
-    /// Opens the drive to reads and writes; the stages that lost their use meanwhile. `None` where the drive was
+    /// Opens the drive to reads and writes, to be replayed to or backfilled; the stages that lost their use meanwhile. `None` where the drive was
     /// lost while it was verified.
-    pub(crate) fn attach(&self, attachment: &Arc<Attachment>) -> Option<Vec<Released>> {
+    pub(crate) fn attach(&self, attachment: &Arc<Attachment>, verified: DriveEvent) -> Option<Vec<Released>> {
         let mut inner = self.inner.lock();
         if inner.visit != Some(attachment.visit) {
             return None;
         }
-        let state = inner.state.after(DriveEvent::Verified).ok()?;
+        let state = inner.state.after(verified).ok()?;
         tracing::info!(drive = %self.side, from = %inner.state, to = %state, "drive state");
         inner.state = state;
         inner.attachment = Some(Arc::clone(attachment));

@@ -1,10 +1,12 @@
 //! The states of a drive, and what may follow what.
 //!
 //! ```text
-//! Absent ──Arrived──► Verifying ──Verified──► Replaying ──CaughtUp──► InSync
+//! Absent ──Arrived──► Verifying ──Replay──► Replaying ───┬─CaughtUp──► InSync
+//!                         └────Backfill──► Backfilling ─┘
 //! InSync: durably holds, staged or installed, every acknowledged version
 //! any present ──Lost──► Absent        any present ──Fault──► Faulted ──Lost──► Absent
-//! Replaying, InSync ──NoRoom──► Full ──Room──► Replaying
+//! Replaying, Backfilling, InSync ──NoRoom──► Full ──Replay, Backfill──► Replaying, Backfilling
+//! Absent ──Flapped──► Parked ──Arrived──► Verifying        Parked ──Lost──► Absent
 //! ```
 
 use std::fmt;
@@ -18,11 +20,15 @@ pub enum DriveState {
     Verifying,
     /// Serves and takes writes; works off what it missed.
     Replaying,
+    /// As replaying, for a drive that was blank, or away for longer than the journal keeps entries.
+    Backfilling,
     InSync,
     /// As replaying, but its lane found no room; retried.
     Full,
     /// There, and refused: `status` says why.
     Faulted,
+    /// Left alone because it came and went too often.
+    Parked,
 }
 
 /// What happens to a drive.
@@ -30,12 +36,15 @@ pub enum DriveState {
 pub enum DriveEvent {
     /// The watcher found it, with a good label.
     Arrived,
-    /// What it has is known; its lane starts.
-    Verified,
+    /// What it has is known, or there is room again: its lane works off what it missed.
+    Replay,
+    /// As `Replay`, with a backfill on record.
+    Backfill,
     /// All that it missed while it was away is installed.
     CaughtUp,
     NoRoom,
-    Room,
+    /// It came again, once too often in too short a time.
+    Flapped,
     /// It must not be used: its label is ahead of the journal, say.
     Fault,
     /// It is gone: pulled, unmounted, or it failed.
@@ -51,20 +60,32 @@ pub struct BadTransition {
 }
 
 impl DriveState {
-    pub const ALL: [Self; 6] =
-        [Self::Absent, Self::Verifying, Self::Replaying, Self::InSync, Self::Full, Self::Faulted];
+    pub const ALL: [Self; 8] = [
+        Self::Absent,
+        Self::Verifying,
+        Self::Replaying,
+        Self::Backfilling,
+        Self::InSync,
+        Self::Full,
+        Self::Faulted,
+        Self::Parked,
+    ];
 
     /// The state after an event.
     pub fn after(self, event: DriveEvent) -> Result<Self, BadTransition> {
         use DriveEvent as E;
         use DriveState as S;
         match (self, event) {
-            (S::Absent, E::Arrived) => Ok(S::Verifying),
-            (S::Verifying, E::Verified) | (S::Full, E::Room) => Ok(S::Replaying),
-            (S::Replaying, E::CaughtUp) => Ok(S::InSync),
-            (S::Replaying | S::InSync, E::NoRoom) => Ok(S::Full),
-            (S::Verifying | S::Replaying | S::InSync | S::Full, E::Fault) => Ok(S::Faulted),
-            (S::Verifying | S::Replaying | S::InSync | S::Full | S::Faulted, E::Lost) => Ok(S::Absent),
+            (S::Absent | S::Parked, E::Arrived) => Ok(S::Verifying),
+            (S::Absent, E::Flapped) => Ok(S::Parked),
+            (S::Verifying | S::Full, E::Replay) => Ok(S::Replaying),
+            (S::Verifying | S::Full, E::Backfill) => Ok(S::Backfilling),
+            (S::Replaying | S::Backfilling, E::CaughtUp) => Ok(S::InSync),
+            (S::Replaying | S::Backfilling | S::InSync, E::NoRoom) => Ok(S::Full),
+            (S::Verifying | S::Replaying | S::Backfilling | S::InSync | S::Full, E::Fault) => Ok(S::Faulted),
+            (S::Verifying | S::Replaying | S::Backfilling | S::InSync | S::Full | S::Faulted | S::Parked, E::Lost) => {
+                Ok(S::Absent)
+            }
             (state, event) => Err(BadTransition { state, event }),
         }
     }
@@ -75,9 +96,11 @@ impl DriveState {
             Self::Absent => "absent",
             Self::Verifying => "verifying",
             Self::Replaying => "replaying",
+            Self::Backfilling => "backfilling",
             Self::InSync => "in-sync",
             Self::Full => "full",
             Self::Faulted => "faulted",
+            Self::Parked => "parked",
         }
     }
 }
@@ -89,8 +112,16 @@ impl fmt::Display for DriveState {
 }
 
 impl DriveEvent {
-    pub const ALL: [Self; 7] =
-        [Self::Arrived, Self::Verified, Self::CaughtUp, Self::NoRoom, Self::Room, Self::Fault, Self::Lost];
+    pub const ALL: [Self; 8] = [
+        Self::Arrived,
+        Self::Replay,
+        Self::Backfill,
+        Self::CaughtUp,
+        Self::NoRoom,
+        Self::Flapped,
+        Self::Fault,
+        Self::Lost,
+    ];
 }
 
 #[cfg(test)]
@@ -105,7 +136,7 @@ mod tests {
         for state in DriveState::ALL {
             for event in DriveEvent::ALL {
                 let after = state.after(event).map_or("–", DriveState::name);
-                writeln!(table, "{:<10} {:<9} {after}", state.name(), format!("{event:?}")).unwrap();
+                writeln!(table, "{:<11} {:<9} {after}", state.name(), format!("{event:?}")).unwrap();
             }
         }
         insta::assert_snapshot!(table);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::{Arrival, Lsn, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
 use crate::journal::{
-    Catalog, Content, Copy, Debt, DriveFact, Entry, FileNode, Held, Journal, Node, Place, Stage, Version,
+    Catalog, Content, Copy, Debt, DriveFact, FileNode, Fresh, Held, Journal, Node, Place, Stage, Version,
 };
 use crate::mirror::content::{Found, compare, compare_bytes};
 use crate::mirror::lane::LaneError;
@@ -14,7 +14,7 @@ use crate::mirror::layout;
 use crate::mirror::volume::{Disposition, FileKind, Volume};
 use crate::path::Name;
 
-/// Entries done since the last checkpoint that are read back, at most: more than a lane does between two.
+/// Installs since the last checkpoint that are read back, at most: more than a lane does between two.
 const VERIFIED_MAX: usize = 100_000;
 /// Nodes that may claim one place, looked at.
 const CLAIMS_MAX: usize = 64;
@@ -267,9 +267,9 @@ impl Search<'_> {
 
     /// Reads back what was installed since the last checkpoint: on FAT a cut can hurt it.
     fn verify_last_installs(&mut self, facts: &mut Vec<DriveFact>) -> Result<(), LaneError> {
-        let entries = self.journal.snapshot().unsettled(self.side, VERIFIED_MAX)?;
-        for entry in entries {
-            let Some((place, file)) = self.installed(&entry)? else { continue };
+        let unsettled = self.journal.snapshot().unsettled(self.side, VERIFIED_MAX)?;
+        for (node, fresh) in unsettled {
+            let Some((place, file)) = self.installed(node, fresh)? else { continue };
             let Some(folder) = self.folder_path(place.parent)? else { continue };
             let path = layout::join(&folder, place.name.as_str());
             let whole = matches!(compare_bytes(self.volume, &path, &file.version)?, Found::Same(_));
@@ -281,12 +281,11 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The file that an entry installed, if it is still current and nothing is owed for it.
-    fn installed(&self, entry: &Entry) -> Result<Option<(Place, FileNode)>, StoreError> {
-        let Some(place) = &entry.place else { return Ok(None) };
-        let Some(file) = self.journal.file(place, entry.node)? else { return Ok(None) };
-        let owed = self.journal.snapshot().debt(self.side, entry.node)?.is_some();
-        Ok((file.lsn == entry.lsn && !owed).then(|| (place.clone(), file)))
+    /// The file that was installed, if it is still current and nothing is owed for it.
+    fn installed(&self, node: NodeId, fresh: Fresh) -> Result<Option<(Place, FileNode)>, StoreError> {
+        let Some(file) = self.journal.file(&fresh.place, node)? else { return Ok(None) };
+        let owed = self.journal.snapshot().debt(self.side, node)?.is_some();
+        Ok((file.lsn == fresh.lsn && !owed).then_some((fresh.place, file)))
     }
 
     /// The path of a folder on the drive, as far as it is found out.

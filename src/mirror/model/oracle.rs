@@ -69,6 +69,15 @@ impl Oracle {
         self.tree.remove(path);
     }
 
+    /// A drive was replaced: the new one has nothing.
+    pub(super) fn forget(&mut self, side: Side) {
+        for thing in self.tree.values_mut() {
+            if let Thing::File(_, holders) = thing {
+                *holders.get_mut(side) = false;
+            }
+        }
+    }
+
     pub(super) fn judge_folder(&self, path: &str) -> Verdict {
         match self.tree.get(path) {
             Some(Thing::File(..)) => Verdict::Exists,

@@ -27,6 +27,9 @@ enum Act {
     KillWithin(bool, u8),
     Kill,
     CutPower,
+    Replace(bool),
+    ReplaceCutShort(bool, bool, u8),
+    Limit(u8),
 }
 
 const PATHS: [&str; 12] = ["x", "y", "z", "x/x", "x/y", "y/x", "y/y", "x/x/x", "x/y/x", "y/x/y", "z/x", "y/x/y/x"];
@@ -52,6 +55,10 @@ fn acts() -> impl Strategy<Value = Act> {
         3 => (any::<bool>(), 1u8..30).prop_map(|(side, nth)| Act::KillWithin(side, nth)),
         1 => Just(Act::Kill),
         1 => Just(Act::CutPower),
+        1 => any::<bool>().prop_map(Act::Replace),
+        1 => (any::<bool>(), any::<bool>(), any::<u8>())
+            .prop_map(|(side, first, survivors)| Act::ReplaceCutShort(side, first, survivors)),
+        2 => (0u8..6).prop_map(Act::Limit),
     ]
 }
 
@@ -107,6 +114,11 @@ fn act(world: &mut World, act: &Act) {
         Act::KillWithin(first, nth) => world.kill_within(side(first), u64::from(nth)),
         Act::Kill => world.kill(),
         Act::CutPower => world.cut_power(),
+        Act::Replace(first) => world.replace(side(first), None),
+        Act::ReplaceCutShort(first, early, survivors) => {
+            world.replace(side(first), Some((u64::from(!early), usize::from(survivors) / 4)));
+        }
+        Act::Limit(entries) => world.limit(u64::from(entries)),
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) struct World {
     journal: Arc<Journal>,
     disks: PerSide<SimDisk>,
     drives: PerSide<Option<Drive>>,
+    kind: FsKind,
+    replaced: u8,
     arrivals: u64,
     tickets: u64,
     uploads: Vec<Upload>,
@@ -68,7 +70,7 @@ pub(super) struct World {
 }
 
 fn drive_id(side: Side) -> DriveId {
-    DriveId([side.index() as u8 + 1; 16])
+    DriveId([side.index() as u8; 16])
 }
 
 impl World {
@@ -84,6 +86,8 @@ impl World {
             journal,
             disks: PerSide { a: SimDisk::new(kind, CAPACITY), b: SimDisk::new(kind, CAPACITY) },
             drives: PerSide { a: None, b: None },
+            kind,
+            replaced: 1,
             arrivals: 0,
             tickets: 0,
             uploads: Vec::new(),
@@ -147,7 +151,12 @@ impl World {
         let noted = self.writer.lock().note(&arrived.facts);
         let durable = self.writer.lock().barrier();
         let (Ok(released), Ok(())) = (noted, durable) else { return self.reopen() };
-        let log = DriveLog::begin(Arc::clone(&volume), drive_id(side), arrival, arrived.staged);
+        let (paths, bytes) = self.journal.behind(side);
+        if self.writer.lock().note(&[DriveFact::Fills { side, paths, bytes }]).is_err() {
+            return self.reopen();
+        }
+        let id = self.journal.enrolment().drives.get(side).id;
+        let log = DriveLog::begin(Arc::clone(&volume), id, arrival, arrived.staged);
         let Ok(log) = log else { return self.lose(side) };
         let lane = Lane::new(side, arrival, Arc::clone(&self.journal), Arc::clone(&volume));
         self.writer.lock().attach(side, arrival);
@@ -239,7 +248,51 @@ impl World {
     }
 
     pub(super) fn fail_barrier(&mut self, survivors: usize) {
-        self.store.fail_barrier(BarrierFault { error: BarrierError::Io, survivors });
+        self.store.fail_barrier(BarrierFault { error: BarrierError::Io, survivors, after: 0 });
+    }
+
+    /// Enrols a blank stick in place of a drive, unless that has something alone. `fault` is the barrier that fails
+    /// on the way, and what survives it.
+    pub(super) fn replace(&mut self, side: Side, fault: Option<(u64, usize)>) {
+        self.lose(side);
+        // What the mirror asks before it lets a drive go.
+        if !self.journal.only_on(side, 1).unwrap().is_empty() {
+            return;
+        }
+        if let Some((after, survivors)) = fault {
+            self.store.fail_barrier(BarrierFault { error: BarrierError::Io, survivors, after });
+        }
+        self.replaced += 2;
+        let id = DriveId([self.replaced; 16]);
+        let done = self.writer.lock().replace(side, Enrolled { id, place: String::new() }, 0);
+        self.store.clear_fault();
+        let old = std::mem::replace(self.disks.get_mut(side), SimDisk::new(self.kind, CAPACITY));
+        if done.is_err() {
+            self.disks.get(side).pull();
+            self.reopen();
+        }
+        if self.journal.enrolment().drives.get(side).id == id {
+            self.oracle.forget(side);
+        } else {
+            *self.disks.get_mut(side) = old;
+        }
+    }
+
+    /// The journal gives up entries past so many.
+    pub(super) fn limit(&mut self, entries_max: u64) {
+        if self.writer.lock().limit(entries_max, 0).is_err() {
+            self.reopen();
+        }
+    }
+
+    /// A drive that owes nothing ends its backfill.
+    fn end_fill(&mut self, side: Side) {
+        if self.is_present(side)
+            && self.journal.behind(side).0 == 0
+            && self.writer.lock().note(&[DriveFact::Filled { side }]).is_err()
+        {
+            self.reopen();
+        }
     }
 
     pub(super) fn step(&mut self, side: Side) -> bool {
@@ -264,6 +317,7 @@ impl World {
         };
         self.release(&released);
         self.reclaim_log(side);
+        self.end_fill(side);
         step.seen > 0
     }
 

@@ -14,6 +14,7 @@ use crate::journal::{Enrolled, Enrolment};
 use crate::mirror::core::Lost;
 use crate::mirror::label::{self, Label};
 use crate::mirror::layout;
+use crate::mirror::limits::MirrorLimits;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::request::{PutRequest, Refusal};
 use crate::mirror::seat::NewDrive;
@@ -47,7 +48,7 @@ impl Stand {
         let enrolled = |side| Enrolled { id: drive_id(side), place: String::new() };
         let enrolment = Enrolment { mirror: MIRROR, drives: PerSide::new(enrolled), plain: true };
         Mirror::create(state.path(), &enrolment).unwrap();
-        let (mirror, losses) = Mirror::start(state.path()).unwrap();
+        let (mirror, losses) = Mirror::start(state.path(), MirrorLimits::default()).unwrap();
         let disks = PerSide::new(|_| SimDisk::new(FsKind::Atomic, CAPACITY));
         let stand = Self { mirror, disks, _losses: losses, _state: state };
         for side in Side::BOTH {

@@ -1,0 +1,17 @@
+//! What an operator may change of the mirror's limits.
+
+/// The mirror's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MirrorLimits {
+    /// Entries that the journal keeps for a drive that is behind, about 1 KiB of boot disk each; past it the drive is
+    /// backfilled from its debts, one record a path, and no entry waits for it.
+    pub journal_entries_max: u64,
+    /// A drive that fails and comes back so often within an hour is parked.
+    pub flaps_max: u32,
+}
+
+impl Default for MirrorLimits {
+    fn default() -> Self {
+        Self { journal_entries_max: 200_000, flaps_max: 3 }
+    }
+}
