@@ -1,6 +1,6 @@
 //! The same promises on plain folders, as any user: a drive leaves by getting another name.
 
-use twinstick_rig::{Binaries, Drives, End, Pull, Scale, Side, Twins, scenario};
+use twinstick_rig::{Binaries, Drives, End, Pull, Scale, Side, Twins, scale, scenario};
 
 const CLIENTS: usize = 4;
 
@@ -11,7 +11,7 @@ fn twins() -> Twins {
 
 #[test]
 fn many_clients_at_once_leave_two_identical_trees() {
-    let scale = Scale { files: 40, file_bytes_max: 1 << 20, clients: CLIENTS, pulls: 0, kills: 0 };
+    let scale = Scale { files: 40, file_bytes_max: 1 << 20, clients: CLIENTS, ..scale() };
     scenario::many_clients_at_once_leave_two_identical_trees(&twins(), scale);
 }
 

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Parser;
 use twinstick::config::Config;
-use twinstick::daemon::cli::{Cli, Command, DemoArgs, InitArgs};
+use twinstick::daemon::cli::{Cli, Command, DemoArgs, InitArgs, ReplaceArgs};
+use twinstick::daemon::control::{self, By};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
+use twinstick::daemon::replace::Replaced;
 use twinstick::daemon::{enrol, init, serve};
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             serve::serve(&args.overrides())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Replace(args) => run_replace(args),
         Command::Client { args } => Ok(twinstick::client::cli::run(std::iter::once("fget".into()).chain(args))),
     }
 }
@@ -49,6 +52,20 @@ fn run_init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let plan = init::plan(&request, &config.state)?;
     let enrolment = enrol::enrol(&plan)?;
     eprintln!("enrolled drives a and b of mirror {}; next: twinstickd serve", enrolment.mirror);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_replace(args: ReplaceArgs) -> anyhow::Result<ExitCode> {
+    let (request, overrides) = args.split()?;
+    let config = Config::load(&overrides)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (replaced, by) = runtime.block_on(control::replace(&config, &request))?;
+    let Replaced { side, drive, path, paths, bytes } = replaced;
+    let next = match by {
+        By::Daemon => "it is being filled: fget status shows how far it is",
+        By::Us => "it is filled when twinstickd serves",
+    };
+    eprintln!("drive {side} is now {drive} at {}; {paths} paths, {bytes} bytes to copy; {next}", path.display());
     Ok(ExitCode::SUCCESS)
 }
 

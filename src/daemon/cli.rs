@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Overrides;
 use crate::daemon::init::{DriveKind, InitRequest};
+use crate::daemon::replace::ReplaceRequest;
 use crate::ids::Side;
 
 /// Keeps two USB sticks identical, as plain files, and serves them over TCP.
@@ -27,6 +28,8 @@ pub enum Command {
     Init(InitArgs),
     /// Serve the enrolled drives
     Serve(ServeArgs),
+    /// Enrol a blank stick in place of a dead or lost one; also while twinstickd runs
+    Replace(ReplaceArgs),
     /// The client in the daemon's own binary: `cargo run` builds no other, and the demo needs one.
     #[command(hide = true, disable_help_flag = true)]
     Client {
@@ -56,6 +59,18 @@ pub struct InitArgs {
     /// Take folders that are no mount points of their own: for trying things out
     #[arg(long)]
     pub plain_directory: bool,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplaceArgs {
+    /// The drive to replace and where the new stick is mounted, as b=PATH
+    #[arg(long, value_name = "NAME=PATH", value_parser = parse_drive)]
+    pub drive: DriveArg,
+    /// Give up versions of files that the old drive alone has
+    #[arg(long)]
+    pub accept_loss: bool,
     #[command(flatten)]
     pub source: SourceArgs,
 }
@@ -116,6 +131,16 @@ impl ServeArgs {
     pub fn overrides(self) -> Overrides {
         let Self { listen, places, stall_after, source } = self;
         Overrides { listen, places, stall_after, ..source.overrides() }
+    }
+}
+
+impl ReplaceArgs {
+    /// What to replace, and where the settings that it needs come from.
+    pub fn split(self) -> std::io::Result<(ReplaceRequest, Overrides)> {
+        let Self { drive: DriveArg { side, path }, accept_loss, source } = self;
+        // The daemon that may do it has another working directory.
+        let path = std::path::absolute(path)?;
+        Ok((ReplaceRequest { side, path, accept_loss }, source.overrides()))
     }
 }
 

@@ -92,16 +92,16 @@ pub fn plan(request: &InitRequest, state: &Path) -> Result<Plan, InitError> {
     let (a, b) = (inspect(Side::A, a, request.kind)?, inspect(Side::B, b, request.kind)?);
     check_apart(&a, &b, request.kind)?;
     for drive in [&a, &b] {
-        check_blank(drive)?;
+        check_blank(drive.side, &drive.root)?;
     }
     let state = check_state(state, [&a, &b])?;
     Ok(Plan { drives: PerSide { a: a.root, b: b.root }, state, kind: request.kind })
 }
 
 /// One drive as it was found.
-struct Found {
+pub(super) struct Found {
     side: Side,
-    root: PathBuf,
+    pub(super) root: PathBuf,
     device: u64,
 }
 
@@ -114,7 +114,7 @@ fn given(request: &InitRequest, side: Side) -> Result<&Path, InitError> {
     }
 }
 
-fn inspect(side: Side, path: &Path, kind: DriveKind) -> Result<Found, InitError> {
+pub(super) fn inspect(side: Side, path: &Path, kind: DriveKind) -> Result<Found, InitError> {
     let look = |source| InitError::Look { side, path: path.to_owned(), source };
     let root = fs::canonicalize(path).map_err(look)?;
     let meta = fs::metadata(&root).map_err(look)?;
@@ -140,7 +140,7 @@ fn is_mount_point(root: &Path) -> io::Result<bool> {
     Ok(own.dev() != above.dev() || own.ino() == above.ino())
 }
 
-fn check_apart(a: &Found, b: &Found, kind: DriveKind) -> Result<(), InitError> {
+pub(super) fn check_apart(a: &Found, b: &Found, kind: DriveKind) -> Result<(), InitError> {
     if a.root == b.root {
         return Err(InitError::SamePath(a.root.clone()));
     }
@@ -158,22 +158,19 @@ fn check_apart(a: &Found, b: &Found, kind: DriveKind) -> Result<(), InitError> {
     Ok(())
 }
 
-fn check_blank(drive: &Found) -> Result<(), InitError> {
-    let names =
-        names(&drive.root).map_err(|source| InitError::Look { side: drive.side, path: drive.root.clone(), source })?;
+pub(super) fn check_blank(side: Side, root: &Path) -> Result<(), InitError> {
+    let path = || root.to_owned();
+    let names = names(root).map_err(|source| InitError::Look { side, path: path(), source })?;
     if names.iter().any(|name| name.eq_ignore_ascii_case(OWN_FOLDER)) {
-        return Err(InitError::Enrolled { side: drive.side, path: drive.root.clone() });
+        return Err(InitError::Enrolled { side, path: path() });
     }
     let foreign = |name: &&String| FOREIGN_ROOT_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own));
     let mut files = names.iter().filter(|name| !foreign(name));
     match files.next() {
         None => Ok(()),
-        Some(example) => Err(InitError::NotEmpty {
-            side: drive.side,
-            path: drive.root.clone(),
-            count: 1 + files.count(),
-            example: example.clone(),
-        }),
+        Some(example) => {
+            Err(InitError::NotEmpty { side, path: path(), count: 1 + files.count(), example: example.clone() })
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::config::{Config, ConfigError, Overrides};
+use crate::daemon::control;
 use crate::ids::{PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::mirror::os_volume::OsVolume;
@@ -70,7 +71,8 @@ async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
     let (watcher, handle) = Watcher::new(watcher_config(config, &mirror), sightings);
     tokio::spawn(watcher.run());
     tokio::spawn(take_in(Arc::clone(&mirror), news, config.stall_after));
-    tokio::spawn(pass_on(losses, handle));
+    tokio::spawn(pass_on(losses, handle.clone()));
+    take_commands(&mirror, handle, &config.state);
     mirror.wait_for_drives(FIRST_LOOK).await;
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), config.limits.clone(), stopped));
@@ -101,6 +103,16 @@ fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {
         holder: format!("twinstickd, process {}", std::process::id()),
         tick: config.probe_every,
         probe_timeout: config.stall_after,
+    }
+}
+
+/// Opens the control socket. Without it everything works but commands to the running daemon.
+fn take_commands(mirror: &Arc<Mirror>, watcher: WatcherHandle, state: &Path) {
+    match control::listen(state) {
+        Ok(listener) => {
+            tokio::spawn(control::serve(listener, Arc::clone(mirror), watcher, state.to_owned()));
+        }
+        Err(error) => tracing::warn!(%error, "no control socket: stop twinstickd before replacing a drive"),
     }
 }
 

@@ -47,19 +47,19 @@ impl Writer {
         }
         // Entries that only wait for a checkpoint stay; they are not counted again at each commit.
         self.limited_at = entries + entries / 8;
-        let result = self.outgrow(entries, now_ns);
+        let result = self.outgrow(entries_max, now_ns);
         if let Err(error) = &result {
             self.fail(error);
         }
         result
     }
 
-    fn outgrow(&mut self, entries: u64, now_ns: i64) -> Result<(), StoreError> {
+    fn outgrow(&mut self, entries_max: u64, now_ns: i64) -> Result<(), StoreError> {
         let store = self.open_store()?;
         let drives = self.journal().enrolment().drives.clone();
         let pending = pending(store.as_ref())?;
         let (side, pending) = if pending.a >= pending.b { (Side::A, pending.a) } else { (Side::B, pending.b) };
-        if pending < entries / 2 {
+        if pending <= entries_max / 2 {
             return Ok(());
         }
         self.limited_at = 0;

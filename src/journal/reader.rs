@@ -193,6 +193,25 @@ impl Journal {
         self.nonces.read().contains(&ticket.nonce())
     }
 
+    /// Bytes of all files.
+    pub fn total_bytes(&self) -> Result<u64, StoreError> {
+        const PAGE: usize = 1024;
+        let prefix = codec::all(codec::Space::Node);
+        let (mut from, end, mut bytes) = (prefix.clone(), codec::end_of(&prefix), 0);
+        loop {
+            let snapshot = self.snapshot();
+            let page: Vec<_> = snapshot.store()?.scan(&from, &end).take(PAGE).collect::<Result<_, _>>()?;
+            let Some((last, _)) = page.last() else { return Ok(bytes) };
+            from = [last.as_slice(), &[0]].concat();
+            for (key, value) in &page {
+                match codec::decode(key, value)? {
+                    Node::File(file) => bytes += file.version.size,
+                    Node::Folder(_) => {}
+                }
+            }
+        }
+    }
+
     /// Files whose current version no drive has but this one, at most `limit` of them.
     ///
     /// Invariant: what the other drive lacks, it owes.

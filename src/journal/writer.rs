@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
 
-use crate::ids::{Arrival, Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, random};
+use crate::ids::{Arrival, DriveId, Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, random};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact, Space};
 use crate::journal::draft::{Draft, Tally};
@@ -152,10 +152,15 @@ impl Writer {
         self.journal.nonces.read().last().copied()
     }
 
-    /// A drive is there: stages of this arrival count, and its lane may be at work.
-    pub fn attach(&mut self, side: Side, arrival: Arrival) {
+    /// A drive is there: stages of this arrival count, and its lane may be at work. False where another drive was
+    /// enrolled in its place meanwhile.
+    pub fn attach(&mut self, side: Side, drive: DriveId, arrival: Arrival) -> bool {
+        if self.journal.enrolment().drives.get(side).id != drive {
+            return false;
+        }
         *self.counters.exposed.get_mut(side) = Lsn(u64::MAX);
         *self.counters.attached.get_mut(side) = Some(arrival);
+        true
     }
 
     /// A drive has left: its stages count no more. Its lane may still be at work on its last step.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::clock;
-use crate::ids::{Arrival, Lsn, Side};
+use crate::ids::{Arrival, DriveId, Lsn, Side};
 use crate::journal::store::{StoreError, StorePlace};
 use crate::journal::{CommitError, Deed, DriveFact, Enrolled, Receipt, Released, Request, Writer};
 
@@ -43,7 +43,7 @@ pub(crate) trait Audience: Send + Sync {
 enum Message {
     Commit(Request, oneshot::Sender<Result<Receipt, CommitError>>),
     Note(Vec<DriveFact>, Durable, mpsc::Sender<Result<Vec<Released>, StoreError>>),
-    Attach(Side, Arrival, mpsc::Sender<()>),
+    Attach(Side, DriveId, Arrival, mpsc::Sender<bool>),
     Leave(Side, Arrival),
     Retire(Side, Arrival),
     Detach(Side, mpsc::Sender<Lsn>),
@@ -94,10 +94,10 @@ impl Committer {
         answer.recv().map_err(|_| StoreError::Dead)?
     }
 
-    /// From now on stages of this arrival count.
-    pub(crate) fn attach(&self, side: Side, arrival: Arrival) -> Result<(), Ended> {
+    /// From now on stages of this arrival count. False where another drive was enrolled meanwhile.
+    pub(crate) fn attach(&self, side: Side, drive: DriveId, arrival: Arrival) -> Result<bool, Ended> {
         let (reply, answer) = mpsc::channel();
-        self.queue.send(Message::Attach(side, arrival, reply)).map_err(|_| Ended)?;
+        self.queue.send(Message::Attach(side, drive, arrival, reply)).map_err(|_| Ended)?;
         answer.recv().map_err(|_| Ended)
     }
 
@@ -204,9 +204,8 @@ impl Work {
                     // A drive that has left meanwhile does not wait for the answer.
                     let _ = reply.send(result);
                 }
-                Message::Attach(side, arrival, reply) => {
-                    self.writer.attach(side, arrival);
-                    let _ = reply.send(());
+                Message::Attach(side, drive, arrival, reply) => {
+                    let _ = reply.send(self.writer.attach(side, drive, arrival));
                 }
                 Message::Leave(side, arrival) => self.writer.leave(side, arrival),
                 Message::Retire(side, arrival) => self.writer.retire(side, arrival),

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use crate::ids::{Arrival, Lsn, Nonce, PerSide, Side};
+use crate::ids::{Lsn, Nonce, PerSide, Side};
 use crate::journal::{Deed, Journal, Released, Stage};
 use crate::mirror::committer::{Audience, Committer};
 use crate::mirror::layout;
@@ -235,9 +235,5 @@ impl Core {
             // Nobody knows while the journal is closed; what is to be done is the same.
             Ok(None) | Err(_) => DriveEvent::Replay,
         }
-    }
-
-    pub(crate) fn attach(&self, side: Side, arrival: Arrival) -> bool {
-        self.committer.attach(side, arrival).is_ok()
     }
 }

@@ -50,6 +50,8 @@ enum Turned {
     /// Another stick showed that the journal is older than the sticks.
     #[error("{0}")]
     Outdated(String),
+    #[error("another drive was enrolled in its place")]
+    Replaced,
     #[error("the journal is closed")]
     Closed,
     #[error("it left while it was verified")]
@@ -88,7 +90,13 @@ fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
             core.condemn_journal(&reason.to_string());
             seat.apply_to(lost.visit, DriveEvent::Fault, Some(reason.to_string()));
         }
-        Turned::Lane(_) | Turned::Label(_) | Turned::Threads(_) | Turned::Fenced | Turned::Closed | Turned::Left => {
+        Turned::Lane(_)
+        | Turned::Label(_)
+        | Turned::Threads(_)
+        | Turned::Fenced
+        | Turned::Replaced
+        | Turned::Closed
+        | Turned::Left => {
             seat.apply_to(lost.visit, DriveEvent::Lost, Some(reason.to_string()));
             // The watcher brings it again.
             let _ = core.lost.send(lost);
@@ -146,6 +154,9 @@ fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
     }
     let enrolment = core.journal.enrolment();
     let enrolled = PerSide::new(|side| enrolment.drives.get(side).id);
+    if *enrolled.get(drive.side) != label.drive {
+        return Err(Turned::Replaced);
+    }
     let label = Label { epoch, enrolled, arrivals: label.arrivals.next(), ..label.clone() };
     label::write(drive.volume.as_ref(), &label)?;
     Ok(label)
@@ -186,8 +197,8 @@ fn attach(
     if let Ok(space) = drive.volume.space() {
         seat.set_space(space);
     }
-    if !core.attach(side, arrival) {
-        return Err(Turned::Closed);
+    if !core.committer.attach(side, label.drive, arrival).map_err(|_| Turned::Closed)? {
+        return Err(Turned::Replaced);
     }
     let Some(released) = seat.attach(&attachment, core.way_back(side)) else {
         attachment.end();

@@ -1,6 +1,6 @@
 //! The mirror as the server sees it: two drives, one journal.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -20,9 +20,9 @@ use crate::mirror::core::{Core, Listener, Lost};
 use crate::mirror::extent;
 use crate::mirror::lane_thread;
 use crate::mirror::limits::MirrorLimits;
-use crate::mirror::request::{Notice, Recurse, Refusal};
+use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
 use crate::mirror::seat::{NewDrive, Seat};
-use crate::mirror::state::DriveEvent;
+use crate::mirror::state::{DriveEvent, DriveState};
 use crate::path::{Name, RelPath};
 
 /// Bytes of bodies on their way to the drives, for all clients together.
@@ -136,14 +136,20 @@ impl Mirror {
     pub async fn replace(&self, side: Side, drive: Enrolled, loss: Loss) -> Result<(), ReplaceError> {
         self.check_replace(side, loss)?;
         self.core.committer.replace(side, drive).await?;
+        self.core.seat(side).forget();
         self.core.tell_change();
         Ok(())
     }
 
     /// Whether a drive can be replaced now.
     pub fn check_replace(&self, side: Side, loss: Loss) -> Result<(), ReplaceError> {
-        if self.core.seat(side).attachment().is_some() {
-            return Err(ReplaceError::Present(side));
+        match self.core.seat(side).state() {
+            DriveState::Absent | DriveState::Faulted | DriveState::Parked => {}
+            DriveState::Verifying
+            | DriveState::Replaying
+            | DriveState::Backfilling
+            | DriveState::InSync
+            | DriveState::Full => return Err(ReplaceError::Present(side)),
         }
         let only = self.core.journal.only_on(side, ONLY_MAX)?;
         match (only.first(), loss) {
@@ -153,6 +159,23 @@ impl Mirror {
                 Err(ReplaceError::OnlyThere { side, count: only.len(), at_most: ONLY_MAX, example })
             }
         }
+    }
+
+    /// Bytes that a drive needs for all files.
+    pub fn total_bytes(&self) -> Result<u64, StoreError> {
+        self.core.journal.total_bytes()
+    }
+
+    /// What a drive is behind.
+    pub fn behind(&self, side: Side) -> Behind {
+        let (paths, bytes) = self.core.journal.behind(side);
+        Behind { paths, bytes }
+    }
+
+    /// Where a drive is or was last seen.
+    pub fn last_place(&self, side: Side) -> PathBuf {
+        let enrolled = || PathBuf::from(&self.enrolment().drives.get(side).place);
+        self.core.seat(side).path().unwrap_or_else(enrolled)
     }
 
     /// The watcher found a drive that is not to be used.

@@ -264,6 +264,15 @@ impl Seat {
         self.inner.lock().space
     }
 
+    /// What was known of a drive that was replaced is not true of the new one.
+    pub(crate) fn forget(&self) {
+        let mut inner = self.inner.lock();
+        inner.space = None;
+        inner.replay = None;
+        inner.path = None;
+        inner.reason = Some("it was replaced by another one".to_owned());
+    }
+
     pub(crate) fn set_space(&self, space: Space) {
         self.inner.lock().space = Some(space);
     }

@@ -52,11 +52,18 @@ pub struct WatcherHandle {
 struct Asked {
     wake: Arc<Notify>,
     lost: Mutex<PerSide<Option<Visit>>>,
+    expected: Mutex<PerSide<Option<KnownDrive>>>,
 }
 
 impl WatcherHandle {
     /// Looks and probes at once. Also to be called when the owner has dropped what it held of a departed drive.
     pub fn rescan(&self) {
+        self.asked.wake.notify_one();
+    }
+
+    /// Looks for another drive in place of one that was replaced.
+    pub fn expect(&self, side: Side, drive: KnownDrive) {
+        *self.asked.expected.lock().get_mut(side) = Some(drive);
         self.asked.wake.notify_one();
     }
 
@@ -111,9 +118,7 @@ enum Scope {
 impl Watcher {
     pub fn new(config: WatcherConfig, sightings: mpsc::Sender<Sighting>) -> (Self, WatcherHandle) {
         let asked = Arc::new(Asked::default());
-        let places = config.known.iter().flat_map(|(_, drive)| &drive.places);
-        // As events name them. A relative place without a working directory is nowhere.
-        let known_places: BTreeSet<PathBuf> = places.filter_map(|place| std::path::absolute(place).ok()).collect();
+        let known_places = known_places(&config.known);
         let watcher = Self {
             hints: Hints::new(known_places.clone(), Arc::clone(&asked.wake)),
             known_places,
@@ -172,6 +177,15 @@ impl Watcher {
     }
 
     fn asked(&mut self) {
+        let expected = std::mem::take(&mut *self.asked.expected.lock());
+        for (side, drive) in expected.iter() {
+            if let Some(drive) = drive {
+                *self.config.known.get_mut(side) = drive.clone();
+                self.known_places = known_places(&self.config.known);
+                self.hints = Hints::new(self.known_places.clone(), Arc::clone(&self.asked.wake));
+                self.uninteresting.clear();
+            }
+        }
         let lost = std::mem::take(&mut *self.asked.lost.lock());
         for (side, visit) in lost.iter() {
             if let Some(visit) = visit {
@@ -319,6 +333,12 @@ impl Watcher {
         // Without a receiver there is nobody to tell, and `run` ends.
         let _ = self.sightings.send(sighting).await;
     }
+}
+
+/// As events name them. A relative place without a working directory is nowhere.
+fn known_places(known: &PerSide<KnownDrive>) -> BTreeSet<PathBuf> {
+    let places = known.iter().flat_map(|(_, drive)| &drive.places);
+    places.filter_map(|place| std::path::absolute(place).ok()).collect()
 }
 
 /// Whether looking again at the same folder can bring nothing new.

@@ -89,6 +89,9 @@ impl Lane {
     fn draft(&mut self, batch: &mut Batch, place: &Place, file: &FileNode, supply: &Supply) -> Result<(), LaneError> {
         let path = layout::draft(file.version.ticket, self.arrival, self.drafts);
         self.drafts += 1;
+        if supply.side != self.side {
+            tracing::debug!(drive = %self.side, node = %file.id, lsn = %file.lsn, bytes = file.version.size, "copies");
+        }
         match self.write_draft(&path, file, supply) {
             Ok(draft) => {
                 if supply.side != self.side {

@@ -159,7 +159,7 @@ impl World {
         let log = DriveLog::begin(Arc::clone(&volume), id, arrival, arrived.staged);
         let Ok(log) = log else { return self.lose(side) };
         let lane = Lane::new(side, arrival, Arc::clone(&self.journal), Arc::clone(&volume));
-        self.writer.lock().attach(side, arrival);
+        assert!(self.writer.lock().attach(side, id, arrival));
         *self.drives.get_mut(side) = Some(Drive { arrival, volume, log, lane });
         self.release(&released);
         self.reclaim_log(side);

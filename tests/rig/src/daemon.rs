@@ -38,18 +38,10 @@ pub(crate) fn command(twinstickd: &Path, words: &[&str]) -> Command {
 
 impl Daemon {
     /// Starts it and waits for its line `listening on ADDR`. What it says goes to the end of the log.
-    pub(crate) fn serve(twinstickd: &Path, config: &Path, state: &Path, listen: &str, log: &Path) -> Self {
+    pub(crate) fn serve(mut command: Command, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log");
         let from = file.metadata().expect("a log").len() as usize;
-        let child = command(twinstickd, &["serve", "--listen", listen])
-            .arg("--config")
-            .arg(config)
-            .arg("--state")
-            .arg(state)
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("twinstickd");
+        let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("twinstickd");
         let mut daemon = Self { child, log: log.to_owned(), address: String::new() };
         wait_until("twinstickd says where it listens", || {
             let text = daemon.log();

@@ -66,8 +66,8 @@ const NOLOGFLUSH: u32 = 2;
 
 impl Stick {
     /// An ext4 file system of its own in an image file, mounted.
-    pub fn loop_mounted(dir: &Path, side: Side, bytes: u64) -> Self {
-        let (root, image) = (dir.join(side.name()), dir.join(format!("{}.img", side.name())));
+    pub fn loop_mounted(dir: &Path, name: &str, bytes: u64) -> Self {
+        let (root, image) = (dir.join(name), dir.join(format!("{name}.img")));
         fs::create_dir(&root).expect("a new folder");
         File::create(&image).and_then(|file| file.set_len(bytes)).expect("a new image");
         attempt(tool("mkfs.ext4").args(["-q", "-F"]).arg(&image)).expect("mkfs.ext4");
@@ -78,11 +78,11 @@ impl Stick {
     }
 
     /// A plain folder.
-    pub fn plain(dir: &Path, side: Side) -> Self {
-        let root = dir.join(side.name());
+    pub fn plain(dir: &Path, name: &str) -> Self {
+        let root = dir.join(name);
         fs::create_dir(&root).expect("a new folder");
         let bare_changed = changed(&root);
-        let aside = dir.join(format!("{}.pulled", side.name()));
+        let aside = dir.join(format!("{name}.pulled"));
         Self { root, kind: Kind::Plain { aside }, away: None, bare_changed }
     }
 

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::binaries::Binaries;
 use crate::boot_disk::BootDisk;
-use crate::client::Client;
+use crate::client::{Client, Outcome};
 use crate::daemon::{self, Daemon, End};
 use crate::stick::{Pull, Side, Stick};
 use crate::tree;
@@ -24,11 +24,22 @@ pub enum Drives {
     Plain,
 }
 
+impl Drives {
+    fn stick(self, dir: &Path, name: &str) -> Stick {
+        match self {
+            Self::Loop { bytes } => Stick::loop_mounted(dir, name, bytes),
+            Self::Plain => Stick::plain(dir, name),
+        }
+    }
+}
+
 /// An enrolled mirror and its daemon, if it runs.
 pub struct Twins {
     binaries: Binaries,
     /// Where the daemon listens: the same again after a restart.
     address: String,
+    /// What the daemon logs, in tracing's words.
+    log_filter: &'static str,
     daemon: Option<Daemon>,
     a: Stick,
     b: Stick,
@@ -52,14 +63,11 @@ impl Twins {
     }
 
     fn in_dir(binaries: Binaries, drives: Drives, dir: TempDir, boot_disk: Option<BootDisk>) -> Self {
-        let stick = |side| match drives {
-            Drives::Loop { bytes } => Stick::loop_mounted(dir.path(), side, bytes),
-            Drives::Plain => Stick::plain(dir.path(), side),
-        };
-        let (a, b) = (stick(Side::A), stick(Side::B));
+        let (a, b) = (drives.stick(dir.path(), "a"), drives.stick(dir.path(), "b"));
         fs::create_dir(dir.path().join("home")).expect("a new folder");
         fs::write(dir.path().join("twinstickd.toml"), "").expect("a new file");
-        let mut twins = Self { binaries, address: "127.0.0.1:0".into(), daemon: None, a, b, boot_disk, dir };
+        let (address, log_filter) = ("127.0.0.1:0".into(), "info");
+        let mut twins = Self { binaries, address, log_filter, daemon: None, a, b, boot_disk, dir };
         twins.init(drives);
         twins.serve();
         twins
@@ -84,9 +92,43 @@ impl Twins {
         assert!(self.daemon.is_none(), "it runs already");
         let log = self.dir.path().join("twinstickd.log");
         let (config, state) = (self.config(), self.state());
-        let daemon = Daemon::serve(&self.binaries.twinstickd, &config, &state, &self.address, &log);
+        let mut command = daemon::command(&self.binaries.twinstickd, &["serve", "--listen", &self.address]);
+        command.arg("--config").arg(config).arg("--state").arg(state).env("TWINSTICKD_LOG", self.log_filter);
+        let daemon = Daemon::serve(command, &log);
         self.address.clone_from(&daemon.address);
         self.daemon = Some(daemon);
+    }
+
+    /// Logs more, from the next start on.
+    pub fn set_log_filter(&mut self, filter: &'static str) {
+        self.log_filter = filter;
+    }
+
+    /// All that the daemon logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("twinstickd.log")).unwrap_or_default()
+    }
+
+    /// Takes a drive away for good, and has a blank one of the given name in its place.
+    pub fn exchange(&mut self, side: Side, name: &str, drives: Drives) {
+        let stick = drives.stick(self.dir.path(), name);
+        *self.stick_mut(side) = stick;
+    }
+
+    /// Runs `twinstickd replace` for a drive, with more words.
+    pub fn replace(&self, side: Side, path: &Path, words: &[&str]) -> Outcome {
+        let mut command = daemon::command(&self.binaries.twinstickd, &["replace"]);
+        command.arg("--drive").arg(format!("{}={}", side.name(), path.display())).args(words);
+        command.arg("--config").arg(self.config()).arg("--state").arg(self.state());
+        let output = command.output().expect("twinstickd");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let command = format!("twinstickd replace --drive {}={}", side.name(), path.display());
+        Outcome { command, code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
+    }
+
+    /// The folder that all lies in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Ends the daemon; panics unless it ended as it should.
@@ -123,7 +165,7 @@ impl Twins {
         self.boot_disk.as_ref().map_or_else(|| self.dir.path().join("state"), BootDisk::state)
     }
 
-    fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.dir.path().join("twinstickd.toml")
     }
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use twinstick_rig::{Needs, Pull, Side, Stick, Trials};
+use twinstick_rig::{Needs, Pull, Stick, Trials};
 
 const DRIVE_BYTES: u64 = 32 << 20;
 
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 
 fn with_stick(test: fn(Stick)) {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    test(Stick::loop_mounted(dir.path(), Side::A, DRIVE_BYTES));
+    test(Stick::loop_mounted(dir.path(), "a", DRIVE_BYTES));
 }
 
 fn write_synced(path: &Path) {
@@ -69,7 +69,7 @@ fn bare() {
 
 fn plain() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let mut stick = Stick::plain(dir.path(), Side::B);
+    let mut stick = Stick::plain(dir.path(), "b");
     fs::write(stick.root.join("file"), "x").expect("room");
     stick.pull(Pull::Rename);
     stick.check_bare();

@@ -1,6 +1,7 @@
 //! What is shown, on whatever kind of drives: one file for each promise.
 
 mod absent_holder;
+mod backfill;
 mod bad_input;
 mod both_out;
 mod bulk;
@@ -9,6 +10,7 @@ mod pulls;
 mod replay;
 
 pub use absent_holder::a_path_that_only_an_absent_drive_holds_waits_for_it;
+pub use backfill::a_blank_stick_is_filled_under_load_though_it_is_cut_short;
 pub use bad_input::bad_input_gets_a_named_error_and_loses_nothing;
 pub use both_out::with_both_drives_out_a_client_is_told_and_a_return_heals;
 pub use bulk::many_clients_at_once_leave_two_identical_trees;
