@@ -63,7 +63,7 @@ pub(crate) fn reclaim(
         at = last.next();
         for (id, debt) in page {
             note_stage(journal, side, id, &debt, &mut stages, &mut arrived)?;
-            if debt.lsn <= exposed || !debt.maybe.is_empty() {
+            if (debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(&debt)? {
                 search.doubtful.insert(id, debt);
             }
         }
@@ -154,6 +154,32 @@ enum Phase {
 }
 
 impl Search<'_> {
+    /// Whether a node that the drive never had is not there yet either: most of a blank drive's debts, which need
+    /// not be kept in mind.
+    fn is_nowhere(&self, debt: &Debt) -> Result<bool, LaneError> {
+        let Some(place) = debt.want.as_ref().filter(|_| is_new(debt)) else { return Ok(false) };
+        let mut names = vec![place.name.clone()];
+        let mut above = place.parent;
+        let snapshot = self.journal.snapshot();
+        while above != NodeId::ROOT {
+            // A folder that may be elsewhere has its children with it.
+            if snapshot.debt(self.side, above)?.is_some_and(|debt| !is_new(&debt)) {
+                return Ok(false);
+            }
+            let Some(place) = snapshot.folder_place(above)? else { return Ok(false) };
+            names.push(place.name);
+            above = place.parent;
+        }
+        drop(snapshot);
+        let path = names.iter().rev().fold(String::new(), |path, name| layout::join(&path, name.as_str()));
+        match self.volume.stat(&path) {
+            Ok(found) => Ok(found.is_none()),
+            Err(error) if error.disposition == Disposition::DriveLost => Err(error.into()),
+            // Something else is where a folder above belongs.
+            Err(_) => Ok(false),
+        }
+    }
+
     fn run(&mut self, facts: &mut Vec<DriveFact>, now_ns: i64) -> Result<(), LaneError> {
         let mut ids: Vec<_> = self.doubtful.keys().copied().collect();
         ids.sort();
@@ -307,6 +333,11 @@ impl Search<'_> {
         let folder = self.folder_path(place.parent)?;
         Ok(folder.map(|folder| layout::join(&folder, place.name.as_str())))
     }
+}
+
+/// Whether a drive never had the node, as far as is recorded.
+fn is_new(debt: &Debt) -> bool {
+    debt.have.is_none() && debt.maybe.is_empty()
 }
 
 /// Where a node was recorded, may be instead, or may wait.
