@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use crate::ids::{Arrival, DriveId, Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, random};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact, Space};
-use crate::journal::draft::{Draft, Tally};
+use crate::journal::draft::{Draft, Tally, settled};
 use crate::journal::fact::{DriveFact, FactPlanner};
 use crate::journal::fill::{filling, settle_fills};
 use crate::journal::plan::{Counters, PlanError, Planner, Precondition, Released};
@@ -398,10 +398,7 @@ impl Recovered {
         let head = redo(store)?;
         mend_flags(store)?;
         settle_fills(store, &mut enrolment)?;
-        let checkpoints = PerSide {
-            a: plain.record(&codec::checkpoint(Side::A))?.unwrap_or(0),
-            b: plain.record(&codec::checkpoint(Side::B))?.unwrap_or(0),
-        };
+        let checkpoints = checkpoints(store)?;
         let next_node = plain.record(&codec::meta(Fact::NextNode))?.unwrap_or(NodeId(1));
         let mut recovered = Self {
             enrolment,
@@ -480,6 +477,7 @@ fn redo(store: &dyn Store) -> Result<Lsn, StoreError> {
 /// Sets the flags of entries that a cut kept from being set: what no debt refers to is settled.
 pub(super) fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
     let plain = Plain(store);
+    let checkpoints = checkpoints(store)?;
     let space = codec::all(Space::Entry);
     let mut mended = Vec::new();
     for pair in store.scan(&space, &codec::end_of(&space)) {
@@ -495,12 +493,12 @@ pub(super) fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
                 *mark = Mark::Settled;
             }
         }
-        if flags != old || is_settled(&flags) {
+        if flags != old || settled(&flags, &checkpoints) {
             mended.push((entry.lsn, flags));
         }
     }
     for (lsn, flags) in mended {
-        if is_settled(&flags) {
+        if settled(&flags, &checkpoints) {
             store.remove(&codec::entry(lsn))?;
             store.remove(&codec::flags(lsn))?;
         } else {
@@ -510,8 +508,10 @@ pub(super) fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn is_settled(flags: &Flags) -> bool {
-    flags.marks.iter().all(|(_, mark)| *mark == Mark::Settled)
+/// The last checkpointed batches.
+fn checkpoints(store: &dyn Store) -> Result<PerSide<u64>, StoreError> {
+    let checkpoint = |side| Plain(store).record(&codec::checkpoint(side));
+    Ok(PerSide { a: checkpoint(Side::A)?.unwrap_or(0), b: checkpoint(Side::B)?.unwrap_or(0) })
 }
 
 fn count(store: &dyn Store, space: Space) -> Result<u64, StoreError> {

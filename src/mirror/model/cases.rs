@@ -204,6 +204,36 @@ fn what_was_installed_since_the_last_checkpoint_is_read_back_when_its_drive_retu
 }
 
 #[test]
+fn what_a_backfill_installed_since_the_last_checkpoint_is_read_back_too() {
+    let replaced: fn(&mut World) = |world| world.replace(Side::B, None);
+    let outgrown: fn(&mut World) = |world| world.limit(0);
+    for begin in [replaced, outgrown] {
+        for checkpointed in [false, true] {
+            let mut world = world();
+            world.pull(Side::B);
+            world.put("f", b"whole", Way::Log);
+            world.step(Side::A);
+            world.checkpoint(Side::A);
+            begin(&mut world);
+            assert_eq!(world.entries(), 0, "no entry waits for a drive that is filled");
+            world.bring_back(Side::B);
+            world.step(Side::B);
+            if checkpointed {
+                world.checkpoint(Side::B);
+            }
+            world.pull(Side::B);
+            world.damage(Side::B, "f");
+            world.bring_back(Side::B);
+            world.step(Side::B);
+            let tree = world.disk(Side::B).tree();
+            let whole = tree.get("f").unwrap().as_deref() == Some(b"whole".as_slice());
+            // Behind a checkpoint it is for a scrub to find.
+            assert_eq!(whole, !checkpointed);
+        }
+    }
+}
+
+#[test]
 fn an_only_copy_that_is_damaged_is_kept_and_named() {
     let mut world = world();
     world.put("f", b"whole", Way::Log);
