@@ -1,8 +1,10 @@
 //! Carrying out what `init` planned: labels on both drives, then the journal.
+#![allow(clippy::disallowed_methods, reason = "the state directory lies on the boot disk, never on a drive")]
 
 use std::path::Path;
 
 use crate::daemon::init::{DriveKind, Plan};
+use crate::daemon::state_lock::{StateLock, StateLockError};
 use crate::ids::{Arrival, DriveId, Epoch, Lsn, MirrorId, PerSide, Side, random};
 use crate::journal::store::StoreError;
 use crate::journal::{Enrolled, Enrolment};
@@ -17,12 +19,17 @@ pub enum EnrolError {
     Open { path: String, source: std::io::Error },
     #[error("labelling {path}: {source}; what init made is in its .twinstick folder, remove that before trying again")]
     Label { path: String, source: LabelError },
+    #[error("{path}: {source}")]
+    State { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Locked(#[from] StateLockError),
     #[error("{0}")]
     Journal(#[from] StoreError),
 }
 
 /// Labels the drives and begins the journal, which comes last: without it the labels mean nothing yet.
 pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
+    let _lock = lock(&plan.state)?;
     let mirror = MirrorId(random());
     let ids = PerSide::new(|_| DriveId(random()));
     for side in Side::BOTH {
@@ -43,6 +50,13 @@ pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
         Enrolment { mirror, drives: PerSide::new(enrolled), plain: matches!(plan.kind, DriveKind::PlainDirectory) };
     Mirror::create(&plan.state, &enrolment)?;
     Ok(enrolment)
+}
+
+/// Makes the state directory and takes it: nobody else begins a journal there.
+fn lock(state: &Path) -> Result<StateLock, EnrolError> {
+    let failed = |source| EnrolError::State { path: state.display().to_string(), source };
+    std::fs::create_dir_all(state).map_err(failed)?;
+    Ok(StateLock::take(state, "init")?)
 }
 
 fn write_label(place: &Path, label: &Label) -> Result<(), EnrolError> {

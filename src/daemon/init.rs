@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::StatVfsMountFlags;
 
+use crate::daemon::state_lock::LOCK_FILE;
 use crate::ids::{PerSide, Side};
 use crate::path::{FOREIGN_ROOT_NAMES, OWN_FOLDER};
 
@@ -186,7 +187,8 @@ fn check_state(state: &Path, drives: [&Found; 2]) -> Result<PathBuf, InitError> 
     match names(&state) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(state),
         Err(source) => Err(look(source)),
-        Ok(names) => match names.into_iter().next() {
+        // An init that came to nothing leaves its lock.
+        Ok(names) => match names.into_iter().find(|name| name != LOCK_FILE) {
             None => Ok(state),
             Some(example) => Err(InitError::StateInUse { path: state, example }),
         },

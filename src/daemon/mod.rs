@@ -10,3 +10,4 @@ pub mod enrol;
 pub mod init;
 pub mod replace;
 pub mod serve;
+pub mod state_lock;

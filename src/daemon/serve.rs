@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::control;
+use crate::daemon::state_lock::{StateLock, StateLockError};
 use crate::ids::{PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::mirror::os_volume::OsVolume;
@@ -38,6 +39,8 @@ pub enum ServeError {
     Config(#[from] ConfigError),
     #[error("the journal in {state}: {source}")]
     Journal { state: String, source: StoreError },
+    #[error(transparent)]
+    Locked(#[from] StateLockError),
     #[error("{state} has no journal: enrol two drives with twinstickd init first")]
     NotEnrolled { state: String },
     #[error("listening on {address}: {source}")]
@@ -62,6 +65,7 @@ async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
     if !Mirror::exists(&config.state) {
         return Err(ServeError::NotEnrolled { state });
     }
+    let _lock = StateLock::take(&config.state, "serve")?;
     let (mirror, losses) =
         Mirror::start(&config.state, config.mirror_limits()).map_err(|source| ServeError::Journal { state, source })?;
     let listener =
