@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Parser;
 use twinstick::config::Config;
-use twinstick::daemon::cli::{Cli, Command, DemoArgs, InitArgs, ReplaceArgs};
+use twinstick::daemon::cli::{CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs};
 use twinstick::daemon::control::{self, By};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
 use twinstick::daemon::replace::Replaced;
-use twinstick::daemon::{enrol, init, serve};
+use twinstick::daemon::{check, enrol, init, serve};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -32,6 +32,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Replace(args) => run_replace(args),
+        Command::Check(args) => Ok(run_check(args)),
         Command::Client { args } => Ok(twinstick::client::cli::run(std::iter::once("fget".into()).chain(args))),
     }
 }
@@ -67,6 +68,15 @@ fn run_replace(args: ReplaceArgs) -> anyhow::Result<ExitCode> {
     };
     eprintln!("drive {side} is now {drive} at {}; {paths} paths, {bytes} bytes to copy; {next}", path.display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_check(args: CheckArgs) -> ExitCode {
+    let (format, overrides) = args.split();
+    let verdict = check::check(&overrides, format, &mut std::io::stdout()).unwrap_or_else(|error| {
+        eprintln!("twinstickd: standard output: {error}");
+        check::Verdict::Unknown
+    });
+    ExitCode::from(verdict.exit_code())
 }
 
 /// Logs to stderr; `TWINSTICKD_LOG` takes tracing's filters.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Overrides;
+use crate::daemon::check::Format;
 use crate::daemon::init::{DriveKind, InitRequest};
 use crate::daemon::replace::ReplaceRequest;
 use crate::ids::Side;
@@ -30,6 +31,9 @@ pub enum Command {
     Serve(ServeArgs),
     /// Enrol a blank stick in place of a dead or lost one; also while twinstickd runs
     Replace(ReplaceArgs),
+    /// Compare the journal, the catalog and both drives while no daemon runs; changes nothing
+    #[command(after_help = CHECK_EXIT_CODES)]
+    Check(CheckArgs),
     /// The client in the daemon's own binary: `cargo run` builds no other, and the demo needs one.
     #[command(hide = true, disable_help_flag = true)]
     Client {
@@ -90,6 +94,21 @@ pub struct ServeArgs {
     pub source: SourceArgs,
 }
 
+const CHECK_EXIT_CODES: &str = "Exit codes: 0 clean, 1 differences, 2 usage, 4 cannot tell, such as with a drive away \
+                                or the daemon running";
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// One document instead of lines
+    #[arg(long)]
+    pub json: bool,
+    /// Globs of folders where sticks appear, with `:` between them
+    #[arg(long, value_name = "GLOBS", env = "TWINSTICKD_PLACES", hide_env_values = true, value_delimiter = ':')]
+    pub places: Option<Vec<String>>,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
 /// Where settings and state are.
 #[derive(Debug, Args)]
 pub struct SourceArgs {
@@ -141,6 +160,14 @@ impl ReplaceArgs {
         // The daemon that may do it has another working directory.
         let path = std::path::absolute(path)?;
         Ok((ReplaceRequest { side, path, accept_loss }, source.overrides()))
+    }
+}
+
+impl CheckArgs {
+    /// How to say what is found, and where the settings that are needed come from.
+    pub fn split(self) -> (Format, Overrides) {
+        let format = if self.json { Format::Json } else { Format::Lines };
+        (format, Overrides { places: self.places, ..self.source.overrides() })
     }
 }
 

@@ -155,9 +155,14 @@ pub(super) fn fresh(side: Side, id: NodeId) -> Vec<u8> {
     key
 }
 
+/// The start of the keys of all claims to names of a drive.
+pub(super) fn claims(side: Side) -> Vec<u8> {
+    vec![Space::Claim as u8, side.index() as u8]
+}
+
 /// The start of the keys of claims to names in a folder of a drive.
 pub(super) fn claims_in(side: Side, parent: NodeId) -> Vec<u8> {
-    let mut key = vec![Space::Claim as u8, side.index() as u8];
+    let mut key = claims(side);
     key.extend(parent.0.to_be_bytes());
     key
 }

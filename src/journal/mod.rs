@@ -6,6 +6,7 @@
 //!
 //! Knows no drive's paths, no files, no clients, no time.
 
+pub mod audit;
 mod catalog;
 mod codec;
 mod draft;

@@ -456,7 +456,7 @@ impl Recovered {
 }
 
 /// Publishes what was committed behind the last published LSN; the head.
-fn redo(store: &dyn Store) -> Result<Lsn, StoreError> {
+pub(super) fn redo(store: &dyn Store) -> Result<Lsn, StoreError> {
     let applied: Lsn = Plain(store).record(&codec::meta(Fact::Applied))?.unwrap_or_default();
     let mut head = applied;
     let mut ops = Vec::new();

@@ -5,6 +5,8 @@
 //! sync serve all who wait. A segment goes when no current version is staged in it any more. On a drive
 //! that is nearly full segments are small: what is left is for the users' files.
 
+pub(crate) mod scan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -90,7 +90,7 @@ pub fn create(volume: &dyn Volume, label: &Label) -> Result<(), LabelError> {
 
 /// What one slot holds.
 #[derive(Debug)]
-enum Slot {
+pub enum Slot {
     Missing,
     Damaged,
     Unreadable(VolumeError),
@@ -112,7 +112,8 @@ fn newest(first: Slot, second: Slot) -> Result<Option<Label>, LabelError> {
     }
 }
 
-fn read_slot(volume: &dyn Volume, index: usize) -> VolumeResult<Slot> {
+/// Reads one of the two slots.
+pub fn read_slot(volume: &dyn Volume, index: usize) -> VolumeResult<Slot> {
     let mut bytes = [0; SLOT_BYTES];
     let read = volume.open(slot_path(index)).and_then(|file| file.read_at(&mut bytes, 0));
     match read {

@@ -77,7 +77,12 @@ impl Mirror {
 
     /// Whether a state directory has a journal.
     pub fn exists(state: &Path) -> bool {
-        state.join(JOURNAL_FOLDER).is_dir()
+        Self::journal_folder(state).is_dir()
+    }
+
+    /// Where the journal of a state directory lies.
+    pub fn journal_folder(state: &Path) -> PathBuf {
+        state.join(JOURNAL_FOLDER)
     }
 
     /// Opens a mirror without drives; they come by [`Mirror::arrived`]. What the mirror finds lost it says

@@ -4,16 +4,16 @@
 
 mod browse;
 mod committer;
-mod content;
+pub(crate) mod content;
 mod core;
 mod download;
-mod drive_log;
+pub(crate) mod drive_log;
 mod extent;
 mod io;
 pub mod label;
 mod lane;
 mod lane_thread;
-mod layout;
+pub(crate) mod layout;
 mod limits;
 mod log_thread;
 #[expect(clippy::module_inception, reason = "the mirror's own face")]

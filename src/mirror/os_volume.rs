@@ -9,10 +9,11 @@ mod file;
 mod lock;
 mod probe;
 
-use std::ffi::CStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use rustix::io::Errno;
 pub use self::device::{BlockStat, Device, Identity, MountId};
 use self::errno::Act;
 use self::file::OsFile;
-pub use self::lock::{DriveLock, LockError};
+pub use self::lock::{DriveLock, LOCK_PATH, LockError};
 use crate::mirror::volume::{FileKind, FsKind, Meta, Observed, Result, Space, Volume, VolumeFile, VolumePath};
 
 /// Statfs magic of vfat (linux/magic.h).
@@ -92,6 +93,17 @@ impl OsVolume {
         DriveLock::take(self, holder)
     }
 
+    /// Takes the drive as [`OsVolume::lock`] does, without writing to it; `None` where it has no lock, since nobody
+    /// ever served it.
+    pub fn hold(&self) -> std::result::Result<Option<DriveLock>, LockError> {
+        DriveLock::hold(self)
+    }
+
+    /// Names in a folder, in no order, also those that are not UTF-8.
+    pub fn names(&self, path: &VolumePath) -> Result<Vec<OsString>> {
+        self.raw_names(path).map_err(Act::Look.of("list", path))
+    }
+
     fn open_below(
         &self,
         path: &VolumePath,
@@ -137,17 +149,21 @@ impl OsVolume {
         }
     }
 
-    fn list_names(&self, path: &VolumePath) -> rustix::io::Result<Vec<String>> {
+    fn raw_names(&self, path: &VolumePath) -> rustix::io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::new(self.open_folder(path)?)? {
             let entry = entry?;
-            match entry.file_name().to_str() {
-                Ok("." | "..") => {}
-                Ok(name) => names.push(name.to_owned()),
-                Err(_) => warn_of_name(path, entry.file_name()),
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => names.push(OsString::from_vec(name.to_vec())),
             }
         }
         Ok(names)
+    }
+
+    fn list_names(&self, path: &VolumePath) -> rustix::io::Result<Vec<String>> {
+        let names = self.raw_names(path)?.into_iter();
+        Ok(names.filter_map(|name| name.into_string().inspect_err(|name| warn_of_name(path, name)).ok()).collect())
     }
 
     fn unlink(&self, path: &VolumePath, flags: AtFlags) -> rustix::io::Result<()> {
@@ -281,7 +297,7 @@ fn without_atime(flags: OFlags, open: impl Fn(OFlags) -> rustix::io::Result<Owne
 }
 
 /// Names are UTF-8 in the mirror; others can be neither served nor addressed.
-fn warn_of_name(folder: &VolumePath, name: &CStr) {
+fn warn_of_name(folder: &VolumePath, name: &OsStr) {
     tracing::warn!(folder, name = %name.to_string_lossy(), "a name that is not UTF-8 is left alone");
 }
 

@@ -13,6 +13,6 @@ mod places;
 mod sighting;
 mod watch;
 
-pub use places::PLACES_MAX;
+pub use places::{PLACES_MAX, expand};
 pub use sighting::{Departure, Found, RefusedLabel, Sighting, Visit};
 pub use watch::{KnownDrive, Watcher, WatcherConfig, WatcherHandle};

@@ -12,7 +12,7 @@ pub const PLACES_MAX: usize = 256;
 
 /// The folders that a pattern names now: `*` stands for any part of a name, `?` for one byte, never for a slash or
 /// a leading dot.
-pub(super) fn expand(pattern: &str) -> Vec<PathBuf> {
+pub fn expand(pattern: &str) -> Vec<PathBuf> {
     let mut places = vec![PathBuf::from("/")];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
         let next = |place: &PathBuf| {

@@ -11,7 +11,7 @@ use crate::mirror::os_volume::{FILE_MODE, OsVolume, PLAIN};
 use crate::mirror::volume::{VolumeError, VolumePath};
 
 /// The file that is locked; its text names who holds it.
-const LOCK_PATH: &VolumePath = ".twinstick/lock";
+pub const LOCK_PATH: &VolumePath = ".twinstick/lock";
 /// Longest text that is read from it, in bytes.
 const HOLDER_BYTES_MAX: usize = 200;
 
@@ -37,16 +37,30 @@ impl DriveLock {
             .open_below(LOCK_PATH, flags, FILE_MODE, ResolveFlags::empty())
             .and_then(|handle| OsFile::of(handle, LOCK_PATH, volume.kind))
             .map_err(Act::Change.of("open", LOCK_PATH))?;
-        // flock: like an OFD lock it belongs to the open file description, so that one process cannot take a
-        // drive twice and closing another descriptor does not let it go. rustix offers no OFD locks, and POSIX
-        // ones belong to the process.
-        match rustix::fs::flock(file.handle(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(LockError::Held { holder: written_holder(file.handle()) }),
-            Err(errno) => return Err(Act::Change.of("lock", LOCK_PATH)(errno).into()),
-        }
+        lock(file.handle())?;
         write_holder(file.handle(), holder).map_err(Act::Change.of("write", LOCK_PATH))?;
         Ok(Self { _handle: file.into_handle() })
+    }
+
+    pub(super) fn hold(volume: &OsVolume) -> Result<Option<Self>, LockError> {
+        match volume.open_to_read(LOCK_PATH, ResolveFlags::empty()) {
+            Ok(file) => {
+                lock(file.handle())?;
+                Ok(Some(Self { _handle: file.into_handle() }))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Act::Look.of("open", LOCK_PATH)(errno).into()),
+        }
+    }
+}
+
+// flock: like an OFD lock it belongs to the open file description, so that one process cannot take a drive twice and
+// closing another descriptor does not let it go. rustix offers no OFD locks, and POSIX ones belong to the process.
+fn lock(handle: &OwnedFd) -> Result<(), LockError> {
+    match rustix::fs::flock(handle, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(LockError::Held { holder: written_holder(handle) }),
+        Err(errno) => Err(Act::Change.of("lock", LOCK_PATH)(errno).into()),
     }
 }
 
