@@ -13,6 +13,7 @@ pub mod ids;
 pub mod journal;
 pub mod mirror;
 pub mod path;
+pub mod pulse;
 pub mod server;
 pub mod watcher;
 pub mod wire;

@@ -13,3 +13,4 @@ pub mod init;
 pub mod replace;
 pub mod serve;
 pub mod state_lock;
+mod watchdog;

@@ -14,12 +14,14 @@ use tokio::task::AbortHandle;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::control;
 use crate::daemon::state_lock::{StateLock, StateLockError};
+use crate::daemon::watchdog::{self, Vital};
 use crate::ids::{PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::mirror::os_volume::OsVolume;
 use crate::mirror::request::Notice;
 use crate::mirror::volume::Volume as _;
 use crate::mirror::{Lost, Mirror, NewDrive};
+use crate::pulse::{Pulse, pulse};
 use crate::server;
 use crate::watcher::{Found, KnownDrive, RefusedLabel, Sighting, Visit, Watcher, WatcherConfig, WatcherHandle};
 
@@ -75,15 +77,20 @@ async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
     let (watcher, handle) = Watcher::new(watcher_config(config, &mirror), sightings);
     tokio::spawn(watcher.run());
     tokio::spawn(take_in(Arc::clone(&mirror), news, config.stall_after));
+    let watching = handle.pulse();
     tokio::spawn(pass_on(losses, handle.clone()));
     take_commands(&mirror, handle, &config.state);
     mirror.wait_for_drives(FIRST_LOOK).await;
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), config.limits.clone(), stopped));
+    let (accepting, heart) = pulse();
+    let server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), config.limits.clone(), stopped, heart));
     // In one piece: scripts wait for this line.
     std::io::stderr().write_all(format!("listening on {address}\n").as_bytes())?;
     notify(&[sd_notify::NotifyState::Ready]);
+    let watchdog = tokio::spawn(watchdog::run(vitals(&mirror, watching, accepting)));
     wait_for_stop(overrides).await?;
+    // From here on the time for stopping counts.
+    watchdog.abort();
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping: requests under way are finished");
     stop.send_replace(true);
@@ -92,6 +99,22 @@ async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
     }
     mirror.close(CLOSE_AT_MOST).await;
     Ok(())
+}
+
+/// What must move for the daemon to count as alive. No drive is among it: they may hang.
+fn vitals(mirror: &Arc<Mirror>, watching: Pulse, accepting: Pulse) -> Vec<Vital> {
+    let mirror = Arc::clone(mirror);
+    let journal = Vital::new("journal", move || {
+        let mirror = Arc::clone(&mirror);
+        async move { mirror.ping_journal().await }
+    });
+    let turning = |name, pulse: Pulse| {
+        Vital::new(name, move || {
+            let pulse = pulse.clone();
+            async move { pulse.feel().await }
+        })
+    };
+    vec![journal, turning("watcher", watching), turning("server", accepting)]
 }
 
 fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {

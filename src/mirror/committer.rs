@@ -48,6 +48,8 @@ enum Message {
     Retire(Side, Arrival),
     Detach(Side, mpsc::Sender<Lsn>),
     Replace(Side, Enrolled, oneshot::Sender<Result<(), StoreError>>),
+    /// Changes nothing; the answer shows that the thread moves.
+    Ping(oneshot::Sender<()>),
     Stop,
 }
 
@@ -124,6 +126,13 @@ impl Committer {
     /// The lane of this arrival has ended.
     pub(crate) fn retire_soon(&self, side: Side, arrival: Arrival) {
         let _ = self.queue.send(Message::Retire(side, arrival));
+    }
+
+    /// Returns once the thread has done all that was sent before. Nothing is written for it.
+    pub(crate) async fn ping(&self) -> Result<(), Ended> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Message::Ping(reply)).map_err(|_| Ended)?;
+        answer.await.map_err(|_| Ended)
     }
 
     /// Ends the thread after what was sent so far.
@@ -217,6 +226,8 @@ impl Work {
                     // Whoever asked may have gone; what was decided stays.
                     let _ = reply.send(result);
                 }
+                // Who asked may have given up.
+                Message::Ping(reply) => drop(reply.send(())),
                 Message::Stop => {
                     if let Err(error) = self.writer.barrier() {
                         tracing::warn!(%error, "the journal could not be flushed at the end");
@@ -239,7 +250,7 @@ impl Work {
                     requests.push(request);
                     replies.push(reply);
                 }
-                Message::Note(..) => later.push_back(message),
+                Message::Note(..) | Message::Ping(_) => later.push_back(message),
                 Message::Attach(..)
                 | Message::Leave(..)
                 | Message::Retire(..)

@@ -191,6 +191,12 @@ impl Mirror {
         refused.push((place, notice));
     }
 
+    /// Returns once the journal's writer has done what was asked of it so far; a hung boot disk holds it up, a hung
+    /// drive does not. Nothing is written for it. `Err` says that the writer has ended.
+    pub async fn ping_journal(&self) -> Result<(), String> {
+        self.core.committer.ping().await.map_err(|ended| ended.to_string())
+    }
+
     /// Ends the drives' work with a checkpoint each, and closes the journal. A drive that hangs is not waited for
     /// longer than `at_most`; it is verified when it is next seen.
     pub async fn close(&self, at_most: std::time::Duration) {

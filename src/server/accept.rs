@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
 use crate::mirror::Mirror;
+use crate::pulse::Heart;
 use crate::server::connection::Connection;
 use crate::server::limits::{ACCEPT_PAUSE, BACKLOG, BUSY_ANSWERS_MAX, KEEPALIVE, Limits};
 use crate::server::session::Session;
@@ -26,8 +27,15 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` becomes true, then lets requests under way end, within `drain_timeout`.
-pub async fn serve(listener: TcpListener, mirror: Arc<Mirror>, limits: Limits, stop: watch::Receiver<bool>) {
+/// Serves until `stop` becomes true, then lets requests under way end, within `drain_timeout`. `heart` beats while
+/// connections are taken.
+pub async fn serve(
+    listener: TcpListener,
+    mirror: Arc<Mirror>,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+    mut heart: Heart,
+) {
     let limits = Arc::new(limits);
     let places = Arc::new(Semaphore::new(limits.connections_max.get().min(Semaphore::MAX_PERMITS)));
     let busy_places = Arc::new(Semaphore::new(BUSY_ANSWERS_MAX));
@@ -37,6 +45,7 @@ pub async fn serve(listener: TcpListener, mirror: Arc<Mirror>, limits: Limits, s
         let accepted = tokio::select! {
             biased;
             _ = stopped.wait_for(|stop| *stop) => break,
+            () = heart.beat() => continue,
             Some(ended) = sessions.join_next() => {
                 report(ended);
                 continue;

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::ids::{DriveId, MirrorId, PerSide, Side};
 use crate::mirror::os_volume::{Identity, OsVolume};
+use crate::pulse::{Heart, Pulse, pulse};
 use crate::watcher::attendance::{Attendance, Leave, News, Outcome, Roll};
 use crate::watcher::hints::Hints;
 use crate::watcher::jobs::{Again, Done, Job, Jobs};
@@ -46,6 +47,7 @@ pub struct KnownDrive {
 #[derive(Clone, Debug)]
 pub struct WatcherHandle {
     asked: Arc<Asked>,
+    pulse: Pulse,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +69,11 @@ impl WatcherHandle {
         self.asked.wake.notify_one();
     }
 
+    /// Shows whether the watcher's loop turns.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Says that the owner gave the drive up. It is announced again only after a fresh look at it, and while it is
     /// the same mount not within a second. An earlier visit than the present one is passed over.
     pub fn lost(&self, side: Side, visit: Visit) {
@@ -81,6 +88,7 @@ pub struct Watcher {
     known_places: BTreeSet<PathBuf>,
     sightings: mpsc::Sender<Sighting>,
     asked: Arc<Asked>,
+    heart: Heart,
     hints: Hints,
     jobs: Jobs,
     attendance: Attendance,
@@ -119,7 +127,9 @@ impl Watcher {
     pub fn new(config: WatcherConfig, sightings: mpsc::Sender<Sighting>) -> (Self, WatcherHandle) {
         let asked = Arc::new(Asked::default());
         let known_places = known_places(&config.known);
+        let (pulse, heart) = pulse();
         let watcher = Self {
+            heart,
             hints: Hints::new(known_places.clone(), Arc::clone(&asked.wake)),
             known_places,
             config,
@@ -132,7 +142,7 @@ impl Watcher {
             matched: BTreeSet::new(),
             uninteresting: BTreeMap::new(),
         };
-        (watcher, WatcherHandle { asked })
+        (watcher, WatcherHandle { asked, pulse })
     }
 
     /// Runs until the receiver of the sightings is dropped. A look that hangs in the kernel outlives it, on a
@@ -151,6 +161,7 @@ impl Watcher {
                 (job, done, again) = self.jobs.next() => self.done(job, done, again).await,
                 () = mounts.changed() => self.mounts_changed().await,
                 () = asked.wake.notified() => self.asked(),
+                () = self.heart.beat() => {}
                 _ = tick.tick() => {
                     if !mounts.can_tell() {
                         self.mounts_changed().await;

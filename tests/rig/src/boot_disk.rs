@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use crate::freeze::Frozen;
 use crate::namespace::{attempt, tool};
 
 /// What one write of junk takes.
@@ -46,6 +47,11 @@ impl BootDisk {
     /// Removes the junk.
     pub fn make_room(&self) {
         fs::remove_file(self.junk()).expect("it was filled");
+    }
+
+    /// Lets nothing be written until it is dropped: writers wait, in the kernel, as on a disk that hangs.
+    pub fn freeze(&self) -> Frozen {
+        Frozen::new(&self.root)
     }
 
     fn junk(&self) -> PathBuf {

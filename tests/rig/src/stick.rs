@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::freeze::Frozen;
 use crate::namespace::{attempt, tool};
 use crate::wait::wait_until;
 
@@ -120,6 +121,11 @@ impl Stick {
             (Pull::Rename, Kind::Plain { aside }) => fs::rename(aside, &self.root).expect("the name is free again"),
             (Pull::Rename, Kind::Loop { .. }) => unreachable!("refused by pull"),
         }
+    }
+
+    /// Lets nothing be written until that is dropped: writers wait.
+    pub fn freeze(&self) -> Frozen {
+        Frozen::new(&self.root)
     }
 
     pub fn is_away(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Two drives, a daemon, a client: all that a test needs.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,9 +40,9 @@ pub struct Twins {
     binaries: Binaries,
     /// Where the daemon listens: the same again after a restart.
     address: String,
-    /// What the daemon logs, in tracing's words.
-    log_filter: &'static str,
     daemon: Option<Daemon>,
+    /// What the daemon finds in its environment from its next start on.
+    environment: BTreeMap<String, OsString>,
     a: Stick,
     b: Stick,
     /// A file system for the state directory; `None`: it lies in `dir`.
@@ -66,8 +68,16 @@ impl Twins {
         let (a, b) = (drives.stick(dir.path(), "a"), drives.stick(dir.path(), "b"));
         fs::create_dir(dir.path().join("home")).expect("a new folder");
         fs::write(dir.path().join("twinstickd.toml"), "").expect("a new file");
-        let (address, log_filter) = ("127.0.0.1:0".into(), "info");
-        let mut twins = Self { binaries, address, log_filter, daemon: None, a, b, boot_disk, dir };
+        let mut twins = Self {
+            binaries,
+            address: "127.0.0.1:0".into(),
+            daemon: None,
+            environment: BTreeMap::new(),
+            a,
+            b,
+            boot_disk,
+            dir,
+        };
         twins.init(drives);
         twins.serve();
         twins
@@ -93,15 +103,15 @@ impl Twins {
         let log = self.dir.path().join("twinstickd.log");
         let (config, state) = (self.config(), self.state());
         let mut command = daemon::command(&self.binaries.twinstickd, &["serve", "--listen", &self.address]);
-        command.arg("--config").arg(config).arg("--state").arg(state).env("TWINSTICKD_LOG", self.log_filter);
+        command.arg("--config").arg(config).arg("--state").arg(state).envs(&self.environment);
         let daemon = Daemon::serve(command, &log);
         self.address.clone_from(&daemon.address);
         self.daemon = Some(daemon);
     }
 
-    /// Logs more, from the next start on.
-    pub fn set_log_filter(&mut self, filter: &'static str) {
-        self.log_filter = filter;
+    /// Sets a variable for the daemon's next start.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.insert(name.to_owned(), value.into());
     }
 
     /// All that the daemon logged so far.

@@ -44,7 +44,7 @@ pub fn a_blank_stick_is_filled_under_load_though_it_is_cut_short(
     pulls: [Pull; 2],
 ) {
     twins.end(End::Drain);
-    twins.set_log_filter("info,twinstick::mirror::lane=debug");
+    twins.set_variable("TWINSTICKD_LOG", "info,twinstick::mirror::lane=debug");
     twins.serve();
     populate(twins, scale);
     twins.pull(Side::B, pulls[0]);
