@@ -7,5 +7,10 @@ full:
     cargo build --release
     TWINSTICK_FULL=1 TWINSTICK_BIN_DIR={{justfile_directory()}}/target/release cargo test --test loop_story --test loop_load -- --nocapture
 
+# The service under a real systemd in qemu, whose USB sticks are pulled; as root, some minutes.
+pi:
+    cargo build --release
+    TWINSTICK_VM=1 TWINSTICK_BIN_DIR={{justfile_directory()}}/target/release cargo test --test pi -- --nocapture
+
 demo:
     cargo run --release -- demo
