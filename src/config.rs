@@ -2,12 +2,15 @@
 //!
 //! Flags and environment are one layer here, since clap reads both into [`Overrides`].
 
+mod log;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use crate::config::log::{BadFilter, LogFilter, LogFormat};
 use crate::mirror::MirrorLimits;
 use crate::server::Limits;
 
@@ -24,7 +27,7 @@ const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration:
 const STALL_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
 
 /// All settings, as they are in force.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The folder of the journal, on the boot disk.
@@ -43,12 +46,15 @@ pub struct Config {
     pub journal_entries_max: u64,
     /// A drive that fails and comes back so often within an hour is parked.
     pub flaps_max: u32,
+    /// Without it: `journald` where stderr is the journal, else `text`.
+    pub log_format: Option<LogFormat>,
+    pub log_level: LogFilter,
     /// What clients may do at most.
     pub limits: Limits,
 }
 
 /// What a command line or its environment set; it wins over the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// A file that must exist. Without it [`CONFIG_FILE`] is read, if there is one.
     pub file: Option<PathBuf>,
@@ -56,6 +62,8 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     pub places: Option<Vec<String>>,
     pub stall_after: Option<Duration>,
+    pub log_format: Option<LogFormat>,
+    pub log_level: Option<LogFilter>,
 }
 
 /// Why the daemon cannot tell what it was told.
@@ -82,6 +90,8 @@ impl Default for Config {
             stall_after: Duration::from_secs(5),
             journal_entries_max: MirrorLimits::default().journal_entries_max,
             flaps_max: MirrorLimits::default().flaps_max,
+            log_format: None,
+            log_level: LogFilter::default(),
             limits: Limits::default(),
         }
     }
@@ -109,11 +119,13 @@ impl Config {
     }
 
     fn with(mut self, overrides: &Overrides) -> Self {
-        let Overrides { file: _, state, listen, places, stall_after } = overrides.clone();
+        let Overrides { file: _, state, listen, places, stall_after, log_format, log_level } = overrides.clone();
         self.state = state.unwrap_or(self.state);
         self.listen = listen.unwrap_or(self.listen);
         self.places = places.unwrap_or(self.places);
         self.stall_after = stall_after.unwrap_or(self.stall_after);
+        self.log_format = log_format.or(self.log_format);
+        self.log_level = log_level.unwrap_or(self.log_level);
         self
     }
 
@@ -177,9 +189,11 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_refused_with_its_line() {
-        let message = parse("places = []\nstall_after = \"soon\"\n").unwrap_err().to_string();
-        assert!(message.contains("line 2"), "{message}");
-        assert!(message.contains("soon"), "{message}");
+        for (key, value) in [("stall_after", "soon"), ("log_level", "inof"), ("log_format", "xml")] {
+            let message = parse(&format!("places = []\n{key} = \"{value}\"\n")).unwrap_err().to_string();
+            assert!(message.contains("line 2"), "{message}");
+            assert!(message.contains(value), "{message}");
+        }
     }
 
     #[test]

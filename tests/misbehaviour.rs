@@ -137,11 +137,12 @@ fn silent_and_babbling_clients_hold_nobody_up() {
 }
 
 #[test]
-fn a_stopping_daemon_lets_idle_clients_go_and_exits_well() {
+fn a_stopping_daemon_tells_idle_clients_to_go_and_exits_well() {
     let mut daemon = Daemon::start();
     let mut idle = BufReader::new(daemon.connect());
     idle.get_mut().write_all(HELLO.as_bytes()).unwrap();
     assert!(line(&mut idle).contains("\"ok\":true"));
     assert_eq!(daemon.stop(), Some(0));
-    assert!(rest(&mut idle).is_empty());
+    let last: serde_json::Value = serde_json::from_slice(&rest(&mut idle)).unwrap();
+    assert_eq!((&last["error"], &last["close"]), (&"unavailable".into(), &true.into()));
 }

@@ -60,6 +60,8 @@ fn the_limits_are_those_of_the_code() {
     ] {
         assert!(PAGE.contains(&format!("\n| {limit} | {number} |")), "{limit}: {number}");
     }
+    let quarter = defaults.connections_max.get() / 4;
+    assert!(PAGE.contains(&format!("the last {quarter} places")), "{quarter}");
     assert_eq!(limits::ID_BYTES_MAX, twinstick::mirror::request::REQUEST_ID_BYTES_MAX);
 }
 

@@ -1,5 +1,6 @@
 //! The daemon.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -16,7 +17,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Each error's own text has its cause in it already.
-            eprintln!("twinstickd: {error}");
+            // Without a stderr there is nobody to tell, and no reason to panic.
+            drop(writeln!(std::io::stderr(), "twinstickd: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -27,7 +29,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => run_demo(args),
         Command::Init(args) => run_init(args),
         Command::Serve(args) => {
-            log();
             serve::serve(&args.overrides())?;
             Ok(ExitCode::SUCCESS)
         }
@@ -77,11 +78,4 @@ fn run_check(args: CheckArgs) -> ExitCode {
         check::Verdict::Unknown
     });
     ExitCode::from(verdict.exit_code())
-}
-
-/// Logs to stderr; `TWINSTICKD_LOG` takes tracing's filters.
-fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TWINSTICKD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

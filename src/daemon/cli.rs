@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Overrides;
+use crate::config::{LogFilter, LogFormat, Overrides};
 use crate::daemon::check::Format;
 use crate::daemon::init::{DriveKind, InitRequest};
 use crate::daemon::replace::ReplaceRequest;
@@ -28,7 +28,7 @@ pub enum Command {
     /// Enrol two drives: write their labels and begin the journal
     Init(InitArgs),
     /// Serve the enrolled drives
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Enrol a blank stick in place of a dead or lost one; also while twinstickd runs
     Replace(ReplaceArgs),
     /// Compare the journal, the catalog and both drives while no daemon runs; changes nothing
@@ -90,6 +90,18 @@ pub struct ServeArgs {
     /// How long a drive may complete nothing before it counts as gone [default: 5s]
     #[arg(long, value_name = "TIME", env = "TWINSTICKD_STALL_AFTER", hide_env_values = true, value_parser = humantime::parse_duration)]
     pub stall_after: Option<Duration>,
+    /// How log lines look: text, json or journald [default: journald where stderr is the journal, else text]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "TWINSTICKD_LOG_FORMAT",
+        hide_env_values = true,
+        hide_possible_values = true
+    )]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: a level, or levels by module, such as warn,twinstick::server=debug [default: info]
+    #[arg(long, value_name = "LEVELS", env = "TWINSTICKD_LOG", hide_env_values = true)]
+    pub log_level: Option<LogFilter>,
     #[command(flatten)]
     pub source: SourceArgs,
 }
@@ -148,8 +160,8 @@ impl SourceArgs {
 impl ServeArgs {
     /// What this command line and its environment say; SIGHUP puts them above the file again.
     pub fn overrides(self) -> Overrides {
-        let Self { listen, places, stall_after, source } = self;
-        Overrides { listen, places, stall_after, ..source.overrides() }
+        let Self { listen, places, stall_after, log_format, log_level, source } = self;
+        Overrides { listen, places, stall_after, log_format, log_level, ..source.overrides() }
     }
 }
 

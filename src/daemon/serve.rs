@@ -1,18 +1,20 @@
 //! `twinstickd serve`: mirror, watcher and server wired together, from ready to drained.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::control;
+use crate::daemon::logging::Logging;
+use crate::daemon::reload::{Settings, pace};
+use crate::daemon::signals::{Signals, Wish};
 use crate::daemon::state_lock::{StateLock, StateLockError};
 use crate::daemon::watchdog::{self, Vital};
 use crate::ids::{PerSide, Side};
@@ -22,7 +24,7 @@ use crate::mirror::request::Notice;
 use crate::mirror::volume::Volume as _;
 use crate::mirror::{Lost, Mirror, NewDrive};
 use crate::pulse::{Pulse, pulse};
-use crate::server;
+use crate::server::{self, Phase};
 use crate::watcher::{Found, KnownDrive, RefusedLabel, Sighting, Visit, Watcher, WatcherConfig, WatcherHandle};
 
 /// Sightings that wait to be taken in.
@@ -31,6 +33,10 @@ const SIGHTINGS_MAX: usize = 64;
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
 /// How long the drives have for their last checkpoint.
 const CLOSE_AT_MOST: Duration = Duration::from_secs(10);
+/// How far the timers of the journal store's threads may be off, in nanoseconds.
+const STORE_SLACK_NS: u64 = 900_000_000;
+/// The same for the watcher's.
+const WATCH_SLACK_NS: u64 = 100_000_000;
 /// How often a stalled drive's block statistics are looked at, and how long they stand still at first before it
 /// counts as gone: its probe has gone unanswered for longer already.
 const STALL_JUDGED_EVERY: Duration = Duration::from_secs(1);
@@ -51,50 +57,73 @@ pub enum ServeError {
     Start(#[from] std::io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT, then drains.
+/// Serves until SIGTERM or SIGINT, then drains; a second one makes it hurry.
 pub fn serve(overrides: &Overrides) -> Result<(), ServeError> {
     let config = Config::load(overrides)?;
+    let logging = Logging::start(config.log_format, &config.log_level);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(run(&config, overrides));
+    let result = runtime.block_on(run(&config, overrides, &logging));
     // A look at a hung drive may never return.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn run(config: &Config, overrides: &Overrides) -> Result<(), ServeError> {
+async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Result<(), ServeError> {
+    let mut signals = Signals::listen()?;
+    let mut settings = Settings::new(config, overrides, logging);
     let state = config.state.display().to_string();
     if !Mirror::exists(&config.state) {
         return Err(ServeError::NotEnrolled { state });
     }
     let _lock = StateLock::take(&config.state, "serve")?;
-    let (mirror, losses) =
-        Mirror::start(&config.state, config.mirror_limits()).map_err(|source| ServeError::Journal { state, source })?;
+    let (mirror, losses) = start(config).map_err(|source| ServeError::Journal { state, source })?;
     let listener =
         server::listen(config.listen).map_err(|source| ServeError::Listen { address: config.listen, source })?;
     let address = listener.local_addr()?;
     let (sightings, news) = mpsc::channel(SIGHTINGS_MAX);
     let (watcher, handle) = Watcher::new(watcher_config(config, &mirror), sightings);
-    tokio::spawn(watcher.run());
-    tokio::spawn(take_in(Arc::clone(&mirror), news, config.stall_after));
     let watching = handle.pulse();
+    look_out(watcher)?;
+    tokio::spawn(take_in(Arc::clone(&mirror), news, settings.stall_after()));
     tokio::spawn(pass_on(losses, handle.clone()));
-    take_commands(&mirror, handle, &config.state);
-    mirror.wait_for_drives(FIRST_LOOK).await;
-    let (stop, stopped) = watch::channel(false);
+    take_commands(&mirror, handle.clone(), &config.state);
+    loop {
+        tokio::select! {
+            () = mirror.wait_for_drives(FIRST_LOOK) => break,
+            wish = signals.next() => match wish {
+                Wish::Reload => reload(&mut settings, &handle),
+                Wish::Stop => {
+                    mirror.close(CLOSE_AT_MOST).await;
+                    return Ok(());
+                }
+            },
+        }
+    }
+    let (phase, phases) = watch::channel(Phase::Running);
     let (accepting, heart) = pulse();
-    let server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), config.limits.clone(), stopped, heart));
+    let mut server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), settings.limits(), phases, heart));
     // In one piece: scripts wait for this line.
-    std::io::stderr().write_all(format!("listening on {address}\n").as_bytes())?;
+    logging.say(&format!("listening on {address}"));
     notify(&[sd_notify::NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog::run(vitals(&mirror, watching, accepting)));
-    wait_for_stop(overrides).await?;
+    while signals.next().await == Wish::Reload {
+        reload(&mut settings, &handle);
+    }
     // From here on the time for stopping counts.
     watchdog.abort();
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping: requests under way are finished");
-    stop.send_replace(true);
-    if let Err(error) = server.await {
+    phase.send_replace(Phase::Draining);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut server => break ended,
+            wish = signals.next() => if wish == Wish::Stop {
+                phase.send_replace(Phase::Hurrying);
+            },
+        }
+    };
+    if let Err(error) = ended {
         tracing::error!(%error, "the server ended badly");
     }
     mirror.close(CLOSE_AT_MOST).await;
@@ -117,6 +146,31 @@ fn vitals(mirror: &Arc<Mirror>, watching: Pulse, accepting: Pulse) -> Vec<Vital>
     vec![journal, turning("watcher", watching), turning("server", accepting)]
 }
 
+/// Starts the mirror. Threads inherit a timer's slack: those of the journal's store wake every second, each for
+/// itself, to find nothing to do. So they may do it together.
+fn start(config: &Config) -> Result<(Arc<Mirror>, mpsc::UnboundedReceiver<Lost>), StoreError> {
+    let before = rustix::thread::current_timer_slack();
+    let set = |nanoseconds| rustix::thread::set_current_timer_slack(NonZeroU64::new(nanoseconds));
+    // Without it they wake apart.
+    let _ = set(STORE_SLACK_NS);
+    let started = Mirror::start(&config.state, config.mirror_limits());
+    let _ = set(before.unwrap_or(0));
+    started
+}
+
+/// Runs the watcher on a thread of its own: it wakes every second, and would each time wake all async workers. It
+/// looks a little later rather than twice, since tokio's timers first wake to see that it is not quite time yet.
+fn look_out(watcher: Watcher) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let watch = move || {
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(WATCH_SLACK_NS));
+        runtime.block_on(watcher.run());
+        // A look at a hung drive may never return.
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new().name("watcher".to_owned()).spawn(watch).map(drop)
+}
+
 fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {
     let enrolment = mirror.enrolment();
     let known = |side: Side| {
@@ -126,10 +180,8 @@ fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {
     WatcherConfig {
         mirror: enrolment.mirror,
         known: PerSide::new(known),
-        places: config.places.clone(),
         holder: format!("twinstickd, process {}", std::process::id()),
-        tick: config.probe_every,
-        probe_timeout: config.stall_after,
+        pace: pace(config),
     }
 }
 
@@ -144,7 +196,7 @@ fn take_commands(mirror: &Arc<Mirror>, watcher: WatcherHandle, state: &Path) {
 }
 
 /// Takes in what the watcher sees.
-async fn take_in(mirror: Arc<Mirror>, mut news: mpsc::Receiver<Sighting>, stall_after: Duration) {
+async fn take_in(mirror: Arc<Mirror>, mut news: mpsc::Receiver<Sighting>, stall_after: watch::Receiver<Duration>) {
     let mut volumes: HashMap<(Side, u64), Weak<OsVolume>> = HashMap::new();
     let mut judges = PerSide::<Option<AbortHandle>>::default();
     while let Some(sighting) = news.recv().await {
@@ -170,6 +222,7 @@ async fn take_in(mirror: Arc<Mirror>, mut news: mpsc::Receiver<Sighting>, stall_
             }
             Sighting::Stalled { side, visit } => {
                 let volume = volumes.get(&(side, visit.0)).cloned().unwrap_or_default();
+                let stall_after = *stall_after.borrow();
                 let judge = tokio::spawn(judge_stall(Arc::clone(&mirror), side, visit, volume, stall_after));
                 dismiss(judges.get_mut(side));
                 *judges.get_mut(side) = Some(judge.abort_handle());
@@ -254,21 +307,13 @@ async fn pass_on(mut losses: mpsc::UnboundedReceiver<Lost>, handle: WatcherHandl
     }
 }
 
-/// Returns at SIGTERM or SIGINT; at SIGHUP the configuration is read again and checked.
-async fn wait_for_stop(overrides: &Overrides) -> Result<(), ServeError> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => match Config::load(overrides) {
-                Ok(_) => tracing::info!("configuration is good; it takes effect at the next start"),
-                Err(error) => tracing::error!(%error, "configuration kept as it was"),
-            },
-        }
-    }
+/// SIGHUP, with systemd in the picture (`Type=notify-reload` waits for both).
+fn reload(settings: &mut Settings<'_>, watcher: &WatcherHandle) {
+    let since = sd_notify::NotifyState::monotonic_usec_now();
+    let reloading = std::iter::once(sd_notify::NotifyState::Reloading).chain(since.ok());
+    notify(&reloading.collect::<Vec<_>>());
+    settings.reload(watcher);
+    notify(&[sd_notify::NotifyState::Ready]);
 }
 
 fn notify(states: &[sd_notify::NotifyState<'_>]) {

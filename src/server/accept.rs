@@ -7,15 +7,19 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::timeout;
-use tracing::{debug, error, warn};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, info, warn};
 
+use crate::clock;
 use crate::mirror::Mirror;
 use crate::pulse::Heart;
-use crate::server::connection::Connection;
-use crate::server::limits::{ACCEPT_PAUSE, BACKLOG, BUSY_ANSWERS_MAX, KEEPALIVE, Limits};
+use crate::server::admission::{Admission, Origin, Pass};
+use crate::server::connection::{Connection, STOPPING, Terms};
+use crate::server::descriptors::{self, Room};
+use crate::server::limits::{ACCEPT_PAUSE, BACKLOG, BACKLOG_LOOK, BUSY_ANSWERS_MAX, HURRY_AT_MOST, KEEPALIVE, Limits};
+use crate::server::phase::{Phase, reached};
 use crate::server::session::Session;
-use crate::wire::{ErrorName, Fault};
+use crate::wire::{ErrorName, Fault, line_of};
 
 /// Opens the port. With port 0 the kernel chooses one; the listener knows which.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -27,73 +31,178 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` becomes true, then lets requests under way end, within `drain_timeout`. `heart` beats while
-/// connections are taken.
+/// Serves until `phase` is `Draining`, then lets requests under way end, until `drain_timeout` or `Hurrying`.
+/// New limits hold for what begins after them. `heart` beats while connections are taken.
 pub async fn serve(
     listener: TcpListener,
     mirror: Arc<Mirror>,
-    limits: Limits,
-    stop: watch::Receiver<bool>,
+    limits: watch::Receiver<Arc<Limits>>,
+    mut phase: watch::Receiver<Phase>,
     mut heart: Heart,
 ) {
-    let limits = Arc::new(limits);
-    let places = Arc::new(Semaphore::new(limits.connections_max.get().min(Semaphore::MAX_PERMITS)));
-    let busy_places = Arc::new(Semaphore::new(BUSY_ANSWERS_MAX));
-    let mut sessions = JoinSet::new();
-    let mut stopped = stop.clone();
+    let mut house = House::new(mirror, limits);
+    let mut asked = phase.clone();
     loop {
-        let accepted = tokio::select! {
+        tokio::select! {
             biased;
-            _ = stopped.wait_for(|stop| *stop) => break,
-            () = heart.beat() => continue,
-            Some(ended) = sessions.join_next() => {
-                report(ended);
-                continue;
+            () = reached(&mut asked, Phase::Draining) => break,
+            () = heart.beat() => {}
+            Some(ended) = house.sessions.join_next() => report(ended),
+            changed = house.limits.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                house.measure();
             }
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
+            accepted = listener.accept(), if house.short_of_descriptors == Short::No => house.accepted(accepted),
+            () = sleep(ACCEPT_PAUSE), if house.short_of_descriptors == Short::Pausing => {
+                let accepted = timeout(BACKLOG_LOOK, listener.accept()).await;
+                house.tried_again(accepted.unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into())));
             }
-        };
-        let connection = Connection::new(prepared(stream), Arc::clone(&limits), stop.clone());
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            let session = Session { connection, mirror: Arc::clone(&mirror) };
-            sessions.spawn(async move {
-                let close = session.run().await;
-                debug!(%peer, %close, "session ended");
-                drop(place);
-            });
-        } else if let Ok(place) = Arc::clone(&busy_places).try_acquire_owned() {
-            let connections_max = limits.connections_max;
-            sessions.spawn(async move {
-                refuse(connection, connections_max.get()).await;
-                drop(place);
-            });
         }
     }
+    house.phase.send_replace(Phase::Draining);
+    house.turn_away_the_queue(&listener).await;
     drop(listener);
-    drain(sessions, &limits).await;
+    house.drain(&mut phase).await;
 }
 
-async fn refuse(mut connection: Connection<TcpStream>, connections_max: usize) {
-    let message = format!("{connections_max} connections are open, more are not taken: try again");
-    let close = connection.end(Fault::new(ErrorName::Busy, message)).await;
-    debug!(%close, "connection over the limit");
+/// Whether the machine has no descriptor or memory for one more connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Short {
+    No,
+    Pausing,
 }
 
-async fn drain(mut sessions: JoinSet<()>, limits: &Limits) {
-    let all_ended = async {
-        while let Some(ended) = sessions.join_next().await {
-            report(ended);
+struct House {
+    mirror: Arc<Mirror>,
+    limits: watch::Receiver<Arc<Limits>>,
+    /// What the sessions are told.
+    phase: watch::Sender<Phase>,
+    admission: Arc<Admission>,
+    room: Room,
+    busy_places: Arc<Semaphore>,
+    sessions: JoinSet<()>,
+    short_of_descriptors: Short,
+}
+
+impl House {
+    fn new(mirror: Arc<Mirror>, limits: watch::Receiver<Arc<Limits>>) -> Self {
+        let room = Room { connections: 1, busy_answers: BUSY_ANSWERS_MAX };
+        let mut house = Self {
+            mirror,
+            limits,
+            phase: watch::Sender::default(),
+            admission: Arc::default(),
+            room,
+            busy_places: Arc::new(Semaphore::new(BUSY_ANSWERS_MAX)),
+            sessions: JoinSet::new(),
+            short_of_descriptors: Short::No,
+        };
+        house.measure();
+        house
+    }
+
+    /// Finds out how many connections there is room for.
+    fn measure(&mut self) {
+        let wanted = self.limits.borrow_and_update().connections_max.get();
+        self.room = descriptors::room(wanted);
+        if self.room.connections < wanted {
+            let most = self.room.connections;
+            warn!(connections_max = wanted, most, "fewer connections than configured: the limit on open files is low");
         }
-    };
-    if timeout(limits.drain_timeout, all_ended).await.is_err() {
-        warn!(sessions = sessions.len(), "sessions cut off: their requests took longer than drain_timeout");
-        sessions.shutdown().await;
+    }
+
+    fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
+            Ok((stream, peer)) => self.admit(prepared(stream), peer),
+            // The client gave it up.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                warn!(%error, "no connection can be accepted now");
+                self.short_of_descriptors = Short::Pausing;
+                self.admission.displace_any(clock::now());
+            }
+        }
+    }
+
+    /// One attempt in a time of shortage: only its end is worth a line.
+    fn tried_again(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                info!("connections can be accepted again");
+                self.short_of_descriptors = Short::No;
+            }
+            Ok(_) => {
+                info!("connections are accepted again");
+                self.short_of_descriptors = Short::No;
+                self.accepted(accepted);
+            }
+            Err(_) => drop(self.admission.displace_any(clock::now())),
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
+        match self.admission.admit(Origin::from(peer.ip()), self.room.connections, clock::now()) {
+            Ok(pass) => {
+                let session = Session { connection: self.connection(stream, pass), mirror: Arc::clone(&self.mirror) };
+                self.sessions.spawn(async move {
+                    let close = session.run().await;
+                    debug!(%peer, %close, "session ended");
+                });
+            }
+            Err(full) => self.turn_away(stream, Fault::new(ErrorName::Busy, full.to_string())),
+        }
+    }
+
+    fn connection(&self, stream: TcpStream, pass: Pass) -> Connection<TcpStream> {
+        Connection::new(stream, Terms { limits: self.limits.clone(), phase: self.phase.subscribe(), pass })
+    }
+
+    /// Says why to one that cannot stay. Only so many are waited for; more get the line without a look at whether
+    /// it arrives, and cost next to nothing.
+    fn turn_away(&mut self, stream: TcpStream, why: Fault) {
+        let taken = BUSY_ANSWERS_MAX - self.busy_places.available_permits();
+        let place = (taken < self.room.busy_answers).then(|| Arc::clone(&self.busy_places).try_acquire_owned());
+        if let Some(Ok(place)) = place {
+            let mut connection = self.connection(stream, Pass::outside(clock::now()));
+            self.sessions.spawn(async move {
+                let close = connection.end(why).await;
+                debug!(%close, "connection turned away");
+                drop(place);
+            });
+        } else {
+            // A new connection's buffer is empty: there is room for a line.
+            drop(stream.try_write(&line_of(&why.closing())));
+        }
+    }
+
+    /// The kernel has taken connections that nobody has seen yet; some have sent a request.
+    async fn turn_away_the_queue(&mut self, listener: &TcpListener) {
+        for _ in 0..BACKLOG {
+            let Ok(Ok((stream, _))) = timeout(BACKLOG_LOOK, listener.accept()).await else { return };
+            self.turn_away(prepared(stream), Fault::new(ErrorName::Unavailable, STOPPING));
+        }
+    }
+
+    /// Lets all sessions end; those that do not within their time are told so, and then cut off.
+    async fn drain(&mut self, phase: &mut watch::Receiver<Phase>) {
+        let at_most = self.limits.borrow().drain_timeout;
+        tokio::select! {
+            () = all_ended(&mut self.sessions) => return,
+            () = sleep(at_most) => warn!(sessions = self.sessions.len(), "requests cut off: drain_timeout is over"),
+            () = reached(phase, Phase::Hurrying) => warn!(sessions = self.sessions.len(), "requests cut off: in a hurry"),
+        }
+        self.phase.send_replace(Phase::Hurrying);
+        if timeout(HURRY_AT_MOST, all_ended(&mut self.sessions)).await.is_err() {
+            self.sessions.shutdown().await;
+        }
+    }
+}
+
+async fn all_ended(sessions: &mut JoinSet<()>) {
+    while let Some(ended) = sessions.join_next().await {
+        report(ended);
     }
 }
 
@@ -103,14 +212,6 @@ fn report(ended: Result<(), JoinError>) {
         && error.is_panic()
     {
         error!(%error, "a session panicked; the others go on");
-    }
-}
-
-/// A connection that the client gave up is no news; a lack of descriptors is, and would come back at once.
-async fn pause_after(error: &io::Error) {
-    if error.kind() != io::ErrorKind::ConnectionAborted {
-        warn!(%error, "no connection can be accepted now");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
 

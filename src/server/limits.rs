@@ -8,8 +8,17 @@ use serde::{Deserialize, Deserializer, de::Error};
 /// How long to read on, behind an error that closes the connection, so that the client sees the error.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// Most connections over the limit that are told `busy` at one time; more are closed without a word.
+/// As [`LINGER`], for those that are sent away because the daemon stops: all of them together, and once.
+pub(crate) const LINGER_STOPPING: Duration = Duration::from_millis(300);
+
+/// Most connections over the limit that are told `busy` and waited for at one time; more get the line and are closed.
 pub(crate) const BUSY_ANSWERS_MAX: usize = 256;
+
+/// How long connections that the kernel holds in its queue are looked for.
+pub(crate) const BACKLOG_LOOK: Duration = Duration::from_millis(20);
+
+/// How long requests that are cut off have to end by themselves.
+pub(crate) const HURRY_AT_MOST: Duration = Duration::from_secs(3);
 
 /// How long to wait before the next accept when the machine has no descriptor or memory for one.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

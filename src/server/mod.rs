@@ -3,13 +3,16 @@
 //! Knows the wire and the mirror's face; nothing of journal, drives or file systems.
 
 mod accept;
+mod admission;
 mod connection;
+mod descriptors;
 mod get;
 mod info;
 mod limits;
 mod ls;
 mod mkdir;
 mod mv;
+mod phase;
 mod place;
 mod put;
 mod refusal;
@@ -19,4 +22,5 @@ mod status;
 
 pub use accept::{listen, serve};
 pub use limits::Limits;
+pub use phase::Phase;
 pub use status::document;

@@ -26,10 +26,16 @@ use crate::watcher::sighting::{Departure, Found, RefusedLabel, Sighting, Visit};
 pub struct WatcherConfig {
     pub mirror: MirrorId,
     pub known: PerSide<KnownDrive>,
-    /// Patterns of more places, such as `/media/*/*`.
-    pub places: Vec<String>,
     /// Written into the locks of the drives, such as `twinstickd pid 12`. Another process must have another.
     pub holder: String,
+    pub pace: Pace,
+}
+
+/// What may change while the watcher runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Patterns of more places, such as `/media/*/*`.
+    pub places: Vec<String>,
     /// How often present drives are probed and absent ones looked for.
     pub tick: Duration,
     /// After how long an unanswered probe is told.
@@ -55,6 +61,7 @@ struct Asked {
     wake: Arc<Notify>,
     lost: Mutex<PerSide<Option<Visit>>>,
     expected: Mutex<PerSide<Option<KnownDrive>>>,
+    pace: Mutex<Option<Pace>>,
 }
 
 impl WatcherHandle {
@@ -78,6 +85,12 @@ impl WatcherHandle {
     /// the same mount not within a second. An earlier visit than the present one is passed over.
     pub fn lost(&self, side: Side, visit: Visit) {
         *self.asked.lost.lock().get_mut(side) = Some(visit);
+        self.asked.wake.notify_one();
+    }
+
+    /// Goes on by these settings.
+    pub fn set_pace(&self, pace: Pace) {
+        *self.asked.pace.lock() = Some(pace);
         self.asked.wake.notify_one();
     }
 }
@@ -151,8 +164,7 @@ impl Watcher {
         let mounts = Mounts::open();
         let asked = Arc::clone(&self.asked);
         let sightings = self.sightings.clone();
-        let mut tick = tokio::time::interval(self.config.tick);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = every(self.config.pace.tick);
         // Only now: a change before the table was watched wakes nobody.
         self.mounts_changed().await;
         loop {
@@ -160,8 +172,13 @@ impl Watcher {
                 () = sightings.closed() => return,
                 (job, done, again) = self.jobs.next() => self.done(job, done, again).await,
                 () = mounts.changed() => self.mounts_changed().await,
-                () = asked.wake.notified() => self.asked(),
                 () = self.heart.beat() => {}
+                () = asked.wake.notified() => {
+                    self.asked();
+                    if tick.period() != self.config.pace.tick {
+                        tick = every(self.config.pace.tick);
+                    }
+                }
                 _ = tick.tick() => {
                     if !mounts.can_tell() {
                         self.mounts_changed().await;
@@ -197,6 +214,13 @@ impl Watcher {
                 self.uninteresting.clear();
             }
         }
+        let pace = self.asked.pace.lock().take();
+        if let Some(pace) = pace {
+            self.config.pace = pace;
+            if self.config.pace.places.is_empty() {
+                self.expanded(Vec::new());
+            }
+        }
         let lost = std::mem::take(&mut *self.asked.lost.lock());
         for (side, visit) in lost.iter() {
             if let Some(visit) = visit {
@@ -216,8 +240,8 @@ impl Watcher {
         for place in self.known_places.clone() {
             self.look_at(&place);
         }
-        if !self.config.places.is_empty() {
-            let patterns = self.config.places.clone();
+        if !self.config.pace.places.is_empty() {
+            let patterns = self.config.pace.places.clone();
             self.jobs.start(Job::Expand, move || {
                 Done::Expanded(patterns.iter().flat_map(|pattern| places::expand(pattern)).collect())
             });
@@ -326,7 +350,7 @@ impl Watcher {
     }
 
     async fn tell_stalled(&mut self) {
-        let (now, limit) = (now(), self.config.probe_timeout);
+        let (now, limit) = (now(), self.config.pace.probe_timeout);
         for side in Side::BOTH {
             let Some(stay) = self.stays.get_mut(side) else { continue };
             match stay.probed {
@@ -365,6 +389,12 @@ fn is_uninteresting(outcome: &Outcome) -> bool {
         },
         Outcome::Ignored | Outcome::Ours { .. } => false,
     }
+}
+
+fn every(tick: Duration) -> tokio::time::Interval {
+    let mut every = tokio::time::interval(tick);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every
 }
 
 fn now() -> Instant {

@@ -50,6 +50,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         Self { stream, buffer: Vec::new(), start: 0, scanned: 0, stall }
     }
 
+    /// Changes the time after which a standstill fails, for what begins after it.
+    pub fn set_stall(&mut self, stall: Duration) {
+        self.stall = stall;
+    }
+
     /// Bytes that were read and not yet handed out.
     pub fn buffered(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()

@@ -39,10 +39,12 @@ impl Stand {
         let config = WatcherConfig {
             mirror: MIRROR,
             known,
-            places: patterns.iter().map(|pattern| format!("{}/{pattern}", folder.path().display())).collect(),
             holder: "the watcher's test".to_owned(),
-            tick: Duration::from_millis(50),
-            probe_timeout: Duration::from_mins(1),
+            pace: Pace {
+                places: patterns.iter().map(|pattern| format!("{}/{pattern}", folder.path().display())).collect(),
+                tick: Duration::from_millis(50),
+                probe_timeout: Duration::from_mins(1),
+            },
         };
         let (sender, news) = mpsc::channel(16);
         let (watcher, handle) = Watcher::new(config, sender);
@@ -230,10 +232,8 @@ async fn the_watcher_ends_when_nobody_listens() {
     let config = WatcherConfig {
         mirror: MIRROR,
         known,
-        places: Vec::new(),
         holder: String::new(),
-        tick: Duration::from_secs(1),
-        probe_timeout: Duration::from_secs(5),
+        pace: Pace { places: Vec::new(), tick: Duration::from_secs(1), probe_timeout: Duration::from_secs(5) },
     };
     let (sender, news) = mpsc::channel(1);
     let (watcher, _handle) = Watcher::new(config, sender);

@@ -1,0 +1,127 @@
+//! SIGHUP: what the configuration says now takes effect, as far as it can while the daemon runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::config::{Config, ConfigError, Overrides};
+use crate::daemon::logging::Logging;
+use crate::server::Limits;
+use crate::watcher::{Pace, WatcherHandle};
+
+/// The settings in force, and the way to those who go by them.
+pub(crate) struct Settings<'a> {
+    config: Config,
+    overrides: &'a Overrides,
+    logging: &'a Logging,
+    limits: watch::Sender<Arc<Limits>>,
+    stall_after: watch::Sender<Duration>,
+}
+
+impl<'a> Settings<'a> {
+    pub(crate) fn new(config: &Config, overrides: &'a Overrides, logging: &'a Logging) -> Self {
+        let (limits, stall_after) = (Arc::new(config.limits.clone()), config.stall_after);
+        let (limits, stall_after) = (watch::Sender::new(limits), watch::Sender::new(stall_after));
+        Self { config: config.clone(), overrides, logging, limits, stall_after }
+    }
+
+    pub(crate) fn limits(&self) -> watch::Receiver<Arc<Limits>> {
+        self.limits.subscribe()
+    }
+
+    pub(crate) fn stall_after(&self) -> watch::Receiver<Duration> {
+        self.stall_after.subscribe()
+    }
+
+    /// Reads the configuration again. A bad one changes nothing.
+    pub(crate) fn reload(&mut self, watcher: &WatcherHandle) {
+        match Config::load(self.overrides) {
+            Ok(config) => self.take(config, watcher),
+            Err(error) => tracing::error!(error = one_line(&error), "configuration kept as it was"),
+        }
+    }
+
+    fn take(&mut self, config: Config, watcher: &WatcherHandle) {
+        let fixed = needing_restart(&self.config, &config);
+        self.logging.set_filter(&config.log_level);
+        watcher.set_pace(pace(&config));
+        self.stall_after.send_replace(config.stall_after);
+        self.limits.send_if_modified(|limits| {
+            let differs = **limits != config.limits;
+            if differs {
+                *limits = Arc::new(config.limits.clone());
+            }
+            differs
+        });
+        if fixed.is_empty() {
+            tracing::info!("configuration in force");
+        } else {
+            tracing::warn!(keys = fixed.join(", "), "configuration in force but for what needs a restart");
+        }
+        // What still waits for a restart is named at each reload.
+        let Config { state, listen, log_format, journal_entries_max, flaps_max, .. } = self.config.clone();
+        self.config = Config { state, listen, journal_entries_max, flaps_max, log_format, ..config };
+    }
+}
+
+/// How the watcher goes about its work, of all settings.
+pub(crate) fn pace(config: &Config) -> Pace {
+    Pace { places: config.places.clone(), tick: config.probe_every, probe_timeout: config.stall_after }
+}
+
+/// The keys that differ and cannot change while the daemon runs.
+fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    // Each key that there is, so that none is forgotten.
+    let Config {
+        state,
+        listen,
+        places: _,
+        probe_every: _,
+        stall_after: _,
+        log_format,
+        log_level: _,
+        limits: _,
+        journal_entries_max,
+        flaps_max,
+    } = new;
+    let differing = [
+        ("state", *state != old.state),
+        ("listen", *listen != old.listen),
+        ("log_format", *log_format != old.log_format),
+        ("journal_entries_max", *journal_entries_max != old.journal_entries_max),
+        ("flaps_max", *flaps_max != old.flaps_max),
+    ];
+    differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// A message with its line of the file and a picture of it, for a log that has one line an event.
+fn one_line(error: &ConfigError) -> String {
+    let text = error.to_string();
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_change_is_named() {
+        let old = Config::default();
+        let text = "listen = \"127.0.0.1:1\"\nstate = \"/s\"\nprobe_every = \"2s\"\n[limits]\nidle_timeout = \"1s\"\n";
+        let new = Config::parse(Path::new("t.toml"), text).unwrap();
+        assert_eq!(needing_restart(&old, &new), ["state", "listen"]);
+        assert!(needing_restart(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn a_bad_file_is_told_in_one_line_that_names_its_line() {
+        let error = Config::parse(Path::new("t.toml"), "places = []\nprobe_evry = \"2s\"\n").unwrap_err();
+        let text = one_line(&error);
+        assert!(!text.contains('\n') && text.contains("line 2") && text.contains("probe_evry"), "{text}");
+    }
+}
