@@ -26,6 +26,8 @@ const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// Before debts are tried again that could not be worked off.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// For what is still owed when the daemon stops, so that the next start has nothing to redo.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
 /// A lane without work sleeps until it is woken; this only bounds one sleep.
 const SLEEP_MAX: Duration = Duration::from_hours(1);
 
@@ -229,9 +231,10 @@ impl Worker<'_> {
         let mut replay = Replay { since: clock::now(), took: None, work: self.lane.work() };
         let mut checkpointed = clock::now();
         let mut unsettled = true;
+        let mut closing: Option<Instant> = None;
         while !self.attachment.is_gone() {
             if self.attachment.wake.is_closing() {
-                return self.close(unsettled);
+                closing.get_or_insert_with(clock::now);
             }
             if self.attachment.wake.take_retry() {
                 self.lane.forget_stays();
@@ -249,6 +252,9 @@ impl Worker<'_> {
             self.tell(&mut replay, &step);
             let quiet = step.seen == 0 || !step.worked;
             let now = clock::now();
+            if closing.is_some_and(|since| quiet || now.duration_since(since) > SETTLE_AT_MOST) {
+                return self.close(unsettled);
+            }
             let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY;
             let wait = match (quiet, unsettled) {
                 (false, _) => None,
