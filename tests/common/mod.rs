@@ -10,6 +10,7 @@
     reason = "tests"
 )]
 
+pub(crate) mod guest;
 pub(crate) mod replay;
 pub(crate) mod script;
 

@@ -25,6 +25,11 @@ impl BootDisk {
         Self { root }
     }
 
+    /// Where it is mounted.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join("state")
     }

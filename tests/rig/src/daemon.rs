@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use crate::process::Process;
 use crate::wait::wait_until;
 
 /// A way for the daemon to end.
@@ -36,12 +37,19 @@ pub(crate) fn command(twinstickd: &Path, words: &[&str]) -> Command {
     command
 }
 
+/// The command that serves.
+pub(crate) fn serve(twinstickd: &Path, config: &Path, state: &Path, listen: &str) -> Command {
+    let mut command = command(twinstickd, &["serve", "--listen", listen]);
+    command.arg("--config").arg(config).arg("--state").arg(state).stdout(Stdio::null());
+    command
+}
+
 impl Daemon {
     /// Starts it and waits for its line `listening on ADDR`. What it says goes to the end of the log.
     pub(crate) fn serve(mut command: Command, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log");
         let from = file.metadata().expect("a log").len() as usize;
-        let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("twinstickd");
+        let child = command.stderr(file).spawn().expect("twinstickd");
         let mut daemon = Self { child, log: log.to_owned(), address: String::new() };
         wait_until("twinstickd says where it listens", || {
             let text = daemon.log();
@@ -56,6 +64,10 @@ impl Daemon {
         daemon
     }
 
+    pub fn process(&self) -> Process {
+        Process::new(self.child.id())
+    }
+
     /// All that it and its forerunners wrote to stderr.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).expect("a log")).into_owned()
@@ -63,12 +75,16 @@ impl Daemon {
 
     /// Ends it and waits until it is gone.
     pub fn end(&mut self, how: End) -> ExitStatus {
-        let pid = Pid::from_raw(self.child.id() as i32).expect("a pid");
         let signal = match how {
             End::Drain => Signal::TERM,
             End::Kill => Signal::KILL,
         };
-        kill_process(pid, signal).expect("it runs");
+        self.process().signal(signal);
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("twinstickd ends", || {
             status = self.child.try_wait().expect("a child");

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test rig makes files and waits for processes")]
 
 mod binaries;
+mod block_device;
 mod boot_disk;
 mod client;
 mod content;
@@ -14,6 +15,7 @@ mod load;
 mod model;
 mod namespace;
 mod notices;
+mod process;
 mod random;
 mod raw;
 mod scale;
@@ -26,6 +28,7 @@ mod twins;
 mod wait;
 
 pub use binaries::Binaries;
+pub use block_device::written;
 pub use boot_disk::BootDisk;
 pub use client::{Client, Outcome};
 pub use content::Content;
@@ -34,9 +37,10 @@ pub use freeze::Frozen;
 pub use load::{Sizes, Worker, run_while};
 pub use model::{Model, Operation};
 pub use notices::Notices;
+pub use process::{Memory, Process};
 pub use random::Random;
 pub use raw::Raw;
-pub use scale::{Scale, scale};
+pub use scale::{Scale, is_full, scale};
 pub use stick::{Pull, Side, Stick};
 pub use transcript::check_transcript;
 pub use tree::{differences, half_files, inodes, stages};

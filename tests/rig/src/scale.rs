@@ -25,8 +25,13 @@ pub struct Scale {
     pub fill_largest_bytes: usize,
 }
 
+/// Whether the full figures are wanted.
+pub fn is_full() -> bool {
+    std::env::var(FULL).is_ok_and(|value| value == "1")
+}
+
 pub fn scale() -> Scale {
-    if std::env::var(FULL).is_ok_and(|value| value == "1") {
+    if is_full() {
         FULL_SCALE
     } else {
         Scale {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -12,6 +13,7 @@ use crate::binaries::Binaries;
 use crate::boot_disk::BootDisk;
 use crate::client::{Client, Outcome};
 use crate::daemon::{self, Daemon, End};
+use crate::process::Process;
 use crate::stick::{Pull, Side, Stick};
 use crate::tree;
 use crate::wait::wait_until;
@@ -101,9 +103,8 @@ impl Twins {
     pub fn serve(&mut self) {
         assert!(self.daemon.is_none(), "it runs already");
         let log = self.dir.path().join("twinstickd.log");
-        let (config, state) = (self.config(), self.state());
-        let mut command = daemon::command(&self.binaries.twinstickd, &["serve", "--listen", &self.address]);
-        command.arg("--config").arg(config).arg("--state").arg(state).envs(&self.environment);
+        let mut command = daemon::serve(&self.binaries.twinstickd, &self.config(), &self.state(), &self.address);
+        command.envs(&self.environment);
         let daemon = Daemon::serve(command, &log);
         self.address.clone_from(&daemon.address);
         self.daemon = Some(daemon);
@@ -152,6 +153,33 @@ impl Twins {
         }
     }
 
+    /// The command that would serve this mirror, for tests that want to run it in their own way.
+    pub fn serve_command(&self) -> Command {
+        daemon::serve(&self.binaries.twinstickd, &self.config(), &self.state(), "127.0.0.1:0")
+    }
+
+    /// Writes the configuration, which the daemon reads when it next starts or is told to.
+    pub fn configure(&self, text: &str) {
+        fs::write(self.config(), text).expect("room for the configuration");
+    }
+
+    #[track_caller]
+    fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().expect("it runs")
+    }
+
+    pub fn process(&self) -> Process {
+        self.daemon().process()
+    }
+
+    /// Waits until the daemon has ended by itself, and panics unless that was well.
+    #[track_caller]
+    pub fn ended(&mut self) {
+        let mut daemon = self.daemon.take().expect("it runs");
+        let status = daemon.wait();
+        assert!(status.success(), "{status}:\n{}", daemon.log());
+    }
+
     pub fn client(&self) -> Client {
         Client { fget: self.binaries.fget.clone(), address: self.address.clone(), home: self.home() }
     }
@@ -171,7 +199,7 @@ impl Twins {
         self.boot_disk.as_ref().expect("made with a boot disk")
     }
 
-    fn state(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.boot_disk.as_ref().map_or_else(|| self.dir.path().join("state"), BootDisk::state)
     }
 
