@@ -14,12 +14,13 @@ mod vm;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use twinstick_rig::{Binaries, Client, Content, Side, wait_until};
 
-use crate::vm::{Disks, Machine};
+use crate::vm::{Cache, Disks, Machine};
 
 /// Asks for these tests, which fetch a Debian system and boot it.
 const WANTED: &str = "TWINSTICK_VM";
@@ -28,6 +29,8 @@ const INSTALL: &str = "/opt/twinstick/systemd/install --bin /opt/twinstick";
 const WATCHDOG_SECONDS: u32 = 6;
 const KEEP_ALIVES: usize = 3;
 
+type Test = (&'static str, fn(&Cache));
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
@@ -35,18 +38,19 @@ fn main() -> ExitCode {
         Some(_) => vm::missing(),
         None => Some(format!("takes minutes and fetches a Debian system: just pi, or {WANTED}=1")),
     };
-    let tests: [(&str, fn()); 3] = [
+    let cache = Arc::new(Cache::new());
+    let tests: [Test; 3] = [
         ("the_service_lives_through_pulls_and_boots_on_ext4", whole),
-        ("a_pulled_exfat_stick_is_replayed", || short("exfat")),
-        ("a_pulled_vfat_stick_is_replayed", || short("vfat")),
+        ("a_pulled_exfat_stick_is_replayed", |cache| short(cache, "exfat")),
+        ("a_pulled_vfat_stick_is_replayed", |cache| short(cache, "vfat")),
     ];
     let trials = tests.into_iter().map(|(name, test)| {
-        let missing = missing.clone();
+        let (missing, cache) = (missing.clone(), Arc::clone(&cache));
         Trial::ignorable_test(name, move || {
             if let Some(reason) = missing {
                 return Ok(Completion::ignored_with(reason));
             }
-            test();
+            test(&cache);
             Ok(Completion::Completed)
         })
     });
@@ -168,8 +172,8 @@ fn install(machine: &mut Machine<'_>, format: &str) -> String {
     said
 }
 
-fn whole() {
-    let disks = Disks::new(&binaries());
+fn whole(cache: &Cache) {
+    let disks = Disks::new(&binaries(), cache);
     let mut machine = Machine::boot(&disks, &Side::BOTH);
     refusals(&mut machine);
     install(&mut machine, "ext4");
@@ -188,13 +192,14 @@ fn whole() {
     machine.must("systemctl reload twinstickd");
     laptop.check(&mut machine);
     assert_eq!(process(&mut machine), daemon, "no restart, in all this");
+    hung_boot_disk(&mut machine, &mut laptop);
     stop(&mut machine);
     machine.power_off();
     one_stick_missing(&disks, laptop);
 }
 
-fn short(format: &str) {
-    let disks = Disks::new(&binaries());
+fn short(cache: &Cache, format: &str) {
+    let disks = Disks::new(&binaries(), cache);
     let mut machine = Machine::boot(&disks, &Side::BOTH);
     install(&mut machine, format);
     println!("{}", machine.must("findmnt -nt vfat,exfat -o TARGET,OPTIONS"));
@@ -275,7 +280,7 @@ fn check_sandbox(machine: &mut Machine<'_>) {
 fn watch_closely(machine: &mut Machine<'_>) {
     machine.must(&format!(
         "mkdir -p /run/systemd/system/twinstickd.service.d &&
-         printf '[Service]\nWatchdogSec={WATCHDOG_SECONDS}\n' >/run/systemd/system/twinstickd.service.d/test.conf &&
+         printf '[Service]\nWatchdogSec={WATCHDOG_SECONDS}\nTimeoutAbortSec=5\n' >/run/systemd/system/twinstickd.service.d/test.conf &&
          systemctl daemon-reload && systemctl restart twinstickd"
     ));
 }
@@ -330,9 +335,29 @@ fn hung_stick(machine: &mut Machine<'_>, laptop: &mut Laptop) {
     let bytes = content.bytes();
     let put = std::thread::spawn(move || client.put("patience", &bytes));
     keep_alives(machine);
+    assert!(!put.is_finished(), "nothing is acknowledged that a stick has not taken");
     machine.must("fsfreeze -u /media/twinstick/b");
     put.join().unwrap().expect(0);
     laptop.stored.insert("patience".into(), content);
+}
+
+/// A boot disk on which writes hang costs the service, and it is there again when they go on.
+fn hung_boot_disk(machine: &mut Machine<'_>, laptop: &mut Laptop) {
+    let client = laptop.client.clone();
+    let content = Content { seed: 78, len: 5000 };
+    let bytes = content.bytes();
+    machine.must("fsfreeze -f /");
+    let put = std::thread::spawn(move || client.put("hope", &bytes));
+    wait_until("systemd has had enough", || machine.must("systemctl show -P Result twinstickd") == "watchdog");
+    machine.must("fsfreeze -u /");
+    let _ = put.join().expect("a client");
+    wait_until("systemd has started it again", || machine.run("systemctl is-active --quiet twinstickd").0 == 0);
+    assert_eq!(machine.must("systemctl show -P NRestarts twinstickd"), "1");
+    println!("{}", machine.must("journalctl -u twinstickd -o short-monotonic | grep -i -e keep-alive -e watchdog"));
+    // Whatever became of the first attempt.
+    laptop.client.put("hope", &content.bytes()).expect(0);
+    laptop.stored.insert("hope".into(), content);
+    laptop.check(machine);
 }
 
 fn stop(machine: &mut Machine<'_>) {

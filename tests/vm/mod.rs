@@ -21,6 +21,10 @@ const TOOLS: [(&str, &str); 7] = [
     ("apt-cache", "apt"),
     ("dpkg-deb", "dpkg"),
 ];
+/// Names a folder that keeps what was fetched.
+const CACHE: &str = "TWINSTICK_VM_CACHE";
+/// The longest that the image may take, with all that is fetched for it.
+const IMAGE_AT_MOST: &str = "10m";
 /// The longest that a command in the machine may take, in seconds.
 const COMMAND_AT_MOST: u32 = 80;
 
@@ -38,16 +42,35 @@ pub(crate) fn missing() -> Option<String> {
     (!absent.is_empty()).then(|| format!("needs packages: {}", absent.join(" ")))
 }
 
+/// What is fetched once for all machines.
+pub(crate) struct Cache {
+    path: PathBuf,
+    /// Removed in the end, unless somebody named a folder that stays.
+    _own: Option<TempDir>,
+}
+
+impl Cache {
+    pub(crate) fn new() -> Self {
+        if let Some(path) = std::env::var_os(CACHE) {
+            return Self { path: path.into(), _own: None };
+        }
+        let own = temporary();
+        Self { path: own.path().to_owned(), _own: Some(own) }
+    }
+}
+
 /// A boot disk and two blank sticks.
 pub(crate) struct Disks(TempDir);
 
 impl Disks {
-    pub(crate) fn new(binaries: &Binaries) -> Self {
-        let dir = tempfile::Builder::new().prefix("twinstick-vm-").tempdir().expect("a temporary folder");
+    pub(crate) fn new(binaries: &Binaries, cache: &Cache) -> Self {
+        let dir = temporary();
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
         let programs = binaries.twinstickd.parent().expect("a folder of programs");
         let image = source.join("tests/vm/image");
-        let status = Command::new(image).arg(dir.path()).arg(source).arg(programs).stdin(Stdio::null()).status();
+        let mut command = Command::new("timeout");
+        command.arg(IMAGE_AT_MOST).arg(image).arg(dir.path()).arg(source).arg(programs).env(CACHE, &cache.path);
+        let status = command.stdin(Stdio::null()).status();
         assert!(status.expect("tests/vm/image").success(), "tests/vm/image");
         Self(dir)
     }
@@ -75,7 +98,9 @@ impl<'a> Machine<'a> {
             let _ = std::fs::remove_file(disks.path(socket));
         }
         let port = free_port();
-        let mut command = Command::new("qemu-system-x86_64");
+        // It ends with this process, whatever becomes of that.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         command.args("-accel tcg -cpu max -smp 2 -m 768 -nodefaults -display none -no-reboot".split(' '));
         command.args(["-kernel", "vmlinuz", "-initrd", "ramdisk", "-append", "console=ttyS0 quiet"]);
         command.args(["-serial", "file:console", "-drive", "file=disk.img,if=virtio,format=raw"]);
@@ -206,6 +231,10 @@ fn connect(path: &Path) -> BufReader<UnixStream> {
     // Longer than any command may take there.
     stream.set_read_timeout(Some(PATIENCE + Duration::from_mins(1))).expect("a socket");
     BufReader::new(stream)
+}
+
+fn temporary() -> TempDir {
+    tempfile::Builder::new().prefix("twinstick-vm-").tempdir().expect("a temporary folder")
 }
 
 fn free_port() -> u16 {
