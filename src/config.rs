@@ -76,6 +76,8 @@ pub enum ConfigError {
     Parse { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{key} is {value:?}, it must be from {least:?} to {most:?}")]
     OutOfBounds { key: &'static str, value: Duration, least: Duration, most: Duration },
+    #[error("{key} is 0: it must be at least 1")]
+    Zero { key: &'static str },
     #[error("{key} is {}: give a path from the root, so that it means the same wherever twinstickd starts", value.display())]
     NotAbsolute { key: &'static str, value: PathBuf },
 }
@@ -137,6 +139,9 @@ impl Config {
     fn checked(self) -> Result<Self, ConfigError> {
         within("probe_every", self.probe_every, PROBE_EVERY)?;
         within("stall_after", self.stall_after, STALL_AFTER)?;
+        if self.flaps_max == 0 {
+            return Err(ConfigError::Zero { key: "flaps_max" });
+        }
         for place in &self.places {
             if !place.starts_with('/') {
                 return Err(ConfigError::NotAbsolute { key: "places", value: place.into() });
@@ -219,6 +224,8 @@ mod tests {
     fn values_out_of_bounds_are_refused_by_key() {
         let short = parse("stall_after = \"10ms\"").unwrap().checked();
         assert!(matches!(short, Err(ConfigError::OutOfBounds { key: "stall_after", .. })));
+        let never = parse("flaps_max = 0").unwrap().checked();
+        assert!(matches!(never, Err(ConfigError::Zero { key: "flaps_max" })));
         let relative = parse("places = [\"media/*\"]").unwrap().checked();
         assert!(matches!(relative, Err(ConfigError::NotAbsolute { key: "places", .. })));
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use crate::clock;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::control;
 use crate::daemon::logging::Logging;
@@ -22,10 +23,10 @@ use crate::journal::store::StoreError;
 use crate::mirror::os_volume::OsVolume;
 use crate::mirror::request::Notice;
 use crate::mirror::volume::Volume as _;
-use crate::mirror::{Lost, Mirror, NewDrive};
+use crate::mirror::{Ending, Lost, Mirror, NewDrive};
 use crate::pulse::{Pulse, pulse};
 use crate::server::{self, Phase};
-use crate::watcher::{Found, KnownDrive, RefusedLabel, Sighting, Visit, Watcher, WatcherConfig, WatcherHandle};
+use crate::watcher::{Found, Ground, KnownDrive, RefusedLabel, Sighting, Visit, Watcher, WatcherConfig, WatcherHandle};
 
 /// Sightings that wait to be taken in.
 const SIGHTINGS_MAX: usize = 64;
@@ -87,6 +88,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     look_out(watcher)?;
     tokio::spawn(take_in(Arc::clone(&mirror), news, settings.stall_after()));
     tokio::spawn(pass_on(losses, handle.clone()));
+    tokio::spawn(keep_parked(Arc::clone(&mirror), handle.clone()));
     take_commands(&mirror, handle.clone(), &config.state);
     loop {
         tokio::select! {
@@ -180,6 +182,7 @@ fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {
     WatcherConfig {
         mirror: enrolment.mirror,
         known: PerSide::new(known),
+        ground: if enrolment.plain { Ground::AnyFolder } else { Ground::FileSystems },
         holder: format!("twinstickd, process {}", std::process::id()),
         pace: pace(config),
     }
@@ -218,7 +221,7 @@ async fn take_in(mirror: Arc<Mirror>, mut news: mpsc::Receiver<Sighting>, stall_
             }
             Sighting::Departed { side, visit, why } => {
                 dismiss(judges.get_mut(side));
-                mirror.departed(side, visit.0, &why.to_string());
+                mirror.departed(side, visit.0, &why.to_string(), why.ending());
             }
             Sighting::Stalled { side, visit } => {
                 let volume = volumes.get(&(side, visit.0)).cloned().unwrap_or_default();
@@ -231,6 +234,7 @@ async fn take_in(mirror: Arc<Mirror>, mut news: mpsc::Receiver<Sighting>, stall_
                 tracing::warn!(place = %place.display(), %why, "drive refused");
                 mirror.refused(&place, refusal(&place, &why));
             }
+            Sighting::Cleared { place } => mirror.accepted(&place),
         }
     }
 }
@@ -249,7 +253,9 @@ async fn judge_stall(mirror: Arc<Mirror>, side: Side, visit: Visit, volume: Weak
     let probed = volume.clone();
     let answer = tokio::task::spawn_blocking(move || probed.upgrade().map(|volume| volume.probe()));
     match judge(statistics, answer, stall_after).await {
-        Verdict::Gone => mirror.departed(side, visit.0, "it does not answer, and its device does nothing"),
+        Verdict::Gone => {
+            mirror.departed(side, visit.0, "it does not answer, and its device does nothing", Ending::Failure);
+        }
         Verdict::LetGo | Verdict::Answers => {}
     }
 }
@@ -293,10 +299,7 @@ async fn judge<S: PartialEq>(
 }
 
 fn refusal(place: &std::path::Path, why: &RefusedLabel) -> Notice {
-    Notice {
-        what: format!("the drive at {} is not used: {why}", place.display()),
-        action: "unplug it, or put in the enrolled stick; nothing on it was changed".to_owned(),
-    }
+    Notice { what: format!("the drive at {} is not used: {why}", place.display()), action: why.advice().to_owned() }
 }
 
 /// Tells the watcher which drives the mirror found to be gone.
@@ -304,6 +307,33 @@ async fn pass_on(mut losses: mpsc::UnboundedReceiver<Lost>, handle: WatcherHandl
     while let Some(Lost { side, visit }) = losses.recv().await {
         handle.lost(side, Visit(visit));
         handle.rescan();
+    }
+}
+
+/// Keeps the watcher off the drives that are parked, for as long as they are.
+async fn keep_parked(mirror: Arc<Mirror>, watcher: WatcherHandle) {
+    let mut parked = mirror.parked();
+    loop {
+        let now = *parked.borrow_and_update();
+        for (side, until) in now.iter() {
+            match until {
+                Some(_) => watcher.park(side),
+                None => watcher.unpark(side),
+            }
+        }
+        let next = now.iter().filter_map(|(_, until)| *until).min();
+        let over = async {
+            match next {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = parked.changed() => if changed.is_err() {
+                return;
+            },
+            () = over => mirror.end_parking(clock::now()),
+        }
     }
 }
 

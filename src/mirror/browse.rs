@@ -135,7 +135,7 @@ impl Mirror {
             waiting: self.waiting(side),
             errors: seat.errors(),
             replay: replay.map(|replay| ReplayStatus {
-                running: replay.took.is_none() && state != DriveState::Absent,
+                running: replay.took.is_none() && !matches!(state, DriveState::Absent | DriveState::Parked),
                 seconds: lane_thread::seconds(&replay, clock::now()),
                 paths: work.paths,
                 copied_files: work.copied_files,
@@ -208,9 +208,11 @@ impl Mirror {
         let mut changed = self.core.changed.subscribe();
         loop {
             changed.mark_unchanged();
-            let done = Side::BOTH
-                .into_iter()
-                .all(|side| self.core.seat(side).state() == DriveState::InSync && !self.core.lacks(side, head));
+            let is_parked = |side: &Side| self.core.seat(*side).state() == DriveState::Parked;
+            let mut waited_for = Side::BOTH.into_iter().filter(|side| !is_parked(side)).peekable();
+            let done = waited_for.peek().is_some()
+                && waited_for
+                    .all(|side| self.core.seat(side).state() == DriveState::InSync && !self.core.lacks(side, head));
             if done || changed.changed().await.is_err() {
                 return;
             }
@@ -232,6 +234,13 @@ fn notice(drive: &DriveStatus, drives: &[DriveStatus]) -> Option<Notice> {
             (format!("drive {name} is full and stays behind"), "remove something, or use a larger stick".to_owned())
         }
         "faulted" => (format!("drive {name} is not used{because}"), "see the reason given".to_owned()),
+        "parked" => (
+            format!("drive {name} is parked{because}"),
+            format!(
+                "check its cable, port and power supply; it is taken up again by itself then, or at once with \
+                 'twinstickd unpark {name}'"
+            ),
+        ),
         "verifying" | "replaying" | "backfilling" => {
             (format!("drive {name} is catching up"), "nothing; it ends by itself".to_owned())
         }

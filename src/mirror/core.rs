@@ -2,13 +2,16 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
+use crate::clock;
 use crate::ids::{Lsn, Nonce, PerSide, Side};
 use crate::journal::{Deed, Journal, Released, Stage};
 use crate::mirror::committer::{Audience, Committer};
+use crate::mirror::flaps::Ending;
 use crate::mirror::layout;
 use crate::mirror::request::{Notice, Refusal};
 use crate::mirror::seat::{Attachment, Seat};
@@ -33,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
     /// Bytes that uploads have announced and not yet written.
     pub(crate) reserved: Arc<AtomicU64>,
+    /// Until when each drive is to be left alone.
+    pub(crate) parked: watch::Sender<PerSide<Option<Instant>>>,
     pub(crate) token: InstallToken,
     /// Why nothing is served: a stick knows more than the journal.
     pub(crate) outdated: OnceLock<String>,
@@ -66,7 +71,7 @@ impl Core {
     pub(crate) fn condemn_journal(&self, why: &str) {
         self.outdated.get_or_init(|| why.to_owned());
         for attachment in self.attachments() {
-            self.lose(&attachment, why);
+            self.see_off(&attachment, why, Ending::Orderly);
         }
     }
 
@@ -80,11 +85,17 @@ impl Core {
         }
     }
 
-    /// A drive is gone. What waits for it is told so; the watcher looks for its return.
+    /// A drive has failed: it is gone.
     pub(crate) fn lose(&self, attachment: &Attachment, why: &str) {
+        self.see_off(attachment, why, Ending::Failure);
+    }
+
+    /// A drive is gone. What waits for it is told so; the watcher looks for its return.
+    pub(crate) fn see_off(&self, attachment: &Attachment, why: &str, how: Ending) {
         let Some(attachment) = self.seat(attachment.side).detach(Some(attachment.arrival)) else { return };
         let side = attachment.side;
         self.seat(side).apply(DriveEvent::Lost, Some(why.to_owned()));
+        self.seat(side).ended(how, clock::now());
         attachment.end();
         self.give_back_token(&attachment);
         self.committer.leave_soon(side, attachment.arrival);
@@ -107,6 +118,19 @@ impl Core {
         if let Some(attachment) = self.seat(attachment.side).detach(Some(attachment.arrival)) {
             attachment.end();
         }
+        self.tell_change();
+    }
+
+    /// A drive came too often: the watcher lets go of it, and leaves it alone until further word.
+    pub(crate) fn park(&self, lost: Lost, until: Instant) {
+        self.parked.send_modify(|parked| *parked.get_mut(lost.side) = Some(until));
+        let _ = self.lost.send(lost);
+        self.tell_change();
+    }
+
+    /// The watcher may look for a drive again.
+    pub(crate) fn look_again(&self, side: Side) {
+        self.parked.send_modify(|parked| *parked.get_mut(side) = None);
         self.tell_change();
     }
 
@@ -134,11 +158,15 @@ impl Core {
             Some(path) => format!("{side} (last at {})", path.display()),
             None => side.to_string(),
         };
-        let message = format!(
+        let mut message = format!(
             "no drive is there: plug in and mount drive {} or {}, it is taken up by itself",
             last(Side::A),
             last(Side::B)
         );
+        for (_, notice) in self.refused.lock().iter() {
+            message.push_str("; ");
+            message.push_str(&notice.what);
+        }
         Refusal::Unavailable { drive: None, message }
     }
 }
@@ -206,7 +234,7 @@ impl Audience for Listener {
     fn reopened(&self) {
         let Some(core) = self.core() else { return };
         for attachment in core.attachments() {
-            core.lose(&attachment, "the journal was opened anew: the drive is verified again");
+            core.see_off(&attachment, "the journal was opened anew: the drive is verified again", Ending::Orderly);
         }
         core.tell_change();
     }

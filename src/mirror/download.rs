@@ -324,9 +324,10 @@ impl Download {
     }
 
     fn unavailable(&self, file: &FileNode) -> Refusal {
-        let holder = Side::BOTH.into_iter().find(|side| file.copies.get(*side).is_durable());
+        let holds = |side: &Side| file.copies.get(*side).is_durable();
         let present = |side: Side| self.core.seat(side).attachment().is_some();
-        match holder {
+        match Side::BOTH.into_iter().find(holds) {
+            Some(side) if holds(&side.other()) && !present(side) && !present(side.other()) => self.core.nobody_there(),
             Some(side) if !present(side) => {
                 let message = format!(
                     "the current version of {} is only on drive {side}, which is not there: plug in drive {side}",

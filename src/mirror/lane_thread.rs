@@ -12,11 +12,12 @@ use crate::journal::store::StoreError;
 use crate::mirror::committer::Durable;
 use crate::mirror::core::{Core, Lost, let_go};
 use crate::mirror::drive_log::DriveLog;
+use crate::mirror::flaps::Ending;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Lane, LaneError, Stay, Step, reclaim};
 use crate::mirror::log_thread::LogHandle;
-use crate::mirror::seat::{Attachment, NewDrive, Replay, Wake};
+use crate::mirror::seat::{Attachment, NewDrive, Replay, Wake, Welcome};
 use crate::mirror::state::{DriveEvent, DriveState};
 use crate::mirror::volume::FsKind;
 
@@ -66,13 +67,38 @@ impl From<StoreError> for Turned {
     }
 }
 
+impl Turned {
+    /// What it says of the drive.
+    fn ending(&self) -> Ending {
+        match self {
+            Self::Lane(LaneError::Volume(_)) | Self::Label(_) => Ending::Failure,
+            Self::Lane(LaneError::Store(_))
+            | Self::Threads(_)
+            | Self::Fenced
+            | Self::Ahead { .. }
+            | Self::Outdated(_)
+            | Self::Replaced
+            | Self::Closed
+            | Self::Left => Ending::Orderly,
+        }
+    }
+}
+
 /// Takes up a drive, on a thread of its own.
 pub(crate) fn start(core: &Arc<Core>, drive: NewDrive) {
     let side = drive.side;
-    if !core.seat(side).arrive(drive.visit) {
-        return;
+    let lost = Lost { side, visit: drive.visit };
+    match core.seat(side).arrive(drive.visit, clock::now(), clock::wall_ns()) {
+        Welcome::Seated => {}
+        Welcome::Taken => return,
+        Welcome::Parked { until } => {
+            // First all handles: whoever reads that it is parked may unmount it.
+            drop(drive);
+            core.park(lost, until);
+            return;
+        }
     }
-    let (work_core, lost) = (Arc::clone(core), Lost { side, visit: drive.visit });
+    let work_core = Arc::clone(core);
     let run = move || {
         if let Err(reason) = run(&work_core, drive) {
             turn_away(&work_core, lost, &reason);
@@ -99,7 +125,7 @@ fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
         | Turned::Replaced
         | Turned::Closed
         | Turned::Left => {
-            seat.apply_to(lost.visit, DriveEvent::Lost, Some(reason.to_string()));
+            seat.leave(lost.visit, &reason.to_string(), reason.ending(), clock::now());
             // The watcher brings it again.
             let _ = core.lost.send(lost);
         }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -18,11 +19,12 @@ use crate::journal::{
 use crate::mirror::committer::{Audience, Committer};
 use crate::mirror::core::{Core, Listener, Lost};
 use crate::mirror::extent;
+use crate::mirror::flaps::Ending;
 use crate::mirror::lane_thread;
 use crate::mirror::limits::MirrorLimits;
 use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
 use crate::mirror::seat::{NewDrive, Seat};
-use crate::mirror::state::{DriveEvent, DriveState};
+use crate::mirror::state::DriveState;
 use crate::path::{Name, RelPath};
 
 /// Bytes of bodies on their way to the drives, for all clients together.
@@ -58,6 +60,14 @@ pub enum ReplaceError {
     OnlyThere { side: Side, count: usize, at_most: usize, example: String },
     #[error("the journal: {0}")]
     Journal(#[from] StoreError),
+}
+
+/// Why a drive cannot be taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("drive {side} is not parked, it is {state}")]
+pub struct NotParked {
+    pub side: Side,
+    pub state: DriveState,
 }
 
 /// Two drives, one journal.
@@ -97,13 +107,14 @@ impl Mirror {
         let committer =
             Committer::start(writer, opener, Arc::clone(&listener) as Arc<dyn Audience>, limits.journal_entries_max)?;
         let core = Arc::new(Core {
-            seats: PerSide::new(Seat::new),
+            seats: PerSide::new(|side| Seat::new(side, limits.flaps_max)),
             journal,
             committer,
             nonce,
             changed: watch::channel(0).0,
             lost,
             reserved: Arc::default(),
+            parked: watch::channel(PerSide::default()).0,
             token: crate::mirror::token::InstallToken::default(),
             outdated: std::sync::OnceLock::new(),
             refused: Mutex::new(Vec::new()),
@@ -119,18 +130,43 @@ impl Mirror {
 
     /// The watcher found a drive of this mirror.
     pub fn arrived(&self, drive: NewDrive) {
-        self.core.refused.lock().clear();
+        self.accepted(&drive.path);
         lane_thread::start(&self.core, drive);
     }
 
     /// The watcher saw a drive leave that came with `visit`.
-    pub fn departed(&self, side: Side, visit: u64, why: &str) {
+    pub fn departed(&self, side: Side, visit: u64, why: &str, how: Ending) {
         match self.core.seat(side).attachment() {
-            Some(attachment) if attachment.visit == visit => self.core.lose(&attachment, why),
+            Some(attachment) if attachment.visit == visit => self.core.see_off(&attachment, why, how),
             Some(_) => {}
             None => {
-                self.core.seat(side).apply_to(visit, DriveEvent::Lost, Some(why.to_owned()));
+                self.core.seat(side).leave(visit, why, how, clock::now());
                 self.core.tell_change();
+            }
+        }
+    }
+
+    /// Until when each drive is left alone as it came and went too often; the watcher must have no hand on it.
+    pub fn parked(&self) -> watch::Receiver<PerSide<Option<Instant>>> {
+        self.core.parked.subscribe()
+    }
+
+    /// Takes up a parked drive again at once: somebody has seen to it. Its flaps are forgotten.
+    pub fn unpark(&self, side: Side) -> Result<(), NotParked> {
+        if !self.core.seat(side).unpark("it was parked, and is looked for again") {
+            return Err(NotParked { side, state: self.core.seat(side).state() });
+        }
+        self.core.look_again(side);
+        Ok(())
+    }
+
+    /// Looks again for the drives that were to be left alone until `now`.
+    pub fn end_parking(&self, now: Instant) {
+        let parked = *self.core.parked.borrow();
+        for (side, until) in parked.iter() {
+            if until.is_some_and(|until| until <= now) {
+                self.core.seat(side).end_parking("it was parked for a while, and is looked for again");
+                self.core.look_again(side);
             }
         }
     }
@@ -142,6 +178,8 @@ impl Mirror {
         self.check_replace(side, loss)?;
         self.core.committer.replace(side, drive).await?;
         self.core.seat(side).forget();
+        // Flaps of the old one say nothing of the new one.
+        let _ = self.unpark(side);
         self.core.tell_change();
         Ok(())
     }
@@ -195,6 +233,12 @@ impl Mirror {
     /// drive does not. Nothing is written for it. `Err` says that the writer has ended.
     pub async fn ping_journal(&self) -> Result<(), String> {
         self.core.committer.ping().await.map_err(|ended| ended.to_string())
+    }
+
+    /// What the watcher found there is not there any more, or is none to be refused.
+    pub fn accepted(&self, place: &Path) {
+        let place = place.display().to_string();
+        self.core.refused.lock().retain(|(other, _)| *other != place);
     }
 
     /// Ends the drives' work with a checkpoint each, and closes the journal. A drive that hangs is not waited for

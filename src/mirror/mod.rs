@@ -9,6 +9,7 @@ mod core;
 mod download;
 pub(crate) mod drive_log;
 mod extent;
+mod flaps;
 mod io;
 pub mod label;
 mod lane;
@@ -21,6 +22,8 @@ mod mirror;
 #[cfg(test)]
 mod model;
 pub mod os_volume;
+#[cfg(test)]
+mod parking_tests;
 mod places;
 pub mod request;
 mod seat;
@@ -37,8 +40,9 @@ mod volume_tests;
 
 pub use core::Lost;
 pub use download::Download;
+pub use flaps::Ending;
 pub use limits::MirrorLimits;
-pub use mirror::{Loss, Mirror, ReplaceError};
+pub use mirror::{Loss, Mirror, NotParked, ReplaceError};
 pub use seat::NewDrive;
 pub use state::{BadTransition, DriveEvent, DriveState};
 pub use upload::Upload;

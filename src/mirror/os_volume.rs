@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 pub use self::device::{BlockStat, Device, Identity, MountId};
@@ -86,6 +86,12 @@ impl OsVolume {
     /// The block device's counters; `None` where there is no block device. Equal ones mean that nothing moved.
     pub fn block_stat(&self) -> Option<BlockStat> {
         BlockStat::of(self.identity.dev)
+    }
+
+    /// Whether its file system or its mount takes no writes.
+    pub fn is_read_only(&self) -> Result<bool> {
+        let stat = rustix::fs::fstatvfs(&self.root).map_err(Act::Probe.of("statfs", ""))?;
+        Ok(stat.f_flag.contains(StatVfsMountFlags::RDONLY))
     }
 
     /// Takes the drive for this process until the lock is dropped. `holder` tells others who has it.

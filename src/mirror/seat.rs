@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::ids::{Arrival, NodeId, Side};
 use crate::journal::Released;
+use crate::mirror::flaps::{Ending, Flaps, Verdict};
 use crate::mirror::io::IoPool;
 use crate::mirror::label::Label;
 use crate::mirror::lane::{Stay, Work};
@@ -128,6 +129,19 @@ struct Inner {
     stays: Vec<(NodeId, Stay)>,
     /// Stages that lost their use while the drive was verified, which may have counted them already.
     released: Vec<Released>,
+    flaps: Flaps,
+}
+
+/// What becomes of a drive that comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Welcome {
+    Seated,
+    /// The seat is taken.
+    Taken,
+    /// It came too often, and is left alone until then.
+    Parked {
+        until: Instant,
+    },
 }
 
 /// The work of a drive's lane since it came.
@@ -139,7 +153,8 @@ pub(crate) struct Replay {
 }
 
 impl Seat {
-    pub(crate) fn new(side: Side) -> Self {
+    /// `flaps_max` flaps within an hour park the drive.
+    pub(crate) fn new(side: Side, flaps_max: u32) -> Self {
         let inner = Inner {
             state: DriveState::Absent,
             reason: None,
@@ -152,6 +167,7 @@ impl Seat {
             replay: None,
             stays: Vec::new(),
             released: Vec::new(),
+            flaps: Flaps::new(flaps_max),
         };
         Self {
             side,
@@ -162,13 +178,43 @@ impl Seat {
         }
     }
 
-    /// A drive came; false where the seat is taken.
-    pub(crate) fn arrive(&self, visit: u64) -> bool {
-        let taken = self.apply(DriveEvent::Arrived, None);
-        if taken {
-            self.inner.lock().visit = Some(visit);
+    /// A drive came. `wall_ns` is the time of day at `now`, for people.
+    pub(crate) fn arrive(&self, visit: u64, now: Instant, wall_ns: i64) -> Welcome {
+        let mut inner = self.inner.lock();
+        if inner.state.after(DriveEvent::Arrived).is_err() {
+            return Welcome::Taken;
         }
-        taken
+        match inner.flaps.came(now) {
+            Verdict::Welcome => {
+                self.enter(&mut inner, DriveEvent::Arrived, None);
+                inner.visit = Some(visit);
+                Welcome::Seated
+            }
+            Verdict::Parked { until } => {
+                let reason = inner.flaps.describe(until, now, wall_ns);
+                self.enter(&mut inner, DriveEvent::Flapped, Some(reason));
+                inner.visit = None;
+                Welcome::Parked { until }
+            }
+        }
+    }
+
+    /// A drive's stay has ended, whether it was taken up or only looked at.
+    pub(crate) fn ended(&self, how: Ending, now: Instant) {
+        self.inner.lock().flaps.ended(how, now);
+    }
+
+    /// Somebody has seen to the drive: its flaps are forgotten, and it is taken up again; false where it is not parked.
+    pub(crate) fn unpark(&self, reason: &str) -> bool {
+        let mut inner = self.inner.lock();
+        inner.flaps.forgive();
+        inner.state == DriveState::Parked && self.enter(&mut inner, DriveEvent::Lost, Some(reason.to_owned()))
+    }
+
+    /// The time for which the drive was left alone is over; false where it is not parked.
+    pub(crate) fn end_parking(&self, reason: &str) -> bool {
+        let mut inner = self.inner.lock();
+        inner.state == DriveState::Parked && self.enter(&mut inner, DriveEvent::Lost, Some(reason.to_owned()))
     }
 
     /// As [`Seat::apply`], if it is still that stay's.
@@ -178,9 +224,20 @@ impl Seat {
         }
     }
 
+    /// A drive left that was not taken up yet, if the state is still about that stay.
+    pub(crate) fn leave(&self, visit: u64, why: &str, how: Ending, now: Instant) {
+        let mut inner = self.inner.lock();
+        if inner.visit == Some(visit) && self.enter(&mut inner, DriveEvent::Lost, Some(why.to_owned())) {
+            inner.flaps.ended(how, now);
+        }
+    }
+
     /// Takes an event; false where it cannot happen now.
     pub(crate) fn apply(&self, event: DriveEvent, reason: Option<String>) -> bool {
-        let mut inner = self.inner.lock();
+        self.enter(&mut self.inner.lock(), event, reason)
+    }
+
+    fn enter(&self, inner: &mut Inner, event: DriveEvent, reason: Option<String>) -> bool {
         let from = inner.state;
         match from.after(event) {
             Ok(to) => {

@@ -30,6 +30,8 @@ pub(super) enum Seat {
     Taken(Identity),
     /// The drive failed there a moment ago.
     HeldOff(Identity),
+    /// The drive is to be left alone, wherever it is.
+    Parked,
 }
 
 /// What to do with a label that was read.
@@ -38,6 +40,8 @@ pub(super) enum Judgement {
     Take(Side),
     /// Nothing new: the present drive seen a second time, or one that is held off.
     Ignore,
+    /// Not to be touched, nor looked at again while it is the same mount.
+    LeaveAlone,
     Refuse(RefusedLabel),
 }
 
@@ -53,6 +57,7 @@ impl Roll {
             Seat::Taken(present) if present.is_same_folder(identity) => Judgement::Ignore,
             Seat::Taken(_) => Judgement::Refuse(RefusedLabel::Copy { side }),
             Seat::HeldOff(failed) if failed == identity => Judgement::Ignore,
+            Seat::Parked => Judgement::LeaveAlone,
             Seat::HeldOff(_) | Seat::Free => Judgement::Take(side),
         }
     }
@@ -67,6 +72,8 @@ pub(super) enum Outcome {
     Unchanged,
     /// Of ours, but not to be taken now.
     Ignored,
+    /// Of ours, and parked.
+    LeftAlone,
     Refused(RefusedLabel),
     /// Opened, verified and locked.
     Ours {
@@ -79,8 +86,13 @@ pub(super) enum Outcome {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News {
     None,
-    Arrived { side: Side, visit: Visit },
+    Arrived {
+        side: Side,
+        visit: Visit,
+    },
     Refused(RefusedLabel),
+    /// What was refused is not there any more.
+    Cleared,
 }
 
 /// Why a drive is taken off the list.
@@ -97,9 +109,18 @@ pub(super) enum Leave {
 pub(super) struct Attendance {
     present: PerSide<Option<Present>>,
     held_off: PerSide<Option<HeldOff>>,
+    parked: PerSide<Parking>,
     /// What was told of each place, so that it is not told again at every tick.
     refused: BTreeMap<PathBuf, RefusedLabel>,
     visits: u64,
+}
+
+/// Whether a drive may be looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Parking {
+    #[default]
+    No,
+    Yes,
 }
 
 #[derive(Debug)]
@@ -117,11 +138,25 @@ struct HeldOff {
 
 impl Attendance {
     pub(super) fn seats(&self, now: Instant) -> PerSide<Seat> {
-        PerSide::new(|side| match (self.present.get(side), self.held_off.get(side)) {
-            (Some(present), _) => Seat::Taken(present.identity),
-            (None, Some(held)) if now < held.until => Seat::HeldOff(held.identity),
-            (None, _) => Seat::Free,
+        PerSide::new(|side| match (self.present.get(side), self.parked.get(side), self.held_off.get(side)) {
+            (Some(present), _, _) => Seat::Taken(present.identity),
+            (None, Parking::Yes, _) => Seat::Parked,
+            (None, Parking::No, Some(held)) if now < held.until => Seat::HeldOff(held.identity),
+            (None, Parking::No, _) => Seat::Free,
         })
+    }
+
+    /// Whether that is news.
+    pub(super) fn set_parked(&mut self, parked: PerSide<Parking>) -> bool {
+        let is_news = self.parked != parked;
+        for side in Side::BOTH {
+            // Somebody may have seen to it meanwhile: it may come back at once.
+            if (*self.parked.get(side), *parked.get(side)) == (Parking::Yes, Parking::No) {
+                *self.held_off.get_mut(side) = None;
+            }
+        }
+        self.parked = parked;
+        is_news
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -136,10 +171,10 @@ impl Attendance {
     pub(super) fn looked(&mut self, place: &Path, outcome: Outcome) -> News {
         match outcome {
             Outcome::Unchanged => News::None,
-            Outcome::Nothing | Outcome::Ignored => {
-                self.refused.remove(place);
-                News::None
-            }
+            Outcome::Nothing | Outcome::Ignored | Outcome::LeftAlone => match self.refused.remove(place) {
+                Some(_) => News::Cleared,
+                None => News::None,
+            },
             Outcome::Refused(why) => {
                 if self.refused.insert(place.to_owned(), why.clone()).as_ref() == Some(&why) {
                     News::None
@@ -183,9 +218,9 @@ impl Attendance {
         }
     }
 
-    /// Forgets what was told of places that are looked at no more.
-    pub(super) fn forget_places_but(&mut self, places: &BTreeSet<PathBuf>) {
-        self.refused.retain(|place, _| places.contains(place));
+    /// Forgets what was told of places that are looked at no more; which these are.
+    pub(super) fn forget_places_but(&mut self, places: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+        self.refused.extract_if(.., |place, _| !places.contains(place)).map(|(place, _)| place).collect()
     }
 
     fn arrived(&mut self, side: Side, place: &Path, identity: Identity) -> News {
@@ -293,6 +328,22 @@ mod tests {
     }
 
     #[test]
+    fn a_parked_drive_is_left_alone_in_whatever_mount_until_it_is_unparked() {
+        let mut attendance = Attendance::default();
+        let now = clock::now();
+        attendance.looked(place(), ours());
+        assert!(attendance.leave(Side::B, Visit(1), Leave::Failed, now));
+        assert!(attendance.set_parked(PerSide { a: Parking::No, b: Parking::Yes }));
+        assert!(!attendance.set_parked(PerSide { a: Parking::No, b: Parking::Yes }));
+        let again = Identity { mount: Some(MountId(65)), ..STICK };
+        let judge = |seats| Roll { seats, ..roll(Seat::Free) }.judge(&label(DRIVES.b), again);
+        assert_eq!(judge(attendance.seats(now)), Judgement::LeaveAlone);
+        assert_eq!(judge(attendance.seats(now + HOLD_OFF)), Judgement::LeaveAlone);
+        assert!(attendance.set_parked(PerSide::default()));
+        assert_eq!(attendance.seats(now).b, Seat::Free);
+    }
+
+    #[test]
     fn news_of_an_earlier_visit_do_not_end_the_present_one() {
         let mut attendance = Attendance::default();
         let now = clock::now();
@@ -320,6 +371,7 @@ mod tests {
         assert_eq!(attendance.looked(place(), damaged()), News::None);
         let newer = RefusedLabel::NewerFormat { found: 2 };
         assert_eq!(attendance.looked(place(), Outcome::Refused(newer.clone())), News::Refused(newer));
+        assert_eq!(attendance.looked(place(), Outcome::Nothing), News::Cleared);
         assert_eq!(attendance.looked(place(), Outcome::Nothing), News::None);
         assert_eq!(attendance.looked(place(), damaged()), News::Refused(RefusedLabel::Damaged));
     }

@@ -15,4 +15,4 @@ mod watch;
 
 pub use places::{PLACES_MAX, expand};
 pub use sighting::{Departure, Found, RefusedLabel, Sighting, Visit};
-pub use watch::{KnownDrive, Pace, Watcher, WatcherConfig, WatcherHandle};
+pub use watch::{Ground, KnownDrive, Pace, Watcher, WatcherConfig, WatcherHandle};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::ids::{DriveId, MirrorId, Side};
+use crate::mirror::Ending;
 use crate::mirror::label::Label;
 use crate::mirror::os_volume::{Device, DriveLock, OsVolume};
 use crate::mirror::volume::VolumeError;
@@ -25,6 +26,8 @@ pub enum Sighting {
     Stalled { side: Side, visit: Visit },
     /// A place holds a drive that cannot be used; told once, until what is found there changes.
     Refused { place: PathBuf, why: RefusedLabel },
+    /// What was refused there is gone, or is refused no more.
+    Cleared { place: PathBuf },
 }
 
 /// An enrolled drive, opened.
@@ -45,13 +48,28 @@ pub struct Found {
 pub enum Departure {
     #[error("it was unmounted")]
     Unmounted,
+    #[error("it was unplugged")]
+    Unplugged,
+    #[error("it is mounted read-only now")]
+    ReadOnly,
     #[error("its path leads elsewhere now")]
     Moved,
     #[error("it does not answer: {0}")]
     ProbeFailed(VolumeError),
 }
 
-/// Why a labelled drive is none that can be used.
+impl Departure {
+    /// What it says of the drive.
+    pub fn ending(&self) -> Ending {
+        match self {
+            // Somebody did that; a drive does not mount itself.
+            Self::Unmounted | Self::Moved | Self::ReadOnly => Ending::Orderly,
+            Self::Unplugged | Self::ProbeFailed(_) => Ending::Failure,
+        }
+    }
+}
+
+/// Why a drive is none that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedLabel {
     #[error("it belongs to another mirror, {mirror}")]
@@ -60,6 +78,12 @@ pub enum RefusedLabel {
     NotEnrolled { drive: DriveId },
     #[error("it is a copy of drive {side}, which is present")]
     Copy { side: Side },
+    #[error("it is none of this mirror's: it has no label")]
+    NoLabel,
+    #[error("it has drive {side}'s label, but is a folder of the disk around it: nothing is mounted there")]
+    NotMounted { side: Side },
+    #[error("it is drive {side}, mounted read-only")]
+    ReadOnly { side: Side },
     #[error("its label is damaged in both slots")]
     Damaged,
     #[error("its label has format {found}: use a newer twinstickd")]
@@ -68,4 +92,26 @@ pub enum RefusedLabel {
     InUse { holder: String },
     #[error("it cannot be used: {0}")]
     Unusable(String),
+}
+
+impl RefusedLabel {
+    /// What helps.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::OtherMirror { .. } | Self::NotEnrolled { .. } | Self::NoLabel => {
+                "unplug it, or put in the enrolled stick; nothing on it was changed"
+            }
+            Self::Copy { .. } => "unplug the copy: two sticks with one label cannot be told apart; it was not changed",
+            Self::NotMounted { .. } => {
+                "mount the stick there; if the files in the folder are a copy of it, move them elsewhere first"
+            }
+            Self::ReadOnly { .. } => {
+                "unmount it, check its file system (fsck), and mount it writable; it is taken up by itself then"
+            }
+            Self::Damaged => "check its file system (fsck); nothing on it was changed",
+            Self::NewerFormat { .. } => "use a newer twinstickd; nothing on it was changed",
+            Self::InUse { .. } => "stop the other one; two daemons cannot use one stick",
+            Self::Unusable(_) => "check the stick and how it is mounted; it is looked at again by itself",
+        }
+    }
 }

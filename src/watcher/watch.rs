@@ -10,12 +10,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use crate::ids::{DriveId, MirrorId, PerSide, Side};
-use crate::mirror::os_volume::{Identity, OsVolume};
+use crate::mirror::os_volume::{Device, Identity, OsVolume};
 use crate::pulse::{Heart, Pulse, pulse};
-use crate::watcher::attendance::{Attendance, Leave, News, Outcome, Roll};
+use crate::watcher::attendance::{Attendance, Leave, News, Outcome, Parking, Roll};
 use crate::watcher::hints::Hints;
 use crate::watcher::jobs::{Again, Done, Job, Jobs};
-use crate::watcher::look::{self, Looked};
+use crate::watcher::look::{self, Looked, PlaceKind, Search};
 use crate::watcher::mountinfo::MountTable;
 use crate::watcher::mounts::{self, Mounts};
 use crate::watcher::places;
@@ -26,6 +26,7 @@ use crate::watcher::sighting::{Departure, Found, RefusedLabel, Sighting, Visit};
 pub struct WatcherConfig {
     pub mirror: MirrorId,
     pub known: PerSide<KnownDrive>,
+    pub ground: Ground,
     /// Written into the locks of the drives, such as `twinstickd pid 12`. Another process must have another.
     pub holder: String,
     pub pace: Pace,
@@ -40,6 +41,15 @@ pub struct Pace {
     pub tick: Duration,
     /// After how long an unanswered probe is told.
     pub probe_timeout: Duration,
+}
+
+/// What a drive of this mirror may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// A mounted file system; a folder with a drive's label is none.
+    FileSystems,
+    /// Also a plain folder: for trying things out.
+    AnyFolder,
 }
 
 /// An enrolled drive and where it was seen.
@@ -62,6 +72,7 @@ struct Asked {
     lost: Mutex<PerSide<Option<Visit>>>,
     expected: Mutex<PerSide<Option<KnownDrive>>>,
     pace: Mutex<Option<Pace>>,
+    parked: Mutex<PerSide<Parking>>,
 }
 
 impl WatcherHandle {
@@ -91,6 +102,17 @@ impl WatcherHandle {
     /// Goes on by these settings.
     pub fn set_pace(&self, pace: Pace) {
         *self.asked.pace.lock() = Some(pace);
+    }
+
+    /// From now on the drive is left alone wherever it is, so that it can be unmounted.
+    pub fn park(&self, side: Side) {
+        *self.asked.parked.lock().get_mut(side) = Parking::Yes;
+        self.asked.wake.notify_one();
+    }
+
+    /// From now on the drive is looked for again.
+    pub fn unpark(&self, side: Side) {
+        *self.asked.parked.lock().get_mut(side) = Parking::No;
         self.asked.wake.notify_one();
     }
 }
@@ -109,8 +131,8 @@ pub struct Watcher {
     stays: PerSide<Option<Stay>>,
     /// What patterns named at the last look.
     matched: BTreeSet<PathBuf>,
-    /// Folders of others at places that are not known ones: looked at again only when something else is there, so
-    /// that a user can unmount his own stick without finding it busy.
+    /// Folders of others at places that are not known ones, and parked drives: looked at again only when something
+    /// else is there, so that a user can unmount a stick without finding it busy.
     uninteresting: BTreeMap<PathBuf, Identity>,
 }
 
@@ -118,6 +140,7 @@ pub struct Watcher {
 struct Stay {
     visit: Visit,
     volume: Arc<OsVolume>,
+    device: Device,
     probed: Probed,
 }
 
@@ -174,7 +197,7 @@ impl Watcher {
                 () = mounts.changed() => self.mounts_changed().await,
                 () = self.heart.beat() => {}
                 () = asked.wake.notified() => {
-                    self.asked();
+                    self.asked().await;
                     if tick.period() != self.config.pace.tick {
                         tick = every(self.config.pace.tick);
                     }
@@ -194,7 +217,9 @@ impl Watcher {
     async fn mounts_changed(&mut self) {
         if let Some(table) = mounts::read() {
             for (side, visit) in self.attendance.unmounted(&table) {
-                self.depart(side, visit, Departure::Unmounted).await;
+                let is_unplugged = self.stays.get(side).as_ref().is_some_and(|stay| stay.device.is_unplugged());
+                let why = if is_unplugged { Departure::Unplugged } else { Departure::Unmounted };
+                self.depart(side, visit, why).await;
             }
             self.attendance.release_unmounted(&table);
             self.table = table;
@@ -204,7 +229,7 @@ impl Watcher {
         self.look(Scope::All);
     }
 
-    fn asked(&mut self) {
+    async fn asked(&mut self) {
         let expected = std::mem::take(&mut *self.asked.expected.lock());
         for (side, drive) in expected.iter() {
             if let Some(drive) = drive {
@@ -218,7 +243,7 @@ impl Watcher {
         if let Some(pace) = pace {
             self.config.pace = pace;
             if self.config.pace.places.is_empty() {
-                self.expanded(Vec::new());
+                self.expanded(Vec::new()).await;
             }
         }
         let lost = std::mem::take(&mut *self.asked.lost.lock());
@@ -226,6 +251,10 @@ impl Watcher {
             if let Some(visit) = visit {
                 self.leave(side, *visit, Leave::Failed);
             }
+        }
+        let parked = *self.asked.parked.lock();
+        if self.attendance.set_parked(parked) {
+            self.uninteresting.clear();
         }
         self.look(Scope::All);
     }
@@ -258,10 +287,11 @@ impl Watcher {
             seats: self.attendance.seats(now()),
         };
         let known = self.uninteresting.get(place).copied();
-        let holder = self.config.holder.clone();
+        let search = Search { roll, ground: self.config.ground, holder: self.config.holder.clone() };
+        let kind = if self.known_places.contains(place) { PlaceKind::Known } else { PlaceKind::Matched };
         let job = Job::Look { place: place.to_owned(), mount: self.table.topmost(place).map(|mount| mount.id) };
         let place = place.to_owned();
-        self.jobs.start(job, move || Done::Looked(look::look(place, &roll, &holder, known)));
+        self.jobs.start(job, move || Done::Looked(look::look(place, kind, &search, known)));
     }
 
     fn probe(&mut self, side: Side) {
@@ -288,26 +318,28 @@ impl Watcher {
                     self.probe(side);
                 }
             }
-            (Job::Expand, Done::Expanded(places)) => self.expanded(places),
+            (Job::Expand, Done::Expanded(places)) => self.expanded(places).await,
             (job, done) => unreachable!("{job:?} ended as {done:?}"),
         }
     }
 
     async fn looked(&mut self, looked: Looked) {
         let Looked { place, seen, outcome, catch } = looked;
-        if let Some(seen) = seen.filter(|_| is_uninteresting(&outcome) && !self.known_places.contains(&place)) {
+        let may_pass = outcome == Outcome::LeftAlone || !self.known_places.contains(&place);
+        if let Some(seen) = seen.filter(|_| may_pass && is_uninteresting(&outcome)) {
             self.uninteresting.insert(place.clone(), seen);
         }
         match (self.attendance.looked(&place, outcome), catch) {
             (News::Arrived { side, visit }, Some(catch)) => {
-                let stay = Stay { visit, volume: Arc::clone(&catch.volume), probed: Probed::Answered };
-                *self.stays.get_mut(side) = Some(stay);
                 let device = catch.volume.device();
+                let stay = Stay { visit, volume: Arc::clone(&catch.volume), device, probed: Probed::Answered };
+                *self.stays.get_mut(side) = Some(stay);
                 let (label, volume, lock) = (catch.label, catch.volume, catch.lock);
                 let found = Found { side, visit, label, volume, lock, path: place, device };
                 self.tell(Sighting::Arrived(Box::new(found))).await;
             }
             (News::Refused(why), _) => self.tell(Sighting::Refused { place, why }).await,
+            (News::Cleared, _) => self.tell(Sighting::Cleared { place }).await,
             (News::Arrived { .. } | News::None, _) => {}
         }
     }
@@ -320,10 +352,12 @@ impl Watcher {
         }
     }
 
-    fn expanded(&mut self, places: Vec<PathBuf>) {
+    async fn expanded(&mut self, places: Vec<PathBuf>) {
         self.matched = places.into_iter().filter(|place| !self.known_places.contains(place)).collect();
         let all = self.matched.union(&self.known_places).cloned().collect();
-        self.attendance.forget_places_but(&all);
+        for place in self.attendance.forget_places_but(&all) {
+            self.tell(Sighting::Cleared { place }).await;
+        }
         self.uninteresting.retain(|place, _| all.contains(place));
         for place in self.matched.clone() {
             self.look_at(&place);
@@ -332,8 +366,8 @@ impl Watcher {
 
     async fn depart(&mut self, side: Side, visit: Visit, why: Departure) {
         let how = match why {
-            Departure::Unmounted | Departure::Moved => Leave::Gone,
-            Departure::ProbeFailed(_) => Leave::Failed,
+            Departure::Unmounted | Departure::Unplugged | Departure::Moved => Leave::Gone,
+            Departure::ReadOnly | Departure::ProbeFailed(_) => Leave::Failed,
         };
         if self.leave(side, visit, how) {
             self.tell(Sighting::Departed { side, visit, why }).await;
@@ -379,13 +413,20 @@ fn known_places(known: &PerSide<KnownDrive>) -> BTreeSet<PathBuf> {
 /// Whether looking again at the same folder can bring nothing new.
 fn is_uninteresting(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Nothing | Outcome::Unchanged => true,
+        Outcome::Nothing | Outcome::Unchanged | Outcome::LeftAlone => true,
         Outcome::Refused(why) => match why {
             RefusedLabel::OtherMirror { .. }
             | RefusedLabel::NotEnrolled { .. }
             | RefusedLabel::Damaged
             | RefusedLabel::NewerFormat { .. } => true,
-            RefusedLabel::Copy { .. } | RefusedLabel::InUse { .. } | RefusedLabel::Unusable(_) => false,
+            // Only told of known places.
+            RefusedLabel::NoLabel
+            // These may end without another mount.
+            | RefusedLabel::NotMounted { .. }
+            | RefusedLabel::ReadOnly { .. }
+            | RefusedLabel::Copy { .. }
+            | RefusedLabel::InUse { .. }
+            | RefusedLabel::Unusable(_) => false,
         },
         Outcome::Ignored | Outcome::Ours { .. } => false,
     }

@@ -68,6 +68,12 @@ impl Device {
         let diskseq = sysfs(dev, "diskseq").or_else(|| sysfs(dev, "../diskseq"));
         Self { dev, diskseq: diskseq.and_then(|text| text.trim().parse().ok()) }
     }
+
+    /// Whether the kernel has no such block device any more. While a handle holds a pulled stick's file system, its
+    /// number is given to no other.
+    pub fn is_unplugged(&self) -> bool {
+        self.diskseq.is_some() && !Path::new(&sysfs_folder(self.dev)).exists()
+    }
 }
 
 /// What a block device has completed up to one moment, to compare only.
@@ -92,8 +98,12 @@ impl BlockStat {
 }
 
 fn sysfs(dev: u64, name: &str) -> Option<String> {
+    fs::read_to_string(format!("{}/{name}", sysfs_folder(dev))).ok()
+}
+
+fn sysfs_folder(dev: u64) -> String {
     let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
-    fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/{name}")).ok()
+    format!("/sys/dev/block/{major}:{minor}")
 }
 
 #[cfg(test)]
@@ -103,6 +113,13 @@ mod tests {
     use super::*;
 
     const IDLE: &str = "  120  5  4096  30  200  7  8192  90  0  110  125  3  0  64  2  9  4\n";
+
+    #[test]
+    fn a_block_device_that_is_gone_is_unplugged_and_a_folder_never_is() {
+        let dev = rustix::fs::makedev(4095, 1_048_575);
+        assert!(Device { dev, diskseq: Some(3) }.is_unplugged());
+        assert!(!Device { dev, diskseq: None }.is_unplugged());
+    }
 
     #[test]
     fn time_that_passes_while_a_request_hangs_is_no_progress() {

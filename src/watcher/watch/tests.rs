@@ -34,11 +34,16 @@ impl Stand {
     }
 
     fn over(folder: TempDir, patterns: &[&str]) -> Self {
+        Self::on(folder, patterns, Ground::AnyFolder)
+    }
+
+    fn on(folder: TempDir, patterns: &[&str], ground: Ground) -> Self {
         let place = |side: Side| folder.path().join(side.name());
         let known = PerSide::new(|side| KnownDrive { id: *DRIVES.get(side), places: vec![place(side)] });
         let config = WatcherConfig {
             mirror: MIRROR,
             known,
+            ground,
             holder: "the watcher's test".to_owned(),
             pace: Pace {
                 places: patterns.iter().map(|pattern| format!("{}/{pattern}", folder.path().display())).collect(),
@@ -61,6 +66,16 @@ impl Stand {
     }
 
     async fn next(&mut self) -> Sighting {
+        loop {
+            match self.told().await {
+                // Whether a look falls between two steps of a test is chance.
+                Sighting::Cleared { .. } => {}
+                news => return news,
+            }
+        }
+    }
+
+    async fn told(&mut self) -> Sighting {
         tokio::time::timeout(Duration::from_secs(20), self.news.recv()).await.unwrap().unwrap()
     }
 
@@ -226,12 +241,67 @@ async fn a_copy_of_a_present_drive_is_refused() {
 }
 
 #[tokio::test]
+async fn what_was_refused_is_cleared_when_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    enrol(&folder.path().join("a"), MirrorId([9; 16]), Side::A);
+    let mut stand = Stand::over(folder, &["media/*"]);
+    assert_eq!(stand.refused().await.0, stand.path("a"));
+    stand.rename("a", "away");
+    let gone = stand.told().await;
+    assert!(matches!(&gone, Sighting::Cleared { place } if *place == stand.path("a")), "{gone:?}");
+    fs::create_dir(stand.path("media")).unwrap();
+    stand.rename("away", "media/stick");
+    assert_eq!(stand.refused().await.0, stand.path("media/stick"));
+    stand.rename("media/stick", "away");
+    let gone = stand.told().await;
+    assert!(matches!(&gone, Sighting::Cleared { place } if *place == stand.path("media/stick")), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_parked_drive_is_let_go_of_and_left_alone_until_it_is_unparked() {
+    let mut stand = Stand::new(&["media/*"]);
+    let PerSide { a, b } = stand.both_arrived().await;
+    stand.handle.park(Side::B);
+    stand.handle.lost(Side::B, b.visit);
+    let volume = Arc::downgrade(&b.volume);
+    drop(b);
+    let deadline = now() + Duration::from_secs(20);
+    while volume.strong_count() > 0 {
+        assert!(now() < deadline, "the watcher holds a parked drive open");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Neither where it was nor elsewhere. The other drive's news show that everything was looked at meanwhile.
+    fs::create_dir(stand.path("media")).unwrap();
+    stand.rename("b", "media/b");
+    stand.rename("a", "away");
+    assert_eq!(stand.departed().await.0, Side::A);
+    drop(a);
+    stand.rename("away", "a");
+    assert_eq!(stand.arrived().await.side, Side::A);
+    assert!(OsVolume::open(&stand.path("media/b")).unwrap().lock("another").is_ok());
+    stand.handle.unpark(Side::B);
+    let back = stand.arrived().await;
+    assert_eq!((back.side, back.path.clone()), (Side::B, stand.path("media/b")));
+}
+
+#[tokio::test]
+async fn a_folder_with_a_drives_label_is_no_drive_where_file_systems_are_enrolled() {
+    let folder = tempfile::tempdir().unwrap();
+    enrol(&folder.path().join("b"), MIRROR, Side::B);
+    let before = fs::read_dir(folder.path().join("b").join(OWN_FOLDER)).unwrap().count();
+    let mut stand = Stand::on(folder, &[], Ground::FileSystems);
+    assert_eq!(stand.refused().await, (stand.path("b"), RefusedLabel::NotMounted { side: Side::B }));
+    assert_eq!(fs::read_dir(stand.path("b").join(OWN_FOLDER)).unwrap().count(), before, "not even the lock is made");
+}
+
+#[tokio::test]
 async fn the_watcher_ends_when_nobody_listens() {
     let folder = tempfile::tempdir().unwrap();
     let known = PerSide::new(|side| KnownDrive { id: *DRIVES.get(side), places: vec![folder.path().join("none")] });
     let config = WatcherConfig {
         mirror: MIRROR,
         known,
+        ground: Ground::AnyFolder,
         holder: String::new(),
         pace: Pace { places: Vec::new(), tick: Duration::from_secs(1), probe_timeout: Duration::from_secs(5) },
     };

@@ -78,6 +78,12 @@ impl Client {
         self.run(&["status", "--json"]).expect(0).json()
     }
 
+    /// What the status says of what happened and what to do, as one text.
+    #[track_caller]
+    pub fn notices(&self) -> String {
+        self.status()["notices"].to_string()
+    }
+
     /// One drive's part of the status.
     #[track_caller]
     pub fn drive(&self, side: Side) -> Value {

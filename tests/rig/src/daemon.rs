@@ -73,6 +73,10 @@ impl Daemon {
         String::from_utf8_lossy(&fs::read(&self.log).expect("a log")).into_owned()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it and waits until it is gone.
     pub fn end(&mut self, how: End) -> ExitStatus {
         let signal = match how {

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::freeze::Frozen;
+use crate::mounted::make_image;
 use crate::namespace::{attempt, tool};
 use crate::wait::wait_until;
 
@@ -70,8 +71,7 @@ impl Stick {
     pub fn loop_mounted(dir: &Path, name: &str, bytes: u64) -> Self {
         let (root, image) = (dir.join(name), dir.join(format!("{name}.img")));
         fs::create_dir(&root).expect("a new folder");
-        File::create(&image).and_then(|file| file.set_len(bytes)).expect("a new image");
-        attempt(tool("mkfs.ext4").args(["-q", "-F"]).arg(&image)).expect("mkfs.ext4");
+        make_image(&image, bytes);
         let bare_changed = changed(&root);
         let stick = Self { root, kind: Kind::Loop { image }, away: None, bare_changed };
         stick.mount();
@@ -85,6 +85,15 @@ impl Stick {
         let bare_changed = changed(&root);
         let aside = dir.join(format!("{name}.pulled"));
         Self { root, kind: Kind::Plain { aside }, away: None, bare_changed }
+    }
+
+    /// The file that stands for the medium.
+    #[track_caller]
+    pub fn image(&self) -> &Path {
+        match &self.kind {
+            Kind::Loop { image } => image,
+            Kind::Plain { .. } => panic!("{} has no image", self.root.display()),
+        }
     }
 
     /// Takes it away, whatever is going on.
@@ -101,6 +110,15 @@ impl Stick {
             }
         }
         self.away = Some(how);
+    }
+
+    /// Unmounts it as its owner does before he takes it out; panics if somebody keeps it busy.
+    #[track_caller]
+    pub fn unmount_in_good_order(&mut self) {
+        wait_until("nobody keeps it busy, so that it can be unmounted", || {
+            attempt(tool("umount").arg(&self.root)).is_ok()
+        });
+        self.away = Some(Pull::Unmount);
     }
 
     /// Puts it back where it was.

@@ -36,6 +36,9 @@ impl Drives {
         }
     }
 }
+/// What most tests run with: they pull a drive more often in a minute than any owner in an hour, and are not about
+/// what becomes of a drive that flaps.
+const PATIENT: &str = "flaps_max = 1000\n";
 
 /// An enrolled mirror and its daemon, if it runs.
 pub struct Twins {
@@ -56,20 +59,31 @@ pub struct Twins {
 impl Twins {
     /// Makes and enrols two drives and starts the daemon.
     pub fn new(binaries: Binaries, drives: Drives) -> Self {
-        Self::in_dir(binaries, drives, temporary(), None)
+        Self::in_dir(binaries, drives, temporary(), None, |_| PATIENT.to_owned())
+    }
+
+    /// As [`Twins::new`], with the daemon's settings, made for the folder that all lies in.
+    pub fn with_config(binaries: Binaries, drives: Drives, config: impl Fn(&Path) -> String) -> Self {
+        Self::in_dir(binaries, drives, temporary(), None, config)
     }
 
     /// As [`Twins::new`], with the state directory on a boot disk of its own of this many bytes.
     pub fn with_boot_disk(binaries: Binaries, drives: Drives, bytes: u64) -> Self {
         let dir = temporary();
         let boot_disk = BootDisk::new(dir.path(), bytes);
-        Self::in_dir(binaries, drives, dir, Some(boot_disk))
+        Self::in_dir(binaries, drives, dir, Some(boot_disk), |_| PATIENT.to_owned())
     }
 
-    fn in_dir(binaries: Binaries, drives: Drives, dir: TempDir, boot_disk: Option<BootDisk>) -> Self {
+    fn in_dir(
+        binaries: Binaries,
+        drives: Drives,
+        dir: TempDir,
+        boot_disk: Option<BootDisk>,
+        config: impl Fn(&Path) -> String,
+    ) -> Self {
         let (a, b) = (drives.stick(dir.path(), "a"), drives.stick(dir.path(), "b"));
         fs::create_dir(dir.path().join("home")).expect("a new folder");
-        fs::write(dir.path().join("twinstickd.toml"), "").expect("a new file");
+        fs::write(dir.path().join("twinstickd.toml"), config(dir.path())).expect("a new file");
         let mut twins = Self {
             binaries,
             address: "127.0.0.1:0".into(),
@@ -140,6 +154,46 @@ impl Twins {
     /// The folder that all lies in.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Runs a daemon that is expected to be refused; how it ended.
+    #[track_caller]
+    pub fn serve_in_vain(&self) -> Outcome {
+        let output = self.serve_command().output().expect("twinstickd");
+        Outcome {
+            command: "twinstickd serve".to_owned(),
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts another daemon over another state directory, and a client of its.
+    pub fn serve_beside(&self, state: &Path) -> (Daemon, Client) {
+        let log = self.dir.path().join("beside.log");
+        let command = daemon::serve(&self.binaries.twinstickd, &self.config(), state, "127.0.0.1:0");
+        let daemon = Daemon::serve(command, &log);
+        let client = Client { address: daemon.address.clone(), ..self.client() };
+        (daemon, client)
+    }
+
+    /// The daemon's process id.
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("it runs").pid()
+    }
+
+    /// Enrols two other drives as a mirror of their own.
+    #[track_caller]
+    pub fn enrol_another(&self, roots: [&Path; 2]) {
+        let mut command = daemon::command(&self.binaries.twinstickd, &["init"]);
+        for (side, root) in Side::BOTH.into_iter().zip(roots) {
+            command.arg("--drive").arg(format!("{}={}", side.name(), root.display()));
+        }
+        let state = tempfile::tempdir_in(self.dir.path()).expect("a temporary folder");
+        let output = command.arg("--config").arg(self.config()).arg("--state").arg(state.path()).output();
+        let output = output.expect("twinstickd");
+        assert!(output.status.success(), "twinstickd init: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Ends the daemon; panics unless it ended as it should.
@@ -218,7 +272,7 @@ impl Twins {
         }
     }
 
-    fn stick_mut(&mut self, side: Side) -> &mut Stick {
+    pub fn stick_mut(&mut self, side: Side) -> &mut Stick {
         match side {
             Side::A => &mut self.a,
             Side::B => &mut self.b,
