@@ -50,7 +50,10 @@ pub enum ServeError {
     Journal { state: String, source: StoreError },
     #[error(transparent)]
     Locked(#[from] StateLockError),
-    #[error("{state} has no journal: enrol two drives with twinstickd init first")]
+    #[error(
+        "{state} has no journal: enrol two drives with twinstickd init first; if there was one, put it back or give its \
+         folder with --state, and leave the sticks as they are: they have all files"
+    )]
     NotEnrolled { state: String },
     #[error("listening on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },

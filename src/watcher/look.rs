@@ -107,6 +107,10 @@ fn open(place: &Path, kind: PlaceKind, search: &Search) -> Result<(Side, Catch),
         // Something of the last visit is still under way.
         LockError::Held { holder: other } if other == holder => Outcome::Ignored,
         LockError::Held { holder } => Outcome::Refused(RefusedLabel::InUse { holder }),
+        // What statfs does not say of a file system that met an error (ext4 since Linux 6.15).
+        LockError::Volume(error) if error.source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            Outcome::Refused(RefusedLabel::ReadOnly { side })
+        }
         LockError::Volume(error) => unusable(&error),
     })?;
     Ok((side, Catch { label, volume: Arc::new(volume), lock }))

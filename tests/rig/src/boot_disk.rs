@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::freeze::Frozen;
 use crate::namespace::{attempt, tool};
+use crate::stick::shut_down;
+use crate::wait::wait_until;
 
 /// What one write of junk takes.
 const JUNK_BYTES: usize = 64 << 10;
@@ -13,6 +15,7 @@ const JUNK_BYTES: usize = 64 << 10;
 /// An ext4 file system of its own in an image file, mounted.
 pub struct BootDisk {
     root: PathBuf,
+    image: PathBuf,
 }
 
 impl BootDisk {
@@ -22,7 +25,7 @@ impl BootDisk {
         File::create(&image).and_then(|file| file.set_len(bytes)).expect("a new image");
         attempt(tool("mkfs.ext4").args(["-q", "-F"]).arg(&image)).expect("mkfs.ext4");
         attempt(tool("mount").args(["-o", "loop"]).arg(&image).arg(&root)).expect("mount -o loop");
-        Self { root }
+        Self { root, image }
     }
 
     /// Where it is mounted.
@@ -32,6 +35,19 @@ impl BootDisk {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join("state")
+    }
+
+    /// Cuts its power: what was not synced is lost, and all operations fail until [`BootDisk::power_on`].
+    pub fn power_off(&self) {
+        shut_down(&self.root);
+    }
+
+    /// Mounts it again; nobody may use it any more.
+    pub fn power_on(&self) {
+        wait_until("the dead boot disk is let go of", || attempt(tool("umount").arg(&self.root)).is_ok());
+        wait_until("the boot disk can be mounted", || {
+            attempt(tool("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.root)).is_ok()
+        });
     }
 
     /// Fills it to the last block with a junk file.

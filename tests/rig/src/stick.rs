@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::freeze::Frozen;
-use crate::mounted::make_image;
+use crate::mounted::{loop_device, make_image, remount};
 use crate::namespace::{attempt, tool};
 use crate::wait::wait_until;
 
@@ -146,6 +146,16 @@ impl Stick {
         Frozen::new(&self.root)
     }
 
+    /// Its file system meets an error and turns itself read-only, as one with `errors=remount-ro` does.
+    #[track_caller]
+    pub fn turn_read_only(&mut self) {
+        assert_eq!(self.away, None, "{} is away already", self.root.display());
+        remount(&self.root, "errors=remount-ro");
+        let trigger = format!("/sys/fs/ext4/loop{}/trigger_fs_error", loop_device(&self.root));
+        fs::write(trigger, "the test's own").expect("an ext4 that can be told to fail");
+        self.away = Some(Pull::Shutdown);
+    }
+
     pub fn is_away(&self) -> bool {
         self.away.is_some()
     }
@@ -196,7 +206,7 @@ fn changed(path: &Path) -> (i64, i64) {
 }
 
 #[allow(unsafe_code, reason = "the kernel offers no other way to cut a file system's power")]
-fn shut_down(root: &Path) {
+pub(crate) fn shut_down(root: &Path) {
     let root = File::open(root).expect("the drive's root");
     // SAFETY: this opcode reads one u32, and nothing is written through the pointer.
     let outcome =

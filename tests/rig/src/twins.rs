@@ -159,9 +159,25 @@ impl Twins {
     /// Runs a daemon that is expected to be refused; how it ended.
     #[track_caller]
     pub fn serve_in_vain(&self) -> Outcome {
-        let output = self.serve_command().output().expect("twinstickd");
+        self.in_vain(daemon::command(&self.binaries.twinstickd, &["serve", "--listen", "127.0.0.1:0"]))
+    }
+
+    /// Enrols the same drives again, which is expected to be refused; how it ended.
+    #[track_caller]
+    pub fn init_in_vain(&self) -> Outcome {
+        let mut command = daemon::command(&self.binaries.twinstickd, &["init"]);
+        for side in Side::BOTH {
+            command.arg("--drive").arg(format!("{}={}", side.name(), self.root(side).display()));
+        }
+        self.in_vain(command)
+    }
+
+    #[track_caller]
+    fn in_vain(&self, mut command: Command) -> Outcome {
+        let output = command.arg("--config").arg(self.config()).arg("--state").arg(self.state()).output();
+        let output = output.expect("twinstickd");
         Outcome {
-            command: "twinstickd serve".to_owned(),
+            command: "twinstickd".to_owned(),
             code: output.status.code().unwrap_or(-1),
             stdout: output.stdout,
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
