@@ -15,5 +15,6 @@ pub mod mirror;
 pub mod path;
 pub mod pulse;
 pub mod server;
+mod units;
 pub mod watcher;
 pub mod wire;

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod control;
 pub mod demo;
 pub mod enrol;
+pub mod host;
 pub mod init;
 mod log_lines;
 mod logging;

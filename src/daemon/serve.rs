@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use crate::clock;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::control;
+use crate::daemon::host::Host;
 use crate::daemon::logging::Logging;
 use crate::daemon::reload::{Settings, pace};
 use crate::daemon::signals::{Signals, Wish};
@@ -107,7 +108,8 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     }
     let (phase, phases) = watch::channel(Phase::Running);
     let (accepting, heart) = pulse();
-    let mut server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), settings.limits(), phases, heart));
+    let host = Host::reporter(config.state.clone());
+    let mut server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), host, settings.limits(), phases, heart));
     // In one piece: scripts wait for this line.
     logging.say(&format!("listening on {address}"));
     notify(&[sd_notify::NotifyState::Ready]);
@@ -302,7 +304,7 @@ async fn judge<S: PartialEq>(
 }
 
 fn refusal(place: &std::path::Path, why: &RefusedLabel) -> Notice {
-    Notice { what: format!("the drive at {} is not used: {why}", place.display()), action: why.advice().to_owned() }
+    Notice::new(format!("the drive at {} is not used: {why}", place.display()), why.advice())
 }
 
 /// Tells the watcher which drives the mirror found to be gone.

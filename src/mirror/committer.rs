@@ -36,6 +36,8 @@ pub(crate) trait Audience: Send + Sync {
     fn committed(&self, deeds: &[(Lsn, Deed)], released: &[Released]);
     /// Facts are noted.
     fn noted(&self, released: &[Released]);
+    /// The journal failed, or is still closed; told again and again.
+    fn closed(&self);
     /// The journal was opened anew: what the lanes did meanwhile is to be found out again.
     fn reopened(&self);
 }
@@ -197,8 +199,11 @@ impl Work {
             if !self.turn() {
                 return;
             }
-            if !self.writer.is_open() && self.reopening.due_in().is_zero() {
-                self.reopen();
+            if !self.writer.is_open() {
+                self.audience.closed();
+                if self.reopening.due_in().is_zero() {
+                    self.reopen();
+                }
             }
         }
     }

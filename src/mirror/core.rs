@@ -12,6 +12,7 @@ use crate::ids::{Lsn, Nonce, PerSide, Side};
 use crate::journal::{Deed, Journal, Released, Stage};
 use crate::mirror::committer::{Audience, Committer};
 use crate::mirror::flaps::Ending;
+use crate::mirror::history::{History, Moment};
 use crate::mirror::layout;
 use crate::mirror::request::{Notice, Refusal};
 use crate::mirror::seat::{Attachment, Seat};
@@ -41,8 +42,9 @@ pub(crate) struct Core {
     pub(crate) token: InstallToken,
     /// Why nothing is served: a stick knows more than the journal.
     pub(crate) outdated: OnceLock<String>,
+    pub(crate) history: Arc<History>,
     /// Drives that were refused, by place.
-    pub(crate) refused: Mutex<Vec<(String, Notice)>>,
+    pub(crate) refused: Mutex<Vec<(String, Notice, Moment)>>,
 }
 
 impl Core {
@@ -163,7 +165,7 @@ impl Core {
             last(Side::A),
             last(Side::B)
         );
-        for (_, notice) in self.refused.lock().iter() {
+        for (_, notice, _) in self.refused.lock().iter() {
             message.push_str("; ");
             message.push_str(&notice.what);
         }
@@ -231,8 +233,14 @@ impl Audience for Listener {
         core.tell_change();
     }
 
+    fn closed(&self) {
+        let Some(core) = self.core() else { return };
+        core.history.journal_closed(Moment::now());
+    }
+
     fn reopened(&self) {
         let Some(core) = self.core() else { return };
+        core.history.journal_opened(Moment::now());
         for attachment in core.attachments() {
             core.see_off(&attachment, "the journal was opened anew: the drive is verified again", Ending::Orderly);
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::ids::{Arrival, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Debt, DriveFact, Held, Journal, Place};
+use crate::mirror::scan::Copied;
 use crate::mirror::volume::{Volume, VolumeError};
 
 mod aside;
@@ -89,6 +90,8 @@ pub(crate) struct Lane {
     stays: BTreeMap<NodeId, Stay>,
     drafts: u64,
     work: Work,
+    /// What was copied from the other drive so far, for those who look on.
+    copied: Arc<Copied>,
 }
 
 /// One step's state.
@@ -131,6 +134,7 @@ impl Lane {
             stays: BTreeMap::new(),
             drafts: 0,
             work: Work::default(),
+            copied: Arc::default(),
         }
     }
 
@@ -141,6 +145,10 @@ impl Lane {
 
     pub(crate) fn work(&self) -> Work {
         self.work
+    }
+
+    pub(crate) fn copied(&self) -> Arc<Copied> {
+        Arc::clone(&self.copied)
     }
 
     /// The debts that stay, and why.

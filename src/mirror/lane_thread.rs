@@ -13,13 +13,17 @@ use crate::mirror::committer::Durable;
 use crate::mirror::core::{Core, Lost, let_go};
 use crate::mirror::drive_log::DriveLog;
 use crate::mirror::flaps::Ending;
+use crate::mirror::history::Moment;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Lane, LaneError, Stay, Step, reclaim};
 use crate::mirror::log_thread::LogHandle;
-use crate::mirror::seat::{Attachment, NewDrive, Replay, Wake, Welcome};
+use crate::mirror::pace::Amount;
+use crate::mirror::scan::{Scan, ScanKind};
+use crate::mirror::seat::{Attachment, NewDrive, Wake, Welcome};
 use crate::mirror::state::{DriveEvent, DriveState};
 use crate::mirror::volume::FsKind;
+use crate::mirror::words;
 
 /// Quiet time before a checkpoint.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
@@ -254,7 +258,8 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn run(mut self) {
-        let mut replay = Replay { since: clock::now(), took: None, work: self.lane.work() };
+        let mut scan = self.scan();
+        self.tell_arrival(&scan);
         let mut checkpointed = clock::now();
         let mut unsettled = true;
         let mut closing: Option<Instant> = None;
@@ -270,12 +275,7 @@ impl Worker<'_> {
                 Err(error) => return self.fail(&error),
             };
             unsettled |= step.worked;
-            // What comes after it has caught up is everyday work and no replay.
-            match replay.took {
-                None => replay.work = self.lane.work(),
-                Some(_) => replay.work.aside = self.lane.work().aside,
-            }
-            self.tell(&mut replay, &step);
+            self.tell(&mut scan, &step);
             let quiet = step.seen == 0 || !step.worked;
             let now = clock::now();
             if closing.is_some_and(|since| quiet || now.duration_since(since) > SETTLE_AT_MOST) {
@@ -336,8 +336,41 @@ impl Worker<'_> {
         Ok(Done { seen, worked })
     }
 
+    /// The work that lies before the lane now.
+    fn scan(&self) -> Scan {
+        let (side, now) = (self.attachment.side, Moment::now());
+        let left = self.left();
+        // Nobody knows of a backfill while the journal is closed; the work is the same.
+        let fill = self.core.journal.fill(side).ok().flatten();
+        let (kind, began_ns, total) = match fill {
+            Some(fill) => {
+                (ScanKind::Backfill(fill.cause), fill.begun_ns, Amount { paths: fill.paths, bytes: fill.bytes })
+            }
+            None => (ScanKind::Replay, now.wall_ns, left),
+        };
+        Scan::begin(kind, began_ns, now, [total, left], self.lane.work(), self.lane.copied())
+    }
+
+    fn left(&self) -> Amount {
+        let (paths, bytes) = self.core.journal.behind(self.attachment.side);
+        Amount { paths, bytes }
+    }
+
+    fn tell_arrival(&self, scan: &Scan) {
+        let seat = self.core.seat(self.attachment.side);
+        let what = words::arrival(seat.path().as_deref(), scan, clock::now());
+        self.core.history.add(clock::wall_ns(), Some(self.attachment.side), what);
+        seat.set_scan(self.attachment.arrival, scan.clone());
+    }
+
     /// Brings state and figures up to date.
-    fn tell(&mut self, replay: &mut Replay, step: &Done) {
+    fn tell(&mut self, scan: &mut Scan, step: &Done) {
+        // What comes after it has caught up is everyday work and no replay.
+        if scan.is_running() {
+            scan.observe(clock::now(), self.lane.work(), self.left());
+        } else {
+            scan.set_aside_count(self.lane.work().aside);
+        }
         let seat = self.core.seat(self.attachment.side);
         let stays: Vec<_> = self.lane.stays().iter().map(|(node, stay)| (*node, stay.clone())).collect();
         let full = stays.iter().any(|(_, stay)| *stay == Stay::NoRoom);
@@ -350,16 +383,21 @@ impl Worker<'_> {
         let side = self.attachment.side;
         let event = match (seat.state(), full) {
             (DriveState::Replaying | DriveState::Backfilling | DriveState::InSync, true) => Some(DriveEvent::NoRoom),
-            (DriveState::Full, false) => Some(self.core.way_back(side)),
+            (DriveState::Full, false) => {
+                if !scan.is_running() {
+                    *scan = self.scan();
+                }
+                Some(self.core.way_back(side))
+            }
             (DriveState::Replaying | DriveState::Backfilling, false) if !self.core.lacks(side, self.replay_head) => {
-                replay.took = Some(clock::now().duration_since(replay.since));
+                scan.catch_up(clock::now());
                 // Where this is lost, the next arrival finds that nothing is left to be filled.
                 let _ = self.core.committer.note(vec![DriveFact::Filled { side }], Durable::Later);
                 Some(DriveEvent::CaughtUp)
             }
             _ => None,
         };
-        seat.set_replay(*replay);
+        seat.set_scan(self.attachment.arrival, scan.clone());
         if let Some(event) = event
             && !self.attachment.is_gone()
         {
@@ -420,9 +458,4 @@ impl Worker<'_> {
 struct Done {
     seen: usize,
     worked: bool,
-}
-
-/// Monotonic time of a replay that runs.
-pub(crate) fn seconds(replay: &Replay, now: Instant) -> u64 {
-    replay.took.unwrap_or_else(|| now.duration_since(replay.since)).as_secs()
 }

@@ -20,6 +20,7 @@ use crate::mirror::committer::{Audience, Committer};
 use crate::mirror::core::{Core, Listener, Lost};
 use crate::mirror::extent;
 use crate::mirror::flaps::Ending;
+use crate::mirror::history::{History, Moment};
 use crate::mirror::lane_thread;
 use crate::mirror::limits::MirrorLimits;
 use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
@@ -106,8 +107,10 @@ impl Mirror {
         let listener = Arc::new(Listener::default());
         let committer =
             Committer::start(writer, opener, Arc::clone(&listener) as Arc<dyn Audience>, limits.journal_entries_max)?;
+        let (history, now) = (Arc::new(History::default()), Moment::now());
+        history.add(now.wall_ns, None, format!("twinstickd started, epoch {}", journal.epoch()));
         let core = Arc::new(Core {
-            seats: PerSide::new(|side| Seat::new(side, limits.flaps_max)),
+            seats: PerSide::new(|side| Seat::new(side, limits.flaps_max, Arc::clone(&history), now)),
             journal,
             committer,
             nonce,
@@ -117,6 +120,7 @@ impl Mirror {
             parked: watch::channel(PerSide::default()).0,
             token: crate::mirror::token::InstallToken::default(),
             outdated: std::sync::OnceLock::new(),
+            history,
             refused: Mutex::new(Vec::new()),
         });
         listener.listen(&core);
@@ -180,6 +184,8 @@ impl Mirror {
         self.core.seat(side).forget();
         // Flaps of the old one say nothing of the new one.
         let _ = self.unpark(side);
+        let what = "replaced: another stick was enrolled in its place, and is filled when it comes";
+        self.core.history.add(clock::wall_ns(), Some(side), what);
         self.core.tell_change();
         Ok(())
     }
@@ -224,9 +230,11 @@ impl Mirror {
     /// The watcher found a drive that is not to be used.
     pub fn refused(&self, place: &Path, notice: Notice) {
         let place = place.display().to_string();
+        let now = Moment::now();
+        self.core.history.add(now.wall_ns, None, notice.what.clone());
         let mut refused = self.core.refused.lock();
-        refused.retain(|(other, _)| *other != place);
-        refused.push((place, notice));
+        refused.retain(|(other, _, _)| *other != place);
+        refused.push((place, notice, now));
     }
 
     /// Returns once the journal's writer has done what was asked of it so far; a hung boot disk holds it up, a hung
@@ -238,7 +246,7 @@ impl Mirror {
     /// What the watcher found there is not there any more, or is none to be refused.
     pub fn accepted(&self, place: &Path) {
         let place = place.display().to_string();
-        self.core.refused.lock().retain(|(other, _)| *other != place);
+        self.core.refused.lock().retain(|(other, _, _)| *other != place);
     }
 
     /// Ends the drives' work with a checkpoint each, and closes the journal. A drive that hangs is not waited for

@@ -2,6 +2,7 @@
 //!
 //! Knows no sockets, no mount table, no configuration file.
 
+mod await_sync;
 mod browse;
 mod committer;
 pub(crate) mod content;
@@ -10,6 +11,7 @@ mod download;
 pub(crate) mod drive_log;
 mod extent;
 mod flaps;
+mod history;
 mod io;
 pub mod label;
 mod lane;
@@ -22,10 +24,13 @@ mod mirror;
 #[cfg(test)]
 mod model;
 pub mod os_volume;
+mod pace;
 #[cfg(test)]
 mod parking_tests;
 mod places;
+mod report;
 pub mod request;
+mod scan;
 mod seat;
 #[cfg(test)]
 pub(crate) mod sim_volume;
@@ -37,6 +42,7 @@ mod upload;
 pub mod volume;
 #[cfg(test)]
 mod volume_tests;
+mod words;
 
 pub use core::Lost;
 pub use download::Download;

@@ -5,7 +5,10 @@ use serde::Serialize;
 use crate::digest::Crc32;
 use crate::ids::{DriveId, Epoch, Lsn, PerSide, Side};
 pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
-pub use crate::journal::Receipt;
+pub use crate::journal::{FillCause, Receipt};
+pub use crate::mirror::history::Event;
+pub use crate::mirror::scan::ScanKind;
+use crate::mirror::state::DriveState;
 use crate::path::RelPath;
 
 /// Whether a request is for a folder with all that is in it.
@@ -104,12 +107,34 @@ pub struct Status {
     /// What happened and what to do, for people; empty when healthy.
     pub notices: Vec<Notice>,
     pub drives: Vec<DriveStatus>,
+    /// What clients cannot have now, for each drive that is away and has it alone.
+    pub unavailable: Vec<Unavailable>,
+    /// What happened since the daemon's start, oldest first; the last of it.
+    pub events: Vec<Event>,
 }
 
+/// What happened, and what the user can do.
 #[derive(Clone, Debug)]
 pub struct Notice {
     pub what: String,
     pub action: String,
+    /// The drive that it is about, where it is one.
+    pub drive: Option<Side>,
+    pub since: Option<Since>,
+}
+
+impl Notice {
+    pub fn new(what: impl Into<String>, action: impl Into<String>) -> Self {
+        Self { what: what.into(), action: action.into(), drive: None, since: None }
+    }
+}
+
+/// A moment, and how long ago it was by a clock that nobody sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// Nanoseconds since 1970, as the machine believed then.
+    pub wall_ns: i64,
+    pub seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,19 +148,24 @@ pub struct JournalStatus {
 pub struct DriveStatus {
     pub side: Side,
     pub id: DriveId,
-    /// As in the contract: `absent`, `verifying`, `replaying`, `in-sync` …
-    pub state: &'static str,
+    pub state: DriveState,
     /// Why it is in that state, where that is not plain.
     pub reason: Option<String>,
+    /// Since when it is.
+    pub since: Since,
     pub path: Option<String>,
     pub used: u64,
     pub size: u64,
     pub behind: Behind,
-    /// Paths that wait for another drive's copy.
+    /// Paths that wait for another drive's copy; the first of them.
     pub waiting: Vec<Waiting>,
+    /// How many there are.
+    pub waiting_count: u64,
     pub errors: DriveErrors,
     /// The work since the drive last came back.
     pub replay: Option<ReplayStatus>,
+    /// How far that is, or a backfill that waits for the drive.
+    pub scan: Option<ScanStatus>,
     /// Files set aside because they were not what the mirror had written.
     pub aside: u64,
 }
@@ -150,6 +180,17 @@ pub struct Behind {
 pub struct Waiting {
     pub path: String,
     pub holder: Side,
+}
+
+/// Files whose current version only a drive has that is away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    pub holder: Side,
+    pub count: u64,
+    /// Whether there are more than were counted.
+    pub at_least: bool,
+    /// The first of them.
+    pub paths: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -173,6 +214,27 @@ pub struct ReplayStatus {
     pub made_folders: u64,
     /// Found to be right already.
     pub unchanged: u64,
+}
+
+/// A replay or backfill: how far, how fast, how long still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanStatus {
+    pub kind: ScanKind,
+    pub running: bool,
+    /// Nanoseconds since 1970; a backfill may have begun many stays ago.
+    pub began_ns: i64,
+    /// How long this stay has been at it, or was.
+    pub seconds: u64,
+    pub paths_total: u64,
+    pub paths_done: u64,
+    pub bytes_total: u64,
+    pub bytes_done: u64,
+    /// Of the last seconds; of all of it when it has ended.
+    pub bytes_per_second: u64,
+    /// `None` while nobody knows.
+    pub seconds_left: Option<u64>,
+    /// How long nothing has moved, where that is too long.
+    pub still_seconds: Option<u64>,
 }
 
 /// Why the mirror did not do what it was asked. Nothing was changed, save where it says so.

@@ -12,13 +12,16 @@ use tokio::sync::watch;
 use crate::ids::{Arrival, NodeId, Side};
 use crate::journal::Released;
 use crate::mirror::flaps::{Ending, Flaps, Verdict};
+use crate::mirror::history::{History, Moment};
 use crate::mirror::io::IoPool;
 use crate::mirror::label::Label;
-use crate::mirror::lane::{Stay, Work};
+use crate::mirror::lane::Stay;
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::request::DriveErrors;
+use crate::mirror::scan::Scan;
 use crate::mirror::state::{DriveEvent, DriveState};
 use crate::mirror::volume::{Space, Volume};
+use crate::mirror::words;
 
 /// A drive that the watcher found, with a good label of this mirror.
 pub struct NewDrive {
@@ -108,6 +111,7 @@ impl Wake {
 /// What `status` shows of a drive, and what decides about it.
 pub(crate) struct Seat {
     pub(crate) side: Side,
+    history: Arc<History>,
     inner: Mutex<Inner>,
     read_errors: AtomicU64,
     write_errors: AtomicU64,
@@ -117,6 +121,10 @@ pub(crate) struct Seat {
 struct Inner {
     state: DriveState,
     reason: Option<String>,
+    /// When the state began.
+    changed: Moment,
+    /// Since when the drive has not been there for good: a look at it that comes to nothing changes that not.
+    absent: Option<Moment>,
     /// The stay that the state is about.
     visit: Option<u64>,
     attachment: Option<Arc<Attachment>>,
@@ -125,7 +133,7 @@ struct Inner {
     older: Weak<()>,
     older_diskseq: Option<u64>,
     space: Option<Space>,
-    replay: Option<Replay>,
+    scan: Option<Scan>,
     stays: Vec<(NodeId, Stay)>,
     /// Stages that lost their use while the drive was verified, which may have counted them already.
     released: Vec<Released>,
@@ -144,33 +152,36 @@ pub(crate) enum Welcome {
     },
 }
 
-/// The work of a drive's lane since it came.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Replay {
-    pub(crate) since: Instant,
-    pub(crate) took: Option<Duration>,
-    pub(crate) work: Work,
+/// A drive's state, with its reason and its beginning.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    pub(crate) state: DriveState,
+    pub(crate) reason: Option<String>,
+    pub(crate) changed: Moment,
 }
 
 impl Seat {
     /// `flaps_max` flaps within an hour park the drive.
-    pub(crate) fn new(side: Side, flaps_max: u32) -> Self {
+    pub(crate) fn new(side: Side, flaps_max: u32, history: Arc<History>, now: Moment) -> Self {
         let inner = Inner {
             state: DriveState::Absent,
             reason: None,
+            changed: now,
+            absent: Some(now),
             visit: None,
             attachment: None,
             path: None,
             older: Weak::new(),
             older_diskseq: None,
             space: None,
-            replay: None,
+            scan: None,
             stays: Vec::new(),
             released: Vec::new(),
             flaps: Flaps::new(flaps_max),
         };
         Self {
             side,
+            history,
             inner: Mutex::new(inner),
             read_errors: AtomicU64::new(0),
             write_errors: AtomicU64::new(0),
@@ -238,12 +249,16 @@ impl Seat {
     }
 
     fn enter(&self, inner: &mut Inner, event: DriveEvent, reason: Option<String>) -> bool {
+        let now = Moment::now();
         let from = inner.state;
         match from.after(event) {
             Ok(to) => {
                 tracing::info!(drive = %self.side, %from, %to, reason, "drive state");
-                inner.state = to;
-                inner.reason = reason;
+                inner.enter(to, reason, now);
+                let told = words::told(from, to, inner.reason.as_deref(), inner.scan.as_ref(), now.at);
+                if let Some(what) = told {
+                    self.history.add(now.wall_ns, Some(self.side), what);
+                }
                 true
             }
             Err(error) => {
@@ -269,8 +284,8 @@ impl Seat {
         inner.path = Some(path);
     }
 
-    /// Opens the drive to reads and writes, to be replayed to or backfilled; the stages that lost their use meanwhile. `None` where the drive was
-    /// lost while it was verified.
+    /// Opens the drive to reads and writes, to be replayed to or backfilled; the stages that lost their use meanwhile.
+    /// `None` where the drive was lost while it was verified.
     pub(crate) fn attach(&self, attachment: &Arc<Attachment>, verified: DriveEvent) -> Option<Vec<Released>> {
         let mut inner = self.inner.lock();
         if inner.visit != Some(attachment.visit) {
@@ -278,7 +293,9 @@ impl Seat {
         }
         let state = inner.state.after(verified).ok()?;
         tracing::info!(drive = %self.side, from = %inner.state, to = %state, "drive state");
-        inner.state = state;
+        inner.enter(state, None, Moment::now());
+        inner.absent = None;
+        inner.scan = None;
         inner.attachment = Some(Arc::clone(attachment));
         Some(std::mem::take(&mut inner.released))
     }
@@ -309,8 +326,9 @@ impl Seat {
         self.inner.lock().state
     }
 
-    pub(crate) fn reason(&self) -> Option<String> {
-        self.inner.lock().reason.clone()
+    pub(crate) fn condition(&self) -> Condition {
+        let inner = self.inner.lock();
+        Condition { state: inner.state, reason: inner.reason.clone(), changed: inner.changed }
     }
 
     pub(crate) fn path(&self) -> Option<PathBuf> {
@@ -325,7 +343,7 @@ impl Seat {
     pub(crate) fn forget(&self) {
         let mut inner = self.inner.lock();
         inner.space = None;
-        inner.replay = None;
+        inner.scan = None;
         inner.path = None;
         inner.reason = Some("it was replaced by another one".to_owned());
     }
@@ -334,12 +352,16 @@ impl Seat {
         self.inner.lock().space = Some(space);
     }
 
-    pub(crate) fn replay(&self) -> Option<Replay> {
-        self.inner.lock().replay
+    pub(crate) fn scan(&self) -> Option<Scan> {
+        self.inner.lock().scan.clone()
     }
 
-    pub(crate) fn set_replay(&self, replay: Replay) {
-        self.inner.lock().replay = Some(replay);
+    /// Shows a stay's work, as long as that stay lasts.
+    pub(crate) fn set_scan(&self, arrival: Arrival, scan: Scan) {
+        let mut inner = self.inner.lock();
+        if inner.attachment.as_ref().is_some_and(|attachment| attachment.arrival == arrival) {
+            inner.scan = Some(scan);
+        }
     }
 
     pub(crate) fn stays(&self) -> Vec<(NodeId, Stay)> {
@@ -367,6 +389,20 @@ impl Seat {
             read: self.read_errors.load(Ordering::Relaxed),
             write: self.write_errors.load(Ordering::Relaxed),
             checksum: self.checksum_errors.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Inner {
+    fn enter(&mut self, state: DriveState, reason: Option<String>, now: Moment) {
+        self.state = state;
+        self.reason = reason;
+        self.changed = now;
+        if state == DriveState::Absent {
+            self.changed = *self.absent.get_or_insert(now);
+            if let Some(scan) = &mut self.scan {
+                scan.break_off(now.at);
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::server::descriptors::{self, Room};
 use crate::server::limits::{ACCEPT_PAUSE, BACKLOG, BACKLOG_LOOK, BUSY_ANSWERS_MAX, HURRY_AT_MOST, KEEPALIVE, Limits};
 use crate::server::phase::{Phase, reached};
 use crate::server::session::Session;
+use crate::server::status::HostReporter;
 use crate::wire::{ErrorName, Fault, line_of};
 
 /// Opens the port. With port 0 the kernel chooses one; the listener knows which.
@@ -36,11 +37,12 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn serve(
     listener: TcpListener,
     mirror: Arc<Mirror>,
+    host: HostReporter,
     limits: watch::Receiver<Arc<Limits>>,
     mut phase: watch::Receiver<Phase>,
     mut heart: Heart,
 ) {
-    let mut house = House::new(mirror, limits);
+    let mut house = House::new(mirror, host, limits);
     let mut asked = phase.clone();
     loop {
         tokio::select! {
@@ -76,6 +78,7 @@ enum Short {
 
 struct House {
     mirror: Arc<Mirror>,
+    host: HostReporter,
     limits: watch::Receiver<Arc<Limits>>,
     /// What the sessions are told.
     phase: watch::Sender<Phase>,
@@ -87,10 +90,11 @@ struct House {
 }
 
 impl House {
-    fn new(mirror: Arc<Mirror>, limits: watch::Receiver<Arc<Limits>>) -> Self {
+    fn new(mirror: Arc<Mirror>, host: HostReporter, limits: watch::Receiver<Arc<Limits>>) -> Self {
         let room = Room { connections: 1, busy_answers: BUSY_ANSWERS_MAX };
         let mut house = Self {
             mirror,
+            host,
             limits,
             phase: watch::Sender::default(),
             admission: Arc::default(),
@@ -145,7 +149,8 @@ impl House {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         match self.admission.admit(Origin::from(peer.ip()), self.room.connections, clock::now()) {
             Ok(pass) => {
-                let session = Session { connection: self.connection(stream, pass), mirror: Arc::clone(&self.mirror) };
+                let (mirror, host) = (Arc::clone(&self.mirror), Arc::clone(&self.host));
+                let session = Session { connection: self.connection(stream, pass), mirror, host };
                 self.sessions.spawn(async move {
                     let close = session.run().await;
                     debug!(%peer, %close, "session ended");

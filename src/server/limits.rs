@@ -23,6 +23,9 @@ pub(crate) const HURRY_AT_MOST: Duration = Duration::from_secs(3);
 /// How long to wait before the next accept when the machine has no descriptor or memory for one.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a status waits for what the machine says of itself.
+pub(crate) const HOST_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Seconds of silence after which the kernel asks whether the other end is still there.
 pub(crate) const KEEPALIVE: Duration = Duration::from_mins(1);
 

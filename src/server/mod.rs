@@ -23,4 +23,4 @@ mod status;
 pub use accept::{listen, serve};
 pub use limits::Limits;
 pub use phase::Phase;
-pub use status::document;
+pub use status::{HostReport, HostReporter, document};

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::mirror::Mirror;
 use crate::mirror::request::{Receipt, Recurse, Refusal, RequestId};
 use crate::server::connection::{Close, Connection};
+use crate::server::status::HostReporter;
 use crate::server::{get, info, ls, mkdir, mv, put, refusal, rm, status};
 use crate::wire::{Fault, Request};
 
@@ -14,6 +15,7 @@ use crate::wire::{Fault, Request};
 pub(crate) struct Session<S> {
     pub(crate) connection: Connection<S>,
     pub(crate) mirror: Arc<Mirror>,
+    pub(crate) host: HostReporter,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {

@@ -1,16 +1,33 @@
 //! `status`: the mirror as one JSON document.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
-use crate::mirror::request::{DriveStatus, Health, ReplayStatus, Status};
+use crate::mirror::request::{
+    DriveStatus, Event, FillCause, Health, Notice, ReplayStatus, ScanKind, ScanStatus, Since, Status, Unavailable,
+};
 use crate::server::connection::Close;
+use crate::server::limits::HOST_TIMEOUT;
 use crate::server::session::Session;
 use crate::wire::{
-    Backlog, DriveDocument, ErrorCounts, HealthState, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument,
-    StatusDocument, StatusRequest, WaitingDocument,
+    Backlog, DriveDocument, ErrorCounts, EventDocument, HealthState, HostDocument, JournalDocument, NoticeDocument,
+    OUTPUT_VERSION, ReplayDocument, ScanDocument, StatusDocument, StatusRequest, Time, UnavailableDocument,
+    WaitingDocument,
 };
+
+/// The machine below the mirror, and what of it is a warning.
+#[derive(Clone, Debug)]
+pub struct HostReport {
+    pub document: HostDocument,
+    pub warnings: Vec<NoticeDocument>,
+}
+
+/// Asks the machine; told which drives are where. Blocks, and says nothing while it is asked already and has never
+/// answered.
+pub type HostReporter = Arc<dyn Fn(&[(String, PathBuf)]) -> Option<HostReport> + Send + Sync>;
 
 pub(crate) async fn perform<S>(session: &mut Session<S>, request: StatusRequest) -> Result<(), Close>
 where
@@ -21,12 +38,30 @@ where
         session.connection.while_connected(mirror.wait_in_sync()).await?;
     }
     let mirror = Arc::clone(&session.mirror);
-    // It may ask the drives for their free space, and a stick may be slow to say.
-    let body = tokio::task::spawn_blocking(move || serde_json::to_vec(&document(mirror.status())));
-    match body.await {
-        Ok(Ok(body)) => session.connection.answer_body(&body).await,
-        Ok(Err(error)) => Err(Close::Lost(std::io::Error::from(error).into())),
+    // It looks into the journal for what is unavailable.
+    let document = match tokio::task::spawn_blocking(move || document(mirror.status())).await {
+        Ok(document) => document,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
+    let document = with_host(document, &session.host).await;
+    match serde_json::to_vec(&document) {
+        Ok(body) => session.connection.answer_body(&body).await,
+        Err(error) => Err(Close::Lost(std::io::Error::from(error).into())),
+    }
+}
+
+/// Adds what the machine says. A disk that hangs must not keep a status from being answered.
+async fn with_host(document: StatusDocument, host: &HostReporter) -> StatusDocument {
+    let place = |drive: &DriveDocument| Some((drive.name.clone(), PathBuf::from(drive.path.as_ref()?)));
+    let places: Vec<_> = document.drives.iter().filter_map(place).collect();
+    let host = Arc::clone(host);
+    match timeout(HOST_TIMEOUT, tokio::task::spawn_blocking(move || host(&places))).await {
+        Ok(Ok(Some(report))) => {
+            let notices = document.notices.into_iter().chain(report.warnings).collect();
+            StatusDocument { host: Some(report.document), notices, ..document }
+        }
+        Ok(Ok(None)) | Err(_) => document,
+        Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 
@@ -45,21 +80,47 @@ pub fn document(status: Status) -> StatusDocument {
             head_lsn: status.journal.head_lsn,
             writable: status.journal.writable,
         },
-        notices: status
-            .notices
-            .into_iter()
-            .map(|notice| NoticeDocument { what: notice.what, action: notice.action })
-            .collect(),
+        notices: status.notices.into_iter().map(notice).collect(),
         drives: status.drives.into_iter().map(drive).collect(),
+        unavailable: status.unavailable.into_iter().map(unavailable).collect(),
+        events: status.events.into_iter().map(event).collect(),
+        host: None,
     }
+}
+
+fn notice(notice: Notice) -> NoticeDocument {
+    let Notice { what, action, drive, since } = notice;
+    NoticeDocument {
+        what,
+        action,
+        drive: drive.map(|side| side.name().to_owned()),
+        since: since.map(|Since { wall_ns, .. }| to_the_second(wall_ns)),
+        seconds: since.map(|since| since.seconds),
+    }
+}
+
+fn event(event: Event) -> EventDocument {
+    let Event { wall_ns, drive, what } = event;
+    EventDocument { time: to_the_second(wall_ns), drive: drive.map(|side| side.name().to_owned()), what }
+}
+
+fn unavailable(unavailable: Unavailable) -> UnavailableDocument {
+    let Unavailable { holder, count, at_least, paths } = unavailable;
+    UnavailableDocument { holder: holder.name().to_owned(), count, at_least, paths }
+}
+
+/// People look at these, and nobody at their nanoseconds.
+fn to_the_second(wall_ns: i64) -> Time {
+    Time(wall_ns - wall_ns.rem_euclid(1_000_000_000))
 }
 
 fn drive(drive: DriveStatus) -> DriveDocument {
     DriveDocument {
         name: drive.side.name().to_owned(),
         id: drive.id.to_string(),
-        state: drive.state.to_owned(),
+        state: drive.state.name().to_owned(),
         reason: drive.reason,
+        since: Some(to_the_second(drive.since.wall_ns)),
         path: drive.path,
         used: drive.used,
         size: drive.size,
@@ -70,7 +131,9 @@ fn drive(drive: DriveStatus) -> DriveDocument {
             .into_iter()
             .map(|waiting| WaitingDocument { path: waiting.path, holder: waiting.holder.name().to_owned() })
             .collect(),
+        waiting_count: drive.waiting_count,
         replay: drive.replay.map(replay),
+        scan: drive.scan.map(scan),
         aside: drive.aside,
     }
 }
@@ -86,5 +149,27 @@ fn replay(replay: ReplayStatus) -> ReplayDocument {
         removed: replay.removed,
         made_folders: replay.made_folders,
         unchanged: replay.unchanged,
+    }
+}
+
+fn scan(scan: ScanStatus) -> ScanDocument {
+    let (kind, cause) = match scan.kind {
+        ScanKind::Replay => ("replay", "away"),
+        ScanKind::Backfill(FillCause::Replaced) => ("backfill", "replaced"),
+        ScanKind::Backfill(FillCause::Outgrown) => ("backfill", "outgrown"),
+    };
+    ScanDocument {
+        kind: kind.to_owned(),
+        cause: cause.to_owned(),
+        running: scan.running,
+        began: to_the_second(scan.began_ns),
+        seconds: scan.seconds,
+        paths_total: scan.paths_total,
+        paths_done: scan.paths_done,
+        bytes_total: scan.bytes_total,
+        bytes_done: scan.bytes_done,
+        bytes_per_second: scan.bytes_per_second,
+        seconds_left: scan.seconds_left,
+        still_seconds: scan.still_seconds,
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, Lsn};
+use crate::wire::Time;
 
 /// The version of every JSON document that people's scripts read.
 pub const OUTPUT_VERSION: u32 = 1;
@@ -15,10 +16,19 @@ pub struct StatusDocument {
     #[serde(default)]
     pub epoch: Epoch,
     pub journal: JournalDocument,
-    /// What happened and what to do; empty when healthy.
+    /// What happened and what to do. A healthy mirror's are warnings.
     #[serde(default)]
     pub notices: Vec<NoticeDocument>,
     pub drives: Vec<DriveDocument>,
+    /// What clients cannot have now because the one drive that has it is away.
+    #[serde(default)]
+    pub unavailable: Vec<UnavailableDocument>,
+    /// What happened since the daemon started, oldest first; the last of it.
+    #[serde(default)]
+    pub events: Vec<EventDocument>,
+    /// The machine below the mirror, where it could be asked.
+    #[serde(default)]
+    pub host: Option<HostDocument>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +50,36 @@ pub struct JournalDocument {
 pub struct NoticeDocument {
     pub what: String,
     pub action: String,
+    /// The drive that it is about, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drive: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// How long ago that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventDocument {
+    pub time: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drive: Option<String>,
+    pub what: String,
+}
+
+/// Files whose current version only a drive has that is away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnavailableDocument {
+    /// The drive that has them.
+    #[serde(rename = "for")]
+    pub holder: String,
+    pub count: u64,
+    /// Whether there are more than were counted.
+    #[serde(default)]
+    pub at_least: bool,
+    /// The first of them.
+    pub paths: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +90,9 @@ pub struct DriveDocument {
     pub state: String,
     /// Why, where that is not plain.
     pub reason: Option<String>,
+    /// When that state began.
+    #[serde(default)]
+    pub since: Option<Time>,
     /// Where it is mounted; none while it is absent.
     pub path: Option<String>,
     pub used: u64,
@@ -59,9 +102,15 @@ pub struct DriveDocument {
     /// Paths whose only copy is on another drive that is away.
     #[serde(default)]
     pub waiting: Vec<WaitingDocument>,
+    /// How many there are; more than are named above, it may be.
+    #[serde(default)]
+    pub waiting_count: u64,
     /// The work since the drive last came back.
     #[serde(default)]
     pub replay: Option<ReplayDocument>,
+    /// How far that is, or a backfill that waits for the drive.
+    #[serde(default)]
+    pub scan: Option<ScanDocument>,
     /// Files set aside because somebody else had written them.
     #[serde(default)]
     pub aside: u64,
@@ -102,4 +151,59 @@ pub struct ReplayDocument {
     pub made_folders: u64,
     /// Found to be right already.
     pub unchanged: u64,
+}
+
+/// A replay or backfill: how far, how fast, how long still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanDocument {
+    /// `replay`, `backfill`.
+    pub kind: String,
+    /// `away`, `replaced`, `outgrown`.
+    pub cause: String,
+    pub running: bool,
+    /// When it began; a backfill's is that of its decision, however often the drive has left since.
+    pub began: Time,
+    /// Since the drive last came, or that it took.
+    pub seconds: u64,
+    pub paths_total: u64,
+    pub paths_done: u64,
+    pub bytes_total: u64,
+    pub bytes_done: u64,
+    /// Of the last seconds; of all of it when it has ended.
+    pub bytes_per_second: u64,
+    /// Absent while nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
+    /// How long nothing has moved, where that is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub still_seconds: Option<u64>,
+}
+
+/// The machine below the mirror. Bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostDocument {
+    pub memory_total: u64,
+    pub memory_available: u64,
+    /// Resident memory of the daemon.
+    pub process_memory: u64,
+    pub disks: Vec<DiskDocument>,
+    pub uptime_seconds: u64,
+    /// Mean length of the run queue over one, five and fifteen minutes.
+    #[serde(default)]
+    pub load: Option<[f64; 3]>,
+}
+
+/// A file system that the mirror uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskDocument {
+    pub mount: String,
+    pub file_system: String,
+    /// `ssd`, `hdd`, `unknown`.
+    pub kind: String,
+    pub size: u64,
+    pub available: u64,
+    pub removable: bool,
+    /// What of the mirror is on it: `state`, and drives by their names.
+    #[serde(default)]
+    pub holds: Vec<String>,
 }

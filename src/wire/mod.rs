@@ -20,8 +20,8 @@ pub use answer::{
 };
 pub use body::{BodyLength, BodyReader};
 pub use document::{
-    Backlog, DriveDocument, ErrorCounts, HealthState, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument,
-    StatusDocument, WaitingDocument,
+    Backlog, DiskDocument, DriveDocument, ErrorCounts, EventDocument, HealthState, HostDocument, JournalDocument,
+    NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument, StatusDocument, UnavailableDocument, WaitingDocument,
 };
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::client::cli::units;
 use crate::digest::Crc32;
 use crate::ids::Lsn;
+use crate::units;
 use crate::wire::{CopyState, EntryLine, InfoAnswer, InfoCopy, Kind, OUTPUT_VERSION, Time};
 
 #[derive(Serialize)]

@@ -11,7 +11,6 @@ mod remote;
 mod render;
 mod run;
 mod tree;
-mod units;
 mod upload;
 
 pub use args::Args;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::client::cli::units::{bytes, count, seconds};
+use crate::units::{bytes, count, seconds};
 use crate::wire::{DriveDocument, HealthState, ReplayDocument, StatusDocument};
 
 /// The whole status.

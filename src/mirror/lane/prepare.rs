@@ -97,6 +97,7 @@ impl Lane {
                 if supply.side != self.side {
                     self.work.copied_files += 1;
                     self.work.copied_bytes += file.version.size;
+                    self.copied.add_file();
                 }
                 batch.drafts.insert(file.version.ticket, path);
                 // One file is synced alone, several by one sync of them all.
@@ -158,6 +159,9 @@ impl Lane {
         let mut digester = Digester::default();
         pour(&from, supply.source.offset, file.version.size, |bytes, at| {
             digester.update(bytes);
+            if supply.side != self.side {
+                self.copied.add_bytes(bytes.len());
+            }
             draft.write_at(bytes, at).map_err(Spoiled::Write)
         })?;
         let digest = digester.finish();

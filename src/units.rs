@@ -1,4 +1,4 @@
-//! Figures for people.
+//! Figures for people, in the daemon's words and the client's alike.
 
 /// Bytes in the unit that leaves one to four digits: `17 B`, `4.2 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {

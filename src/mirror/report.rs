@@ -1,0 +1,213 @@
+//! The whole mirror at one moment, as `status` shows it.
+
+use std::time::Instant;
+
+use crate::clock;
+use crate::ids::{NodeId, Side};
+use crate::journal::Fill;
+use crate::mirror::lane::Stay;
+use crate::mirror::mirror::Mirror;
+use crate::mirror::pace::Outlook;
+use crate::mirror::request::{
+    Behind, DriveStatus, Health, JournalStatus, Notice, ReplayStatus, ScanKind, ScanStatus, Status, Unavailable,
+    Waiting,
+};
+use crate::mirror::scan::Scan;
+use crate::mirror::state::DriveState;
+use crate::mirror::words;
+use crate::path::RelPath;
+
+/// Paths with another trouble that a status names for each drive.
+const TROUBLES_NAMED_MAX: usize = 10;
+/// Waiting paths that a status names.
+const WAITING_MAX: usize = 100;
+/// Paths that only an absent drive has: so many are named …
+const UNAVAILABLE_NAMED_MAX: usize = 10;
+/// … and so many counted, by looking at each.
+const UNAVAILABLE_COUNTED_MAX: usize = 1000;
+
+impl Mirror {
+    /// Blocks for as long as it takes to count what is unavailable.
+    pub fn status(&self) -> Status {
+        let core = &self.core;
+        let now = clock::now();
+        let drives: Vec<_> = Side::BOTH.into_iter().map(|side| self.drive_status(side, now)).collect();
+        let writable = core.journal.is_writable();
+        let present = core.attachments().len();
+        let in_sync = drives.iter().all(|drive| drive.state == DriveState::InSync);
+        let health = match (present, writable && in_sync) {
+            (0, _) => Health::Unusable,
+            (_, true) => Health::Healthy,
+            (_, false) => Health::Degraded,
+        };
+        let journal = JournalStatus { entries: core.journal.entries(), head_lsn: core.journal.head(), writable };
+        let unavailable: Vec<_> = Side::BOTH.into_iter().filter_map(|side| self.unavailable_without(side)).collect();
+        Status {
+            health,
+            epoch: core.journal.epoch(),
+            journal,
+            notices: self.notices(&drives, &unavailable, now),
+            drives,
+            unavailable,
+            events: core.history.events(),
+        }
+    }
+
+    fn notices(&self, drives: &[DriveStatus], unavailable: &[Unavailable], now: Instant) -> Vec<Notice> {
+        let core = &self.core;
+        let mut notices = Vec::new();
+        notices.extend(core.outdated.get().map(|why| words::outdated(why)));
+        if !core.journal.is_writable() {
+            let since = core.history.journal_closed_since().map(|closed| closed.since(now));
+            notices.push(Notice { since, ..words::journal_closed() });
+        }
+        for drive in drives {
+            let other_goes_on = core.seat(drive.side.other()).attachment().is_some();
+            let notice = if core.outdated.get().is_some() {
+                // No drive helps before the journal is the right one.
+                None
+            } else {
+                words::notice(drive, words::Alone::of(other_goes_on))
+            };
+            notices.extend(notice.map(|notice| Notice { drive: Some(drive.side), since: Some(drive.since), ..notice }));
+        }
+        notices.extend(unavailable.iter().map(words::unavailable));
+        for side in Side::BOTH {
+            let stays = core.seat(side).stays();
+            let troubles = stays.iter().filter_map(|(node, stay)| {
+                let path = self.wanted_path(side, *node);
+                words::stay(side, path.as_ref(), stay)
+            });
+            notices.extend(troubles.take(TROUBLES_NAMED_MAX));
+        }
+        let refused = core.refused.lock();
+        notices.extend(refused.iter().map(|(_, notice, at)| Notice { since: Some(at.since(now)), ..notice.clone() }));
+        notices
+    }
+
+    fn drive_status(&self, side: Side, now: Instant) -> DriveStatus {
+        let core = &self.core;
+        let seat = core.seat(side);
+        let (paths, bytes) = core.journal.behind(side);
+        let space = seat.space().unwrap_or_default();
+        let condition = seat.condition();
+        let scan = seat.scan();
+        // Nobody knows of a backfill while the journal is closed.
+        let fill = core.journal.fill(side).ok().flatten();
+        let behind = Behind { paths, bytes };
+        let (waiting, waiting_count) = self.waiting(side);
+        DriveStatus {
+            side,
+            id: core.journal.enrolment().drives.get(side).id,
+            state: condition.state,
+            reason: condition.reason,
+            since: condition.changed.since(now),
+            path: seat.attachment().and_then(|_| seat.path()).map(|path| path.display().to_string()),
+            used: space.size.saturating_sub(space.free),
+            size: space.size,
+            behind,
+            waiting,
+            waiting_count,
+            errors: seat.errors(),
+            replay: scan.as_ref().map(|scan| replay_status(scan, now)),
+            aside: scan.as_ref().map_or(0, |scan| scan.work().aside),
+            scan: scan_status(scan.as_ref(), fill.as_ref(), behind, now),
+        }
+    }
+
+    fn wanted_path(&self, side: Side, node: NodeId) -> Option<RelPath> {
+        let want = self.core.journal.snapshot().want(side, node).ok().flatten()?;
+        self.core.journal.path_of(&want).ok().flatten()
+    }
+
+    /// Paths of a drive that wait for another one's copy: the first, and how many there are.
+    fn waiting(&self, side: Side) -> (Vec<Waiting>, u64) {
+        let waits = |(node, stay): (NodeId, Stay)| match stay {
+            Stay::WaitsFor(holder) => Some((node, holder)),
+            Stay::Lost | Stay::Damaged(_) | Stay::NoRoom | Stay::Refused(_) => None,
+        };
+        let waiting: Vec<_> = self.core.seat(side).stays().into_iter().filter_map(waits).collect();
+        let count = waiting.len() as u64;
+        let named = |(node, holder)| Some(Waiting { path: self.wanted_path(side, node)?.to_string(), holder });
+        (waiting.into_iter().take(WAITING_MAX).filter_map(named).collect(), count)
+    }
+
+    /// What clients cannot have while `side` is away and the other drive is there. With none there, it is everything.
+    fn unavailable_without(&self, side: Side) -> Option<Unavailable> {
+        let core = &self.core;
+        let away = core.seat(side).attachment().is_none() && core.seat(side.other()).attachment().is_some();
+        if !away || !core.journal.snapshot().owes(side.other()) {
+            return None;
+        }
+        let only = core.journal.only_on(side, UNAVAILABLE_COUNTED_MAX).ok()?;
+        let path = |place| core.journal.path_of(place).ok().flatten().map(|path| path.to_string());
+        let paths = only.iter().filter_map(path).take(UNAVAILABLE_NAMED_MAX).collect();
+        let at_least = only.len() == UNAVAILABLE_COUNTED_MAX;
+        (!only.is_empty()).then_some(Unavailable { holder: side, count: only.len() as u64, at_least, paths })
+    }
+}
+
+fn replay_status(scan: &Scan, now: Instant) -> ReplayStatus {
+    let work = scan.work();
+    ReplayStatus {
+        running: scan.is_running(),
+        seconds: scan.lasted(now).as_secs(),
+        paths: work.paths,
+        copied_files: work.copied_files,
+        copied_bytes: work.copied_bytes,
+        moved: work.moved,
+        removed: work.removed,
+        made_folders: work.made_folders,
+        unchanged: work.unchanged,
+    }
+}
+
+/// A scan under way goes before a backfill that waits for its drive, and that before what has ended.
+fn scan_status(scan: Option<&Scan>, fill: Option<&Fill>, behind: Behind, now: Instant) -> Option<ScanStatus> {
+    match (scan, fill) {
+        (Some(scan), _) if scan.is_running() => Some(of_scan(scan, now)),
+        (_, Some(fill)) => Some(of_fill(fill, behind)),
+        (Some(scan), None) => Some(of_scan(scan, now)),
+        (None, None) => None,
+    }
+}
+
+fn of_scan(scan: &Scan, now: Instant) -> ScanStatus {
+    let figures = scan.figures(now);
+    let (seconds_left, still_seconds) = match figures.outlook {
+        Outlook::Unknown => (None, None),
+        Outlook::Still(still) => (None, Some(still.as_secs())),
+        Outlook::Left(left) => (Some(left.as_secs()), None),
+    };
+    ScanStatus {
+        kind: scan.kind(),
+        running: scan.is_running(),
+        began_ns: scan.began_ns(),
+        seconds: scan.lasted(now).as_secs(),
+        paths_total: figures.total.paths,
+        paths_done: figures.done.paths,
+        bytes_total: figures.total.bytes,
+        bytes_done: figures.done.bytes,
+        bytes_per_second: figures.bytes_per_second,
+        seconds_left,
+        still_seconds,
+    }
+}
+
+/// A backfill whose drive is not there.
+fn of_fill(fill: &Fill, behind: Behind) -> ScanStatus {
+    let (paths_total, bytes_total) = (fill.paths.max(behind.paths), fill.bytes.max(behind.bytes));
+    ScanStatus {
+        kind: ScanKind::Backfill(fill.cause),
+        running: false,
+        began_ns: fill.begun_ns,
+        seconds: 0,
+        paths_total,
+        paths_done: paths_total - behind.paths,
+        bytes_total,
+        bytes_done: bytes_total - behind.bytes,
+        bytes_per_second: 0,
+        seconds_left: None,
+        still_seconds: None,
+    }
+}
