@@ -23,5 +23,8 @@ pub(crate) const SPOOL_BYTES_MAX: usize = 4 << 20;
 /// Bytes from which on a transfer shows its progress.
 pub(crate) const PROGRESS_BYTES_MIN: u64 = 4 << 20;
 
+/// How long a monitor's `status --check` waits for an answer.
+pub(crate) const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Between two pictures of `status --watch`.
 pub(crate) const WATCH_PAUSE: Duration = Duration::from_secs(1);

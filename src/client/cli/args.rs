@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
@@ -125,12 +126,15 @@ pub struct Status {
     /// Only what is not as it should be.
     #[arg(short = 'x')]
     pub problems: bool,
-    /// Exit 0 healthy, 1 degraded, 2 unusable, 4 cannot tell.
+    /// One line; exit 0 healthy, 1 degraded, 2 unusable, 4 cannot tell.
     #[arg(long)]
     pub check: bool,
-    /// Return when all that was acknowledged is on both drives.
+    /// Return when all that was acknowledged is on both drives, and say nothing; parked drives don't count.
     #[arg(long, conflicts_with = "watch")]
     pub wait: bool,
+    /// Give up after this long, such as 30s or 5min [default: 10s with --check, else never].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "watch")]
+    pub timeout: Option<Duration>,
     /// Show it again every second, until interrupted.
     #[arg(long, conflicts_with = "check")]
     pub watch: bool,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::client::error::ClientError;
 use crate::wire::{ErrorName, HealthState};
@@ -64,8 +65,12 @@ pub(crate) enum CommandError {
     Config { path: PathBuf, source: toml::de::Error },
     #[error("the server's answer is no status document: {0}")]
     Document(#[from] serde_json::Error),
-    #[error("the mirror cannot be asked: {0}")]
-    CannotTell(ClientError),
+    #[error("cannot tell: {0}")]
+    CannotTell(String),
+    #[error("{address} did not answer within {after}", after = humantime::format_duration(*after))]
+    NoAnswer { address: String, after: Duration },
+    #[error("not in sync after {after}: {state}", after = humantime::format_duration(*after))]
+    NotInSync { after: Duration, state: String },
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -79,6 +84,7 @@ impl CommandError {
             Self::FewerCopies { .. } => Exit::FewerCopies,
             Self::Document(_) => Exit::Other,
             Self::CannotTell(_) => Exit::Check(None),
+            Self::NoAnswer { .. } | Self::NotInSync { .. } => Exit::Unavailable,
             Self::Output(error) => exit_of_output(error),
         }
     }
@@ -86,7 +92,7 @@ impl CommandError {
     /// What the user can do, where the message does not say it.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Client(error) | Self::CannotTell(error) => match error {
+            Self::Client(error) => match error {
                 ClientError::Unreachable { .. } => Some(
                     "is it running? 'twinstickd serve' starts it there; --server HOST:PORT or FGET_SERVER names another",
                 ),
@@ -98,7 +104,10 @@ impl CommandError {
                 | ClientError::Local { .. }
                 | ClientError::Shrunk { .. } => None,
             },
+            Self::NotInSync { .. } => Some("'fget status' says what to do"),
             Self::Usage(_)
+            | Self::CannotTell(_)
+            | Self::NoAnswer { .. }
             | Self::Partial { .. }
             | Self::FewerCopies { .. }
             | Self::Config { .. }

@@ -5,6 +5,7 @@ mod config;
 mod download;
 mod exit;
 mod health;
+mod lines;
 mod listing;
 mod progress;
 mod remote;

@@ -58,6 +58,10 @@ impl Progress {
         self.bar.suspend(|| eprintln!("{text}"));
     }
 
+    pub(crate) fn remarks(&self) -> Remarks {
+        self.remarks
+    }
+
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

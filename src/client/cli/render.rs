@@ -2,40 +2,69 @@
 
 use std::fmt::Write as _;
 
+use crate::client::cli::lines::{ago, clock_time, labelled, wrapped};
+use crate::client::cli::progress::Remarks;
 use crate::units::{bytes, count, seconds};
-use crate::wire::{DriveDocument, HealthState, ReplayDocument, StatusDocument};
+use crate::wire::{
+    DiskDocument, DriveDocument, HealthState, HostDocument, NoticeDocument, ReplayDocument, ScanDocument,
+    StatusDocument,
+};
+
+/// Events shown below the table.
+const EVENTS_SHOWN: usize = 5;
+/// Waiting paths named in the text; `--json` has more.
+const WAITING_SHOWN: usize = 5;
 
 /// The whole status.
-pub(crate) fn status(document: &StatusDocument, server: &str) -> String {
-    let mut text = format!("  mirror: {server}\n   state: {}\n", state(document.state));
-    for notice in &document.notices {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  status: {}\n  action: {}", indented(&notice.what), indented(&notice.action));
-    }
+pub(crate) fn status(document: &StatusDocument, server: &str, remarks: Remarks) -> String {
+    let mut text = labelled("mirror", server);
+    text += &labelled("state", state(document.state));
+    text += &notices(&document.notices);
     for drive in &document.drives {
-        if let Some(scan) = scan(drive) {
-            let _ = writeln!(text, "    scan: {scan}");
-        }
+        text += &scan(drive).map(|scan| labelled("scan", &scan)).unwrap_or_default();
     }
     let journal = &document.journal;
     let writable = if journal.writable { "" } else { ", cannot be written" };
     let entries = if journal.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", journal.entries) };
-    let _ = writeln!(text, " journal: {entries}, head {}{writable}\n", journal.head_lsn);
-    text + &table(&document.drives) + &remarks(&document.drives)
+    text += &labelled("journal", &format!("{entries}, head {}{writable}", journal.head_lsn));
+    text += &document.host.as_ref().map(|host| labelled("host", &host_line(host))).unwrap_or_default();
+    text += "\n";
+    text += &table(&document.drives);
+    text += &below_table(document);
+    match remarks {
+        Remarks::Shown => text + &events(document),
+        Remarks::Quiet => text,
+    }
 }
 
 /// What is not as it should be; one line where all is.
-pub(crate) fn problems(document: &StatusDocument, server: &str) -> String {
+pub(crate) fn problems(document: &StatusDocument, server: &str, remarks: Remarks) -> String {
     match document.state {
-        HealthState::Healthy => "all drives are healthy\n".to_owned(),
-        HealthState::Degraded | HealthState::Unusable => status(document, server),
+        HealthState::Healthy if document.notices.is_empty() => "all drives are healthy\n".to_owned(),
+        HealthState::Healthy => format!("all drives are healthy\n{}", notices(&document.notices)),
+        HealthState::Degraded | HealthState::Unusable => status(document, server, remarks),
     }
 }
 
 /// One line for a monitor.
 pub(crate) fn verdict(document: &StatusDocument) -> String {
     let first = document.notices.first().map(|notice| format!(": {}", notice.what)).unwrap_or_default();
-    format!("{}{first}\n", state(document.state))
+    let line = format!("{}{first}", state(document.state));
+    format!("{}\n", line.replace('\n', " "))
+}
+
+/// One line for somebody who waits: who is behind, and for how long still.
+pub(crate) fn waiting_for(document: &StatusDocument) -> String {
+    let behind = |drive: &&DriveDocument| !["in-sync", "parked"].contains(&drive.state.as_str());
+    let parts = document.drives.iter().filter(behind).map(|drive| {
+        let (name, state) = (&drive.name, &drive.state);
+        match drive.scan.as_ref().filter(|scan| scan.running) {
+            Some(scan) => format!("{name} {state}: {}{}", amounts(scan), pace(scan)),
+            None => format!("{name} is {state}"),
+        }
+    });
+    let text = parts.collect::<Vec<_>>().join("; ");
+    if text.is_empty() { "in sync, but for what is being written".to_owned() } else { text }
 }
 
 fn state(state: HealthState) -> &'static str {
@@ -46,27 +75,63 @@ fn state(state: HealthState) -> &'static str {
     }
 }
 
-fn indented(text: &str) -> String {
-    text.trim_end().replace('\n', "\n          ")
+fn notices(notices: &[NoticeDocument]) -> String {
+    let mut text = String::new();
+    for notice in notices {
+        let since = match (&notice.since, notice.seconds) {
+            (Some(since), Some(seconds)) => format!("\nsince {} ({})", clock_time(*since), ago(seconds)),
+            (Some(_) | None, _) => String::new(),
+        };
+        text += &labelled("status", &format!("{}{since}", notice.what));
+        text += &labelled("action", &notice.action);
+    }
+    text
 }
 
 /// The work of a drive that came back: under way, or the last.
 fn scan(drive: &DriveDocument) -> Option<String> {
-    let replay = drive.replay.as_ref()?;
-    let what = if drive.state == "backfilling" { "backfill" } else { "replay" };
     let name = &drive.name;
+    let Some(scan) = &drive.scan else { return drive.replay.as_ref().map(|replay| replay_alone(drive, replay)) };
+    let what = format!("{} of {name}", scan.kind);
+    let lasted = seconds(scan.seconds);
+    let done = drive.replay.as_ref().map(|replay| format!(": {}", figures(replay))).unwrap_or_default();
+    Some(if scan.running {
+        let began = if scan.kind == "backfill" { format!(" begun {},", clock_time(scan.began)) } else { String::new() };
+        format!("{what},{began} running for {lasted}: {}{}", amounts(scan), pace(scan))
+    } else if scan.paths_done >= scan.paths_total {
+        format!("{what} done in {lasted}{done}")
+    } else if scan.seconds == 0 {
+        format!("{what}, decided on {}, waits for the drive: {}", clock_time(scan.began), amounts(scan))
+    } else {
+        format!("{what} broken off after {lasted}, goes on when {name} is back: {}", amounts(scan))
+    })
+}
+
+/// As much as a daemon says that knows of no scans.
+fn replay_alone(drive: &DriveDocument, replay: &ReplayDocument) -> String {
+    let (name, lasted) = (&drive.name, seconds(replay.seconds));
     if !replay.running {
-        return Some(format!("{what} of {name} done in {}: {}", seconds(replay.seconds), figures(replay)));
+        return format!("replay of {name} done in {lasted}: {}", figures(replay));
     }
     let total = replay.copied_bytes.saturating_add(drive.behind.bytes);
     let copied = format!("{} of {}", bytes(replay.copied_bytes), bytes(total));
-    let pace = match replay.copied_bytes.checked_div(replay.seconds) {
-        Some(speed) if speed > 0 => {
-            format!(" at {}/s, {} left", bytes(speed), seconds(drive.behind.bytes.div_ceil(speed)))
-        }
-        Some(_) | None => String::new(),
-    };
-    Some(format!("{what} of {name} running for {}: {copied}{pace}; {}", seconds(replay.seconds), figures(replay)))
+    format!("replay of {name}, running for {lasted}: {copied}; {}", figures(replay))
+}
+
+fn amounts(scan: &ScanDocument) -> String {
+    let paths = format!("{} of {}", scan.paths_done, count(scan.paths_total, "path"));
+    if scan.bytes_total == 0 {
+        return paths;
+    }
+    format!("{} of {}, {paths}", bytes(scan.bytes_done), bytes(scan.bytes_total))
+}
+
+fn pace(scan: &ScanDocument) -> String {
+    match (scan.seconds_left, scan.still_seconds) {
+        (Some(left), _) => format!(", at {}/s, about {} left", bytes(scan.bytes_per_second), seconds(left)),
+        (None, Some(still)) => format!(", nothing has moved for {}", seconds(still)),
+        (None, None) => ", time left not known yet".to_owned(),
+    }
 }
 
 fn figures(replay: &ReplayDocument) -> String {
@@ -84,36 +149,39 @@ fn figures(replay: &ReplayDocument) -> String {
     parts.join(", ")
 }
 
+fn host_line(host: &HostDocument) -> String {
+    let is_boot = |disk: &&DiskDocument| disk.holds.iter().any(|held| held == "state");
+    let boot = host.disks.iter().find(is_boot);
+    let boot = boot.map(|boot| format!(", {} boot disk", bytes(boot.available))).unwrap_or_default();
+    let load = host.load.map(|[one, _, _]| format!("; load {one:.2}")).unwrap_or_default();
+    format!("free: {} memory{boot}{load}; up {}", bytes(host.memory_available), seconds(host.uptime_seconds))
+}
+
 fn table(drives: &[DriveDocument]) -> String {
-    let head = ["drive", "state", "used", "size", "behind", "read", "write", "cksum", "path"].map(str::to_owned);
-    let rows: Vec<[String; 9]> = std::iter::once(head).chain(drives.iter().map(row)).collect();
+    let head = ["drive", "state", "used", "size", "read", "write", "cksum", "path"].map(str::to_owned);
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(drives.iter().map(row)).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..9).map(|column| width(column).unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..8).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
             // Figures end where their column ends.
-            2 | 3 | 5..=7 => format!("{cell:>width$}"),
+            2..=6 => format!("{cell:>width$}"),
             _ => format!("{cell:<width$}"),
         });
         let line = cells.collect::<Vec<_>>().join("  ");
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "  {}", line.trim_end());
     }
     text
 }
 
-fn row(drive: &DriveDocument) -> [String; 9] {
-    let behind = if drive.behind.paths == 0 {
-        "-".to_owned()
-    } else {
-        format!("{}, {}", count(drive.behind.paths, "path"), bytes(drive.behind.bytes))
-    };
+fn row(drive: &DriveDocument) -> [String; 8] {
     [
         drive.name.clone(),
         drive.state.clone(),
         bytes(drive.used),
         bytes(drive.size),
-        behind,
         drive.errors.read.to_string(),
         drive.errors.write.to_string(),
         drive.errors.checksum.to_string(),
@@ -121,61 +189,69 @@ fn row(drive: &DriveDocument) -> [String; 9] {
     ]
 }
 
-fn remarks(drives: &[DriveDocument]) -> String {
+/// What does not fit into a row.
+fn below_table(document: &StatusDocument) -> String {
     let mut text = String::new();
-    for drive in drives {
+    let mut say = |name: &str, what: &str| text += &wrapped(&format!("  {name}: "), what);
+    for drive in &document.drives {
         let name = &drive.name;
-        if let Some(reason) = &drive.reason {
-            let _ = writeln!(text, "  {name}: {}", indented(reason));
+        if drive.behind.paths > 0 {
+            say(name, &format!("{} behind, {}", count(drive.behind.paths, "path"), bytes(drive.behind.bytes)));
         }
-        for waiting in &drive.waiting {
-            let _ = writeln!(text, "  {name}: {} waits for {}", waiting.path, waiting.holder);
+        // The notice of that drive says it already, from a daemon that gives it one.
+        if let Some(reason) = drive.reason.as_ref().filter(|reason| !is_noticed(document, name, reason)) {
+            say(name, reason);
         }
+        text_of_waiting(drive, document, &mut say);
         if drive.aside > 0 {
-            let _ = writeln!(text, "  {name}: {} set aside in .twinstick/aside", count(drive.aside, "file"));
+            say(name, &format!("{} set aside in .twinstick/aside", count(drive.aside, "file")));
+        }
+    }
+    for unavailable in &document.unavailable {
+        let holder = &unavailable.holder;
+        for path in &unavailable.paths {
+            say(holder, &format!("{path} cannot be had without it"));
+        }
+        let more = unavailable.count.saturating_sub(unavailable.paths.len() as u64);
+        if more > 0 {
+            let at_least = if unavailable.at_least { "at least " } else { "" };
+            say(holder, &format!("{at_least}{} cannot be had without it either", count(more, "other file")));
         }
     }
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-
-    fn document(text: &str) -> StatusDocument {
-        serde_json::from_str(text).unwrap()
+/// Paths that wait for a drive that is there; those that wait for an absent one are listed under its name.
+fn text_of_waiting(drive: &DriveDocument, document: &StatusDocument, say: &mut impl FnMut(&str, &str)) {
+    let is_away = |holder: &str| document.unavailable.iter().any(|unavailable| unavailable.holder == holder);
+    if drive.waiting.iter().any(|waiting| is_away(&waiting.holder)) {
+        return;
     }
-
-    fn healthy() -> StatusDocument {
-        document(include_str!("../../../tests/fixtures/cli/status-healthy.json"))
+    for waiting in drive.waiting.iter().take(WAITING_SHOWN) {
+        say(&drive.name, &format!("{} waits for {}", waiting.path, waiting.holder));
     }
-
-    fn replaying() -> StatusDocument {
-        document(include_str!("../../../tests/fixtures/cli/status-replaying.json"))
-    }
-
-    #[test]
-    fn a_healthy_mirror_is_a_short_text() {
-        let text = status(&healthy(), "127.0.0.1:8946");
-        assert_eq!(text, include_str!("../../../tests/fixtures/cli/status-healthy.txt"));
-        assert_eq!(problems(&healthy(), "127.0.0.1:8946"), "all drives are healthy\n");
-        assert_eq!(verdict(&healthy()), "healthy\n");
-    }
-
-    #[test]
-    fn a_replay_shows_bytes_speed_and_time_left() {
-        let text = status(&replaying(), "127.0.0.1:8946");
-        assert_eq!(text, include_str!("../../../tests/fixtures/cli/status-replaying.txt"));
-        assert_eq!(verdict(&replaying()), "degraded: drive b is being brought up to date\n");
-    }
-
-    #[test]
-    fn a_replay_that_has_just_begun_divides_by_nothing() {
-        let mut document = replaying();
-        for drive in &mut document.drives {
-            drive.replay = drive.replay.map(|replay| ReplayDocument { seconds: 0, copied_bytes: 0, ..replay });
-        }
-        assert!(status(&document, "x").contains("0 B of"));
+    let all = drive.waiting_count.max(drive.waiting.len() as u64);
+    if all > WAITING_SHOWN as u64 {
+        say(&drive.name, &format!("{} more wait for the other drive", all - WAITING_SHOWN as u64));
     }
 }
+
+fn is_noticed(document: &StatusDocument, name: &str, reason: &str) -> bool {
+    let of_drive = |notice: &&NoticeDocument| notice.drive.as_deref() == Some(name);
+    document.notices.iter().filter(of_drive).any(|notice| notice.what.contains(reason))
+}
+
+fn events(document: &StatusDocument) -> String {
+    if document.events.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n  events:\n".to_owned();
+    for event in document.events.iter().skip(document.events.len().saturating_sub(EVENTS_SHOWN)) {
+        let drive = event.drive.as_ref().map(|drive| format!("{drive}: ")).unwrap_or_default();
+        text += &wrapped(&format!("  {}  ", clock_time(event.time)), &format!("{drive}{}", event.what));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Ls(args) => list(&mut client, &args).await?,
         Command::Mkdir(args) => client.make_folder(&args.remote).await.map(|_| ())?,
         Command::Mv(args) => move_to(&mut client, &args).await?,
-        Command::Status(args) => return health::status(&mut client, &args).await,
+        Command::Status(args) => return health::status(&mut client, &args, progress.remarks()).await,
     }
     Ok(Exit::Done)
 }
