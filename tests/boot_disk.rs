@@ -1,5 +1,7 @@
 //! A boot disk that is full, with the real daemon and client.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -45,6 +47,12 @@ fn full() {
     }
     let status = client.status();
     assert_eq!(status.pointer("/journal/writable").and_then(serde_json::Value::as_bool), Some(false), "{status}");
+    let notices = status["notices"].as_array().unwrap();
+    let of =
+        |what: &str| notices.iter().find(|notice| notice["what"].as_str().is_some_and(|text| text.starts_with(what)));
+    let closed = of("the journal cannot be written").unwrap_or_else(|| panic!("no word of the journal: {status}"));
+    assert!(closed["since"].is_string() && closed["action"].to_string().contains("make room"), "{closed}");
+    assert!(of("the boot disk has ").is_some(), "no word of the boot disk: {status}");
 
     twins.boot_disk().make_room();
     wait_until("a put works again", || {
@@ -52,6 +60,10 @@ fn full() {
         put(&client, seed, &mut acknowledged) == 0
     });
     assert_eq!(put(&client, seed + 1, &mut acknowledged), 0);
+    let status = client.status();
+    let told = status["events"].to_string();
+    assert!(told.contains("the journal cannot be written") && told.contains("the journal is open again"), "{told}");
+    assert!(!status["notices"].to_string().contains("cannot be written"), "{status}");
     check(&client, &acknowledged);
     twins.check_identical();
 }

@@ -170,6 +170,39 @@ fn what_only_an_absent_drive_has_is_counted_and_named() {
 }
 
 #[test]
+fn a_drive_that_was_away_for_too_many_changes_is_backfilled_and_says_so() {
+    let mut twins = twins();
+    let client = twins.client();
+    twins.check_identical();
+    // The journal keeps no more entries than these.
+    let config = twins.home().parent().unwrap().join("twinstickd.toml");
+    std::fs::write(config, "journal_entries_max = 20\n").unwrap();
+    twins.end(End::Drain);
+    twins.serve();
+    twins.pull(Side::B, Pull::Rename);
+    for seed in 0..40 {
+        client.put(&format!("{seed}"), &Content { seed, len: 100_000 }.bytes()).expect(0);
+    }
+    let away = client.status();
+    let scan = &away["drives"][1]["scan"];
+    assert_eq!((&scan["kind"], &scan["cause"]), (&"backfill".into(), &"outgrown".into()), "{away}");
+    assert_eq!((&scan["running"], &scan["paths_done"], &scan["paths_total"]), (&false.into(), &0.into(), &40.into()));
+    assert!(away["notices"][0]["what"].as_str().unwrap().contains("will be backfilled"), "{away}");
+    assert!(text(&client, &["status"]).contains("scan: backfill of b, decided on "), "{}", text(&client, &["status"]));
+
+    twins.bring_back(Side::B);
+    client.run(&["status", "--wait"]).expect(0);
+    let back = client.status();
+    let done = &back["drives"][1]["scan"];
+    assert_eq!((&done["kind"], &done["running"], &done["began"]), (&"backfill".into(), &false.into(), &scan["began"]));
+    assert_eq!((&done["paths_done"], &done["bytes_done"]), (&40.into(), &4_000_000.into()), "{done}");
+    let told = events(&back, "b");
+    assert!(told.iter().any(|what| what.contains("backfill of 40 paths, 3.8 MiB begins")), "{told:?}");
+    assert!(told.last().unwrap().starts_with("backfill done in "), "{told:?}");
+    twins.check_identical();
+}
+
+#[test]
 fn the_machine_below_is_described() {
     let twins = twins();
     let host = twins.client().status()["host"].clone();

@@ -129,7 +129,7 @@ async fn a_drive_that_flaps_is_parked_held_by_nobody_and_replayed_to_when_it_is_
     let told: Vec<_> = std::iter::from_fn(|| stand.losses.try_recv().ok()).collect();
     assert_eq!(told.last(), Some(&Lost { side: Side::B, visit: stand.visits }), "the watcher is to let go of it");
     assert!(stand.mirror.parked().borrow().b.is_some());
-    assert!(stand.mirror.core.seat(Side::B).reason().unwrap().contains("3 times within an hour"));
+    assert!(stand.mirror.core.seat(Side::B).condition().reason.unwrap().contains("3 times within an hour"));
 
     // Whoever waits does not wait for it, and it is refused for as long.
     stand.make_folder("meanwhile").await;

@@ -167,7 +167,8 @@ fn scan_status(scan: Option<&Scan>, fill: Option<&Fill>, behind: Behind, now: In
     match (scan, fill) {
         (Some(scan), _) if scan.is_running() => Some(of_scan(scan, now)),
         (_, Some(fill)) => Some(of_fill(fill, behind)),
-        (Some(scan), None) => Some(of_scan(scan, now)),
+        // One that found nothing to do is not worth a word.
+        (Some(scan), None) => Some(of_scan(scan, now)).filter(|scan| scan.paths_total > 0),
         (None, None) => None,
     }
 }

@@ -224,16 +224,13 @@ fn kind(kind: ScanKind) -> &'static str {
 
 fn figures(work: &Work) -> String {
     let mut parts = vec![format!("{} copied ({})", count(work.copied_files, "file"), bytes(work.copied_bytes))];
-    for (number, what) in [
-        (work.moved, "moved"),
-        (work.removed, "removed"),
-        (work.made_folders, "folders made"),
-        (work.unchanged, "already right"),
-    ] {
-        if number > 0 {
-            parts.push(format!("{number} {what}"));
-        }
-    }
+    let others = [
+        (work.moved, format!("{} moved", work.moved)),
+        (work.removed, format!("{} removed", work.removed)),
+        (work.made_folders, format!("{} made", count(work.made_folders, "folder"))),
+        (work.unchanged, format!("{} already right", work.unchanged)),
+    ];
+    parts.extend(others.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text));
     parts.join(", ")
 }
 

@@ -91,7 +91,10 @@ fn notices(notices: &[NoticeDocument]) -> String {
 /// The work of a drive that came back: under way, or the last.
 fn scan(drive: &DriveDocument) -> Option<String> {
     let name = &drive.name;
-    let Some(scan) = &drive.scan else { return drive.replay.as_ref().map(|replay| replay_alone(drive, replay)) };
+    let Some(scan) = &drive.scan else {
+        let replay = drive.replay.as_ref().filter(|replay| replay.running || replay.paths > 0)?;
+        return Some(replay_alone(drive, replay));
+    };
     let what = format!("{} of {name}", scan.kind);
     let lasted = seconds(scan.seconds);
     let done = drive.replay.as_ref().map(|replay| format!(": {}", figures(replay))).unwrap_or_default();
@@ -136,16 +139,13 @@ fn pace(scan: &ScanDocument) -> String {
 
 fn figures(replay: &ReplayDocument) -> String {
     let mut parts = vec![format!("{} copied ({})", count(replay.copied_files, "file"), bytes(replay.copied_bytes))];
-    for (number, what) in [
-        (replay.moved, "moved"),
-        (replay.removed, "removed"),
-        (replay.made_folders, "folders made"),
-        (replay.unchanged, "already right"),
-    ] {
-        if number > 0 {
-            parts.push(format!("{number} {what}"));
-        }
-    }
+    let others = [
+        (replay.moved, format!("{} moved", replay.moved)),
+        (replay.removed, format!("{} removed", replay.removed)),
+        (replay.made_folders, format!("{} made", count(replay.made_folders, "folder"))),
+        (replay.unchanged, format!("{} already right", replay.unchanged)),
+    ];
+    parts.extend(others.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text));
     parts.join(", ")
 }
 
@@ -196,7 +196,9 @@ fn below_table(document: &StatusDocument) -> String {
     for drive in &document.drives {
         let name = &drive.name;
         if drive.behind.paths > 0 {
-            say(name, &format!("{} behind, {}", count(drive.behind.paths, "path"), bytes(drive.behind.bytes)));
+            let lacking =
+                if drive.behind.bytes == 0 { String::new() } else { format!(", {}", bytes(drive.behind.bytes)) };
+            say(name, &format!("{} behind{lacking}", count(drive.behind.paths, "path")));
         }
         // The notice of that drive says it already, from a daemon that gives it one.
         if let Some(reason) = drive.reason.as_ref().filter(|reason| !is_noticed(document, name, reason)) {
