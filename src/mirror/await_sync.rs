@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ids::Side;
+use crate::ids::{PerSide, Side};
 use crate::mirror::mirror::Mirror;
 use crate::mirror::state::DriveState;
 
@@ -36,13 +36,39 @@ impl Mirror {
         let mut changed = self.core.changed.subscribe();
         loop {
             changed.mark_unchanged();
-            let mut counted =
-                Side::BOTH.into_iter().filter(|side| self.core.seat(*side).state() != DriveState::Parked).peekable();
-            let some = counted.peek().is_some();
-            let in_sync = |side| self.core.seat(side).state() == DriveState::InSync && !self.core.lacks(side, head);
-            if (some && counted.all(in_sync)) || changed.changed().await.is_err() {
+            let states = PerSide::new(|side| self.core.seat(side).state());
+            if are_in_sync(states, |side| self.core.lacks(side, head)) || changed.changed().await.is_err() {
                 return;
             }
         }
+    }
+}
+
+/// Whether every drive that counts has everything. Parked ones don't, but one at least must.
+fn are_in_sync(states: PerSide<DriveState>, lacks: impl Fn(Side) -> bool) -> bool {
+    let mut counted = Side::BOTH.into_iter().filter(|side| *states.get(*side) != DriveState::Parked).peekable();
+    counted.peek().is_some() && counted.all(|side| *states.get(side) == DriveState::InSync && !lacks(side))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parked_drive_is_not_waited_for_and_any_other_is() {
+        for state in DriveState::ALL {
+            let states = PerSide { a: DriveState::InSync, b: state };
+            let ends = matches!(state, DriveState::InSync | DriveState::Parked);
+            assert_eq!(are_in_sync(states, |_| false), ends, "{state}");
+            assert!(!are_in_sync(states, |side| side == Side::A), "{state}");
+        }
+        let parked = PerSide { a: DriveState::Parked, b: DriveState::Parked };
+        assert!(!are_in_sync(parked, |_| false), "nothing is on any drive that counts");
+    }
+
+    #[test]
+    fn what_a_parked_drive_lacks_does_not_matter() {
+        let states = PerSide { a: DriveState::InSync, b: DriveState::Parked };
+        assert!(are_in_sync(states, |side| side == Side::B));
     }
 }
