@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Parser;
 use twinstick::config::Config;
-use twinstick::daemon::cli::{CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs};
+use twinstick::daemon::cli::{CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs, UnparkArgs};
 use twinstick::daemon::control::{self, By};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
 use twinstick::daemon::replace::Replaced;
@@ -33,6 +33,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Replace(args) => run_replace(args),
+        Command::Unpark(args) => run_unpark(args),
         Command::Check(args) => Ok(run_check(args)),
         Command::Client { args } => Ok(twinstick::client::cli::run(std::iter::once("fget".into()).chain(args))),
     }
@@ -68,6 +69,15 @@ fn run_replace(args: ReplaceArgs) -> anyhow::Result<ExitCode> {
         By::Us => "it is filled when twinstickd serves",
     };
     eprintln!("drive {side} is now {drive} at {}; {paths} paths, {bytes} bytes to copy; {next}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_unpark(args: UnparkArgs) -> anyhow::Result<ExitCode> {
+    let (side, overrides) = args.split();
+    let config = Config::load(&overrides)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(control::unpark(&config, side))?;
+    eprintln!("drive {side} is looked for again: fget status shows what becomes of it");
     Ok(ExitCode::SUCCESS)
 }
 

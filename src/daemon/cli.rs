@@ -31,6 +31,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Enrol a blank stick in place of a dead or lost one; also while twinstickd runs
     Replace(ReplaceArgs),
+    /// Take up a drive at once that was parked since it came and went too often
+    Unpark(UnparkArgs),
     /// Compare the journal, the catalog and both drives while no daemon runs; changes nothing
     #[command(after_help = CHECK_EXIT_CODES)]
     Check(CheckArgs),
@@ -75,6 +77,15 @@ pub struct ReplaceArgs {
     /// Give up versions of files that the old drive alone has
     #[arg(long)]
     pub accept_loss: bool,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct UnparkArgs {
+    /// The drive's name: a or b
+    #[arg(value_name = "NAME", value_parser = parse_side)]
+    pub side: Side,
     #[command(flatten)]
     pub source: SourceArgs,
 }
@@ -141,14 +152,23 @@ pub struct DriveArg {
 
 fn parse_drive(text: &str) -> Result<DriveArg, String> {
     let (name, path) = text.split_once('=').ok_or("give it as a=PATH or b=PATH")?;
-    let side = Side::BOTH
-        .into_iter()
-        .find(|side| side.name() == name)
-        .ok_or_else(|| format!("there is no drive {name:?}: the two are a and b"))?;
+    let side = parse_side(name)?;
     if path.is_empty() {
         return Err(format!("drive {name} has no path: give it as {name}=PATH"));
     }
     Ok(DriveArg { side, path: path.into() })
+}
+
+fn parse_side(name: &str) -> Result<Side, String> {
+    let side = Side::BOTH.into_iter().find(|side| side.name() == name);
+    side.ok_or_else(|| format!("there is no drive {name:?}: the two are a and b"))
+}
+
+impl UnparkArgs {
+    /// Which drive, and where the settings that are needed come from.
+    pub fn split(self) -> (Side, Overrides) {
+        (self.side, self.source.overrides())
+    }
 }
 
 impl SourceArgs {

@@ -14,6 +14,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::config::Config;
 use crate::daemon::replace::{self, ReplaceError, ReplaceRequest, Replaced};
+use crate::daemon::state_lock::{StateLock, StateLockError};
+use crate::ids::Side;
 use crate::journal::store::StoreError;
 use crate::mirror::Mirror;
 use crate::watcher::{KnownDrive, WatcherHandle};
@@ -30,6 +32,10 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
     Replace(ReplaceRequest),
+    /// Takes up a parked drive at once.
+    Unpark {
+        side: Side,
+    },
 }
 
 /// What it answers.
@@ -37,6 +43,7 @@ pub enum Command {
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
     Replaced(Replaced),
+    Done,
     Refused { message: String },
 }
 
@@ -114,6 +121,10 @@ async fn perform(command: Command, mirror: &Mirror, watcher: &WatcherHandle, sta
             }
             Err(error) => refused(error.to_string()),
         },
+        Command::Unpark { side } => match mirror.unpark(side) {
+            Ok(()) => Answer::Done,
+            Err(error) => refused(error.to_string()),
+        },
     }
 }
 
@@ -140,10 +151,26 @@ pub enum CommandError {
     Refused(String),
     #[error(transparent)]
     Replace(#[from] ReplaceError),
+    #[error(transparent)]
+    Locked(#[from] StateLockError),
+    #[error("no twinstickd serves {}: nothing is parked", .0.display())]
+    NoDaemon(PathBuf),
+    #[error("the daemon gave another command's answer: is it of another version?")]
+    AnotherAnswer,
     #[error("{} has no journal: enrol two drives with twinstickd init first", .0.display())]
     NotEnrolled(PathBuf),
     #[error("the journal in {}: {source}", state.display())]
     Journal { state: PathBuf, source: StoreError },
+}
+
+impl From<Answer> for CommandError {
+    /// An answer that is not the one expected.
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Refused { message } => Self::Refused(message),
+            Answer::Replaced(_) | Answer::Done => Self::AnotherAnswer,
+        }
+    }
 }
 
 /// Replaces a drive: through the daemon where one runs, else here.
@@ -151,17 +178,27 @@ pub async fn replace(config: &Config, request: &ReplaceRequest) -> Result<(Repla
     let state = &config.state;
     match ask(state, &Command::Replace(request.clone())).await? {
         Some(Answer::Replaced(replaced)) => return Ok((replaced, By::Daemon)),
-        Some(Answer::Refused { message }) => return Err(CommandError::Refused(message)),
+        Some(answer) => return Err(answer.into()),
         None => {}
     }
     if !Mirror::exists(state) {
         return Err(CommandError::NotEnrolled(state.clone()));
     }
+    let _lock = StateLock::take(state, "replace")?;
     let started = Mirror::start(state, config.mirror_limits());
     let (mirror, _losses) = started.map_err(|source| CommandError::Journal { state: state.clone(), source })?;
     let outcome = replace::replace(&mirror, state, request).await;
     mirror.close(Duration::ZERO).await;
     Ok((outcome?, By::Us))
+}
+
+/// Has the daemon that runs take up a parked drive at once.
+pub async fn unpark(config: &Config, side: Side) -> Result<(), CommandError> {
+    match ask(&config.state, &Command::Unpark { side }).await? {
+        Some(Answer::Done) => Ok(()),
+        Some(answer) => Err(answer.into()),
+        None => Err(CommandError::NoDaemon(config.state.clone())),
+    }
 }
 
 /// Asks the daemon of a state directory; `None` where none runs.
