@@ -33,6 +33,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// For what is still owed when the daemon stops, so that the next start has nothing to redo.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
+/// How often that is looked at, once the lane itself has nothing to do.
+const SETTLE_LOOK: Duration = Duration::from_millis(10);
 /// A lane without work sleeps until it is woken; this only bounds one sleep.
 const SLEEP_MAX: Duration = Duration::from_hours(1);
 
@@ -278,7 +280,9 @@ impl Worker<'_> {
             self.tell(&mut scan, &step);
             let quiet = step.seen == 0 || !step.worked;
             let now = clock::now();
-            if closing.is_some_and(|since| quiet || now.duration_since(since) > SETTLE_AT_MOST) {
+            // Stages that are not needed any more are removed by the drive's other threads.
+            let at_rest = quiet && self.attachment.io.depth() == 0;
+            if closing.is_some_and(|since| at_rest || now.duration_since(since) > SETTLE_AT_MOST) {
                 return self.close(unsettled);
             }
             let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY;
@@ -288,6 +292,7 @@ impl Worker<'_> {
                 (true, false) if self.lane.stays().is_empty() => Some(SLEEP_MAX),
                 (true, false) => Some(RETRY_AFTER),
             };
+            let wait = if closing.is_some() { wait.map(|wait| wait.min(SETTLE_LOOK)) } else { wait };
             let rung = wait.is_some_and(|wait| self.attachment.wake.wait(wait));
             if unsettled && (due || (quiet && !rung)) {
                 if let Err(error) = self.checkpoint() {

@@ -1,6 +1,6 @@
 //! How much a run does.
 
-/// Set to 1 for the full figures; they take a quarter of an hour rather than a minute.
+/// Set to 1 for the full figures; they take half an hour rather than a minute.
 const FULL: &str = "TWINSTICK_FULL";
 
 const FULL_SCALE: Scale = Scale {
