@@ -11,7 +11,8 @@ use crate::mirror::content::pour;
 use crate::mirror::volume::{Disposition, FileKind, Volume, VolumeError, VolumeFile};
 
 use crate::daemon::check::drive::Broken;
-use crate::daemon::check::report::{Kind, Report};
+use crate::daemon::check::kind::Kind;
+use crate::daemon::check::report::Report;
 
 /// Where the bytes of a version should lie.
 pub(super) struct Range<'a> {

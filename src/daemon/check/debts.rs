@@ -8,7 +8,8 @@ use crate::mirror::os_volume::OsVolume;
 
 use crate::daemon::check::bytes::{self, Extent, Range};
 use crate::daemon::check::drive::{Broken, remedy};
-use crate::daemon::check::report::{Kind, Report};
+use crate::daemon::check::kind::Kind;
+use crate::daemon::check::report::Report;
 use crate::daemon::check::tree::Seen;
 
 /// Debts, and children of a folder, that are read at once.

@@ -9,10 +9,11 @@ use crate::mirror::volume::{Volume as _, VolumeError};
 
 use crate::daemon::check::debts;
 use crate::daemon::check::find::Located;
+use crate::daemon::check::kind::Kind;
 use crate::daemon::check::labels;
 use crate::daemon::check::log;
 use crate::daemon::check::own;
-use crate::daemon::check::report::{Coverage, Kind, Report};
+use crate::daemon::check::report::{Coverage, Report};
 use crate::daemon::check::tree;
 
 /// Why a look at a drive was broken off.

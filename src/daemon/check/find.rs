@@ -9,7 +9,8 @@ use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::os_volume::{DriveLock, LockError, OsVolume};
 use crate::watcher;
 
-use crate::daemon::check::report::{Coverage, Kind, Report};
+use crate::daemon::check::kind::Kind;
+use crate::daemon::check::report::{Coverage, Report};
 
 /// A drive that was found and taken.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use crate::journal::audit::Audit;
 use crate::mirror::label::{self, Label, SLOT_PATHS, Slot};
 use crate::mirror::volume::{Volume, VolumeError};
 
-use crate::daemon::check::report::{Kind, Report};
+use crate::daemon::check::kind::Kind;
+use crate::daemon::check::report::Report;
 
 /// Checks the slots of a drive whose label names it.
 pub(super) fn check(

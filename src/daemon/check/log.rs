@@ -11,8 +11,9 @@ use crate::mirror::volume::{Disposition, FileKind, Volume as _};
 
 use crate::daemon::check::bytes;
 use crate::daemon::check::drive::Broken;
+use crate::daemon::check::kind::Kind;
 use crate::daemon::check::own;
-use crate::daemon::check::report::{Kind, Report};
+use crate::daemon::check::report::Report;
 
 /// Checks every record's CRC and LSN. The bytes that a version still needs are checked with its debt.
 pub(super) fn check(

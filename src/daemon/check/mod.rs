@@ -7,6 +7,7 @@ mod bytes;
 mod debts;
 mod drive;
 mod find;
+mod kind;
 mod labels;
 mod log;
 mod own;

@@ -9,7 +9,8 @@ use crate::mirror::volume::Disposition;
 use crate::path::OWN_FOLDER;
 
 use crate::daemon::check::drive::Broken;
-use crate::daemon::check::report::{Kind, Report};
+use crate::daemon::check::kind::Kind;
+use crate::daemon::check::report::Report;
 
 /// Checks that nothing lies there that the daemon did not make, and counts what it set aside.
 pub(super) fn check(audit: &Audit, side: Side, volume: &OsVolume, report: &mut Report<'_>) -> Result<(), Broken> {

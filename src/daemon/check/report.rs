@@ -8,6 +8,8 @@ use serde::Serialize;
 use crate::ids::{DriveId, PerSide, Side};
 use crate::journal::audit::Flaw;
 
+use crate::daemon::check::kind::Kind;
+
 const OUTPUT_VERSION: u32 = 1;
 const TEMPLATE: &str = "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
 
@@ -41,85 +43,6 @@ impl Verdict {
             Self::Clean => "clean",
             Self::Differences => "differences",
             Self::Unknown => "unknown",
-        }
-    }
-}
-
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
-        /// What sort of thing was found. The names are stable.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub(super) enum Kind {
-            $($(#[$doc])* $kind,)*
-        }
-
-        impl Kind {
-            pub(super) fn name(self) -> &'static str {
-                match self {
-                    $(Self::$kind => $name,)*
-                }
-            }
-        }
-    };
-}
-
-kinds! {
-    // Of the journal.
-    JournalDamaged = "journal-damaged",
-    RecordDamaged = "record-damaged",
-    RecordMissing = "record-missing",
-    CatalogBroken = "catalog-broken",
-    DebtBroken = "debt-broken",
-    // Of a drive's label.
-    LabelTorn = "label-torn",
-    LabelMissing = "label-missing",
-    LabelAhead = "label-ahead",
-    LabelWrong = "label-wrong",
-    DriveCopied = "drive-copied",
-    // Of its files.
-    Missing = "missing",
-    Mistyped = "wrong-kind",
-    WrongSize = "wrong-size",
-    WrongBytes = "wrong-bytes",
-    Unreadable = "unreadable",
-    Extra = "extra",
-    // Of twinstick's own folder.
-    StageDamaged = "stage-damaged",
-    StageUnknown = "stage-unknown",
-    LimboUnknown = "limbo-unknown",
-    LogDamaged = "log-damaged",
-    LogAhead = "log-ahead",
-    OwnUnknown = "own-unknown",
-    // Information.
-    Aside = "aside",
-    Foreign = "foreign",
-    NotCompared = "not-compared",
-    LogTorn = "log-torn",
-    // Why not everything was looked at.
-    Absent = "absent",
-    InUse = "in-use",
-    NoJournal = "no-journal",
-    NoRoom = "no-room",
-    NewerFormat = "newer-format",
-    Settings = "settings",
-    Lost = "lost",
-}
-
-impl From<&Flaw> for Kind {
-    fn from(flaw: &Flaw) -> Self {
-        match flaw {
-            Flaw::Damaged { .. } => Self::RecordDamaged,
-            Flaw::Gap { .. } => Self::JournalDamaged,
-            Flaw::Missing { .. } | Flaw::AnswerMissing { .. } => Self::RecordMissing,
-            Flaw::Redo { .. }
-            | Flaw::Orphan { .. }
-            | Flaw::Loop { .. }
-            | Flaw::TwoPlaces { .. }
-            | Flaw::IdAhead { .. }
-            | Flaw::LsnAhead { .. }
-            | Flaw::FolderIndex { .. }
-            | Flaw::Digests { .. } => Self::CatalogBroken,
-            Flaw::NeitherHadNorOwed { .. } | Flaw::DebtGoal { .. } | Flaw::ClaimWithoutDebt { .. } => Self::DebtBroken,
         }
     }
 }
@@ -239,7 +162,7 @@ impl<'w> Report<'w> {
     /// Why something could not be looked at.
     pub(super) fn obstacle(&mut self, drive: Option<Side>, kind: Kind, message: &str) {
         let finding = finding(drive, None, kind, message);
-        self.say(&line(&finding));
+        self.say(&text(&finding));
         self.obstacles.push(finding);
     }
 
@@ -329,10 +252,13 @@ fn finding(drive: Option<Side>, path: Option<&str>, kind: Kind, message: &str) -
 
 /// `b: photos/x.jpg: what is the matter`. What somebody else put on a stick may have any name.
 fn line(finding: &Finding) -> String {
+    text(finding).chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+fn text(finding: &Finding) -> String {
+    let about = if finding.kind == Kind::Settings.name() { "settings" } else { "journal" };
     let path = finding.path.as_deref().map(|path| format!("{path}: ")).unwrap_or_default();
-    let line = format!("{}: {path}{}", finding.drive.unwrap_or("journal"), finding.message);
-    let visible = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    line.chars().map(visible).collect()
+    format!("{}: {path}{}", finding.drive.unwrap_or(about), finding.message.trim_end())
 }
 
 fn row(side: Side, tally: &Tally) -> Option<DriveRow> {

@@ -13,7 +13,8 @@ use crate::mirror::Mirror;
 
 use crate::daemon::check::drive;
 use crate::daemon::check::find;
-use crate::daemon::check::report::{Coverage, Format, Kind, Report, Verdict};
+use crate::daemon::check::kind::Kind;
+use crate::daemon::check::report::{Coverage, Format, Report, Verdict};
 use crate::daemon::state_lock::{StateLock, StateLockError};
 
 /// The copy of the journal that is looked into, in the state directory.

@@ -16,7 +16,8 @@ use crate::path::{Name, PATH_DEPTH_MAX, is_reserved};
 
 use crate::daemon::check::bytes::{self, Extent, Range};
 use crate::daemon::check::drive::{Broken, remedy};
-use crate::daemon::check::report::{Kind, Report};
+use crate::daemon::check::kind::Kind;
+use crate::daemon::check::report::Report;
 
 mod owed;
 

@@ -313,6 +313,31 @@ impl Twins {
         })
     }
 
+    /// Takes a drive away while no daemon runs.
+    pub fn take_out(&mut self, side: Side, how: Pull) {
+        assert!(self.daemon.is_none(), "the daemon runs: pull it");
+        self.stick_mut(side).pull(how);
+    }
+
+    /// Puts a drive back while no daemon runs.
+    pub fn put_in(&mut self, side: Side) {
+        assert!(self.daemon.is_none(), "the daemon runs: bring it back");
+        self.stick_mut(side).bring_back();
+    }
+
+    /// Runs `twinstickd check` with these words behind it.
+    pub fn check(&self, words: &[&str]) -> Outcome {
+        let mut command = daemon::command(&self.binaries.twinstickd, &["check"]);
+        command.args(words).arg("--config").arg(self.config()).arg("--state").arg(self.state());
+        let output = command.output().expect("twinstickd");
+        Outcome {
+            command: format!("twinstickd check {}", words.join(" ")),
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// What the daemon says of the paths that lines begin with, up to a colon, and how its log ends.
     pub fn explain(&self, differences: &[String]) -> String {
         let client = self.client();

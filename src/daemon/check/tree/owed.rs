@@ -7,7 +7,7 @@ use crate::mirror::volume::{FileKind, Meta, Volume as _};
 
 use crate::daemon::check::bytes;
 use crate::daemon::check::drive::Broken;
-use crate::daemon::check::report::Kind;
+use crate::daemon::check::kind::Kind;
 use crate::daemon::check::tree::{Spot, Walk};
 
 /// Nodes that may have one name, looked at.

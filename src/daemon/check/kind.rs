@@ -1,0 +1,82 @@
+//! The sorts of things that a check finds, by their stable names.
+
+use crate::journal::audit::Flaw;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// What sort of thing was found. The names are stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            pub(super) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    // Of the journal.
+    JournalDamaged = "journal-damaged",
+    RecordDamaged = "record-damaged",
+    RecordMissing = "record-missing",
+    CatalogBroken = "catalog-broken",
+    DebtBroken = "debt-broken",
+    // Of a drive's label.
+    LabelTorn = "label-torn",
+    LabelMissing = "label-missing",
+    LabelAhead = "label-ahead",
+    LabelWrong = "label-wrong",
+    DriveCopied = "drive-copied",
+    // Of its files.
+    Missing = "missing",
+    Mistyped = "wrong-kind",
+    WrongSize = "wrong-size",
+    WrongBytes = "wrong-bytes",
+    Unreadable = "unreadable",
+    Extra = "extra",
+    // Of twinstick's own folder.
+    StageDamaged = "stage-damaged",
+    StageUnknown = "stage-unknown",
+    LimboUnknown = "limbo-unknown",
+    LogDamaged = "log-damaged",
+    LogAhead = "log-ahead",
+    OwnUnknown = "own-unknown",
+    // Information.
+    Aside = "aside",
+    Foreign = "foreign",
+    NotCompared = "not-compared",
+    LogTorn = "log-torn",
+    // Why not everything was looked at.
+    Absent = "absent",
+    InUse = "in-use",
+    NoJournal = "no-journal",
+    NoRoom = "no-room",
+    NewerFormat = "newer-format",
+    Settings = "settings",
+    Lost = "lost",
+}
+
+impl From<&Flaw> for Kind {
+    fn from(flaw: &Flaw) -> Self {
+        match flaw {
+            Flaw::Damaged { .. } => Self::RecordDamaged,
+            Flaw::Gap { .. } => Self::JournalDamaged,
+            Flaw::Missing { .. } | Flaw::AnswerMissing { .. } => Self::RecordMissing,
+            Flaw::Redo { .. }
+            | Flaw::Orphan { .. }
+            | Flaw::Loop { .. }
+            | Flaw::TwoPlaces { .. }
+            | Flaw::IdAhead { .. }
+            | Flaw::LsnAhead { .. }
+            | Flaw::FolderIndex { .. }
+            | Flaw::Digests { .. } => Self::CatalogBroken,
+            Flaw::NeitherHadNorOwed { .. } | Flaw::DebtGoal { .. } | Flaw::ClaimWithoutDebt { .. } => Self::DebtBroken,
+        }
+    }
+}
