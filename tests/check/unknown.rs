@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use twinstick_rig::{Pull, Side};
+use twinstick::journal::sled_store::SledStore;
+use twinstick_rig::{End, Pull, Side};
 
 use crate::{CLEAN, DIFFERENCES, UNKNOWN, plain, stocked};
 
 pub(crate) fn running() {
-    let twins = plain();
+    let mut twins = plain();
     twins.client().put("x", b"1").expect(0);
     let said = twins.check(&[]).expect(UNKNOWN);
     assert!(said.stdout.is_empty());
@@ -18,6 +19,12 @@ pub(crate) fn running() {
     assert_eq!(document["unknown"][0]["kind"], "in-use");
     twins.client().put("x", b"2").expect(0);
     twins.check_identical();
+    twins.end(End::Drain);
+    // Whoever has the journal open without the lock of the directory is seen as well.
+    let store = SledStore::open(&twins.state().join("journal")).unwrap();
+    let said = twins.check(&[]).expect(UNKNOWN);
+    assert!(said.stderr.contains("is in use by another process: stop it first"), "{}", said.stderr);
+    drop(store);
 }
 
 pub(crate) fn absent() {

@@ -39,10 +39,10 @@ pub(super) fn check(audit: &Audit, side: Side, located: &Located, report: &mut R
 
 fn look_through(audit: &Audit, side: Side, located: &Located, report: &mut Report<'_>) -> Result<(), Broken> {
     let volume: &OsVolume = &located.volume;
-    labels::check(audit, side, volume, report)?;
     // What a killed daemon wrote may be in the page cache alone: only what is clean there can be forgotten and read
     // from the medium.
     volume.sync_all()?;
+    labels::check(audit, side, volume, report)?;
     let seen = tree::walk(audit, side, volume, report)?;
     debts::check(audit, side, volume, &seen, report)?;
     own::check(audit, side, volume, report)?;

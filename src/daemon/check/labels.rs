@@ -15,6 +15,12 @@ pub(super) fn check(
     volume: &dyn Volume,
     report: &mut Report<'_>,
 ) -> Result<(), VolumeError> {
+    for path in SLOT_PATHS {
+        // One that cannot be opened is judged below.
+        if let Ok(file) = volume.open(path) {
+            file.forget_cached()?;
+        }
+    }
     let slots = [label::read_slot(volume, 0)?, label::read_slot(volume, 1)?];
     let newest = slots.iter().filter_map(label_of).map(|label| label.serial).max();
     for (slot, path) in slots.iter().zip(SLOT_PATHS) {

@@ -11,6 +11,8 @@ use crate::journal::audit::Flaw;
 use crate::daemon::check::kind::Kind;
 
 const OUTPUT_VERSION: u32 = 1;
+/// Notes that the document has; all are said on standard error.
+const NOTES_MAX: usize = 1000;
 const TEMPLATE: &str = "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
 
 /// How the differences are said.
@@ -99,8 +101,8 @@ pub(super) struct Report<'w> {
     bar: ProgressBar,
     differences: u64,
     tallies: PerSide<Tally>,
-    /// Few: one a folder of twinstick's own, and one a drive that is not to be had.
     notes: Vec<Finding>,
+    /// Few: one a drive, or one for all.
     obstacles: Vec<Finding>,
     /// The first failure to write.
     broken: Option<std::io::Error>,
@@ -156,7 +158,9 @@ impl<'w> Report<'w> {
     pub(super) fn note(&mut self, drive: Option<Side>, path: Option<&str>, kind: Kind, message: &str) {
         let finding = finding(drive, path, kind, message);
         self.say(&line(&finding));
-        self.notes.push(finding);
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(finding);
+        }
     }
 
     /// Why something could not be looked at.

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::journal::audit::flaw::Flaw;
 use crate::journal::audit::log_file;
@@ -12,6 +13,10 @@ use crate::journal::store::StoreError;
 
 /// Free bytes that must be left beside the copy: what the store wants at its opening, and what it may then write.
 const SPARE_BYTES: u64 = 2 * SPACE_FLOOR_BYTES;
+/// sled's threads may still make files when its handle is gone: so often the copy is removed …
+const REMOVE_TRIES: u32 = 100;
+/// … and so long between.
+const REMOVE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A copy of a journal; removed when dropped.
 #[derive(Debug)]
@@ -62,8 +67,15 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        for _ in 1..REMOVE_TRIES {
+            match fs::remove_dir_all(&self.folder) {
+                Ok(()) => return,
+                Err(error) if error.kind() == ErrorKind::NotFound => return,
+                Err(_) => std::thread::sleep(REMOVE_PAUSE),
+            }
+        }
         if let Err(error) = fs::remove_dir_all(&self.folder) {
-            tracing::warn!(folder = %self.folder.display(), %error, "a copy of the journal stays; remove it by hand");
+            tracing::warn!(folder = %self.folder.display(), %error, "a copy of the journal stays until the next look");
         }
     }
 }
