@@ -21,17 +21,21 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use twinstick_rig::{
-    Binaries, Content, Drives, End, Needs, Random, Side, Sizes, Trials, Twins, Worker, run_while, wait_until,
+    Binaries, Content, Drives, End, Medium, Mounted, Needs, Pull, Random, Side, Sizes, Trials, Twins, Worker,
+    blocks_of, forget_cached, run_while, wait_until,
 };
 
 /// Room on each drive.
 const DRIVE_BYTES: u64 = 256 << 20;
 /// Room on the boot disk.
 const BOOT_BYTES: u64 = 128 << 20;
+/// Exit code for what cannot be had now.
+const UNAVAILABLE: i32 = 5;
 /// Exit code of a daemon that does not start.
 const REFUSED: i32 = 1;
 const CLIENTS: usize = 4;
@@ -40,6 +44,11 @@ const SIZES: Sizes = Sizes { least: 16, most: 300_000 };
 fn main() -> ExitCode {
     Trials::default()
         .with("a_file_system_that_turns_read_only_is_out_until_it_is_mounted_anew", Needs::LoopMounts, read_only)
+        .with(
+            "a_file_that_one_drive_cannot_read_is_served_from_the_other_and_repaired",
+            Needs::LoopMounts,
+            unreadable_file,
+        )
         .with("a_power_cut_of_everything_loses_nothing_acknowledged", Needs::LoopMounts, power_cut)
         .with("without_a_journal_nothing_is_served_and_nothing_is_changed", Needs::LoopMounts, no_journal)
         .main()
@@ -90,11 +99,52 @@ fn read_only() {
         twins.bring_back(side);
         check(&twins, &mut workers);
     }
-    // With nobody at work on it.
+    // With nobody at work on it, the next write finds it out.
     twins.stick_mut(Side::B).turn_read_only();
-    wait_until("the idle drive is out", || client.state(Side::B) == "absent");
+    client.put("next", &bytes(4)).expect(0);
+    wait_until("the drive is out", || client.state(Side::B) == "absent");
     twins.bring_back(Side::B);
     check(&twins, &mut workers);
+}
+
+/// Bad blocks below one file; all else on that drive can be read.
+fn unreadable_file() {
+    let mut twins = twins();
+    let client = twins.client();
+    client.put("d/other", &bytes(2)).expect(0);
+    twins.check_identical();
+    let (root, image) = (twins.root(Side::B).to_owned(), twins.stick(Side::B).image().to_owned());
+    twins.pull(Side::B, Pull::Unmount);
+    let medium = Medium::new(&image, &twins.dir().join("fuse"));
+    let mounted = Mounted::image(medium.file(), &root, "rw");
+    client.put("d/victim", &bytes(1)).expect(0);
+    twins.check_identical();
+    mounted.sync();
+    let victim = root.join("d/victim");
+    medium.make_unreadable(blocks_of(&image, "d/victim"));
+    let inode = fs::metadata(&victim).expect("it is there").ino();
+    let is_readable = || {
+        forget_cached(&victim);
+        fs::read(&victim).is_ok()
+    };
+    assert!(!is_readable(), "its blocks are bad");
+
+    // The last drive stays in whatever it cannot read.
+    twins.pull(Side::A, Pull::Unmount);
+    let refused = client.get("d/victim").expect(UNAVAILABLE);
+    assert!(refused.stdout.is_empty() && refused.stderr.contains("plug in drive a"), "{}", refused.stderr);
+    assert_eq!(client.get("d/other").expect(0).stdout, bytes(2));
+    client.put("d/later", &bytes(3)).expect(0);
+    assert_ne!(client.state(Side::B), "absent");
+    assert!(client.drive(Side::B)["errors"]["read"].as_u64() > Some(0), "{}", client.status());
+
+    twins.bring_back(Side::A);
+    wait_until("it is served again", || client.get("d/victim").code == 0);
+    assert_eq!(client.get("d/victim").expect(0).stdout, bytes(1));
+    wait_until("it is repaired", || fs::metadata(&victim).is_ok_and(|meta| meta.ino() != inode));
+    twins.check_identical();
+    assert!(is_readable(), "it has other blocks now");
+    assert_ne!(client.state(Side::B), "absent");
 }
 
 fn power_cut() {
@@ -107,7 +157,7 @@ fn power_cut() {
             pause(&mut random);
             twins.boot_disk().power_off();
             for side in Side::BOTH {
-                twins.stick_mut(side).pull(twinstick_rig::Pull::Shutdown);
+                twins.stick_mut(side).pull(Pull::Shutdown);
             }
             twins.end(End::Kill);
         });

@@ -1,6 +1,7 @@
 //! File systems in images, mounted wherever a test wants them.
 
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -113,4 +114,27 @@ pub fn remount(place: &Path, options: &str) {
 pub fn loop_device(place: &Path) -> u64 {
     let dev = fs::metadata(place).expect("a mounted folder").dev();
     u64::from(rustix::fs::minor(dev))
+}
+
+/// Where on an image's bytes the data of a file is, once it is synced.
+#[track_caller]
+pub fn blocks_of(image: &Path, name: &str) -> Vec<Range<u64>> {
+    let ask = |question: &str| {
+        let output = tool("debugfs").args(["-R", question]).arg(image).output().expect("debugfs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let stats = ask("stats -h");
+    let size = stats.lines().find_map(|line| line.strip_prefix("Block size:")).expect("a block size");
+    let size: u64 = size.trim().parse().expect("a number");
+    let blocks = ask(&format!("blocks {name}"));
+    let blocks: Vec<u64> = blocks.split_whitespace().map(|block| block.parse().expect("a number")).collect();
+    assert!(!blocks.is_empty(), "{name} has no blocks");
+    blocks.into_iter().map(|block| block * size..(block + 1) * size).collect()
+}
+
+/// Forgets what the kernel has cached of a file, so that the next read asks the medium.
+#[track_caller]
+pub fn forget_cached(path: &Path) {
+    let file = File::open(path).expect("a file");
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("advice");
 }

@@ -1,0 +1,150 @@
+//! A medium with bad blocks: a file of our own FUSE file system, to be mounted through a loop device.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use fuser::{
+    BackgroundSession, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
+    OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
+};
+
+/// The one file's name and number.
+const NAME: &str = "medium";
+const FILE: INodeNo = INodeNo(2);
+const TTL: Duration = Duration::from_secs(1);
+
+/// An image that can be told which of its bytes cannot be read. Gone when dropped.
+pub struct Medium {
+    file: PathBuf,
+    bad: Arc<Mutex<Vec<Range<u64>>>>,
+    _session: BackgroundSession,
+}
+
+impl Medium {
+    /// Shows an image in a new folder.
+    #[track_caller]
+    pub fn new(image: &Path, folder: &Path) -> Self {
+        fs::create_dir(folder).expect("a new folder");
+        let backing = File::options().read(true).write(true).open(image).expect("an image");
+        let bad = Arc::new(Mutex::new(Vec::new()));
+        let disk = Disk { backing, bad: Arc::clone(&bad) };
+        let session = fuser::spawn_mount(disk, folder, &fuser::Config::default()).expect("a FUSE mount");
+        Self { file: folder.join(NAME), bad, _session: session }
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// From now on these bytes give EIO. What is written to them goes well.
+    pub fn make_unreadable(&self, bytes: Vec<Range<u64>>) {
+        *self.bad.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
+    }
+}
+
+struct Disk {
+    backing: File,
+    bad: Arc<Mutex<Vec<Range<u64>>>>,
+}
+
+impl Disk {
+    fn is_bad(&self, from: u64, to: u64) -> bool {
+        let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        bad.iter().any(|range| range.start < to && from < range.end)
+    }
+
+    fn attr(&self, ino: INodeNo) -> FileAttr {
+        let size = self.backing.metadata().map_or(0, |meta| meta.len());
+        let (kind, perm, size) = match ino {
+            FILE => (FileType::RegularFile, 0o600, size),
+            _ => (FileType::Directory, 0o700, 0),
+        };
+        FileAttr {
+            ino,
+            size,
+            blocks: size / 512,
+            atime: UNIX_EPOCH,
+            mtime: UNIX_EPOCH,
+            ctime: UNIX_EPOCH,
+            crtime: UNIX_EPOCH,
+            kind,
+            perm,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        }
+    }
+}
+
+impl Filesystem for Disk {
+    fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if name == NAME {
+            reply.entry(&TTL, &self.attr(FILE), Generation(0));
+        } else {
+            reply.error(Errno::ENOENT);
+        }
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        reply.attr(&TTL, &self.attr(ino));
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        // Nothing is cached above us: a bad block is bad at once.
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let mut bytes = vec![0; size as usize];
+        if self.is_bad(offset, offset + u64::from(size)) {
+            return reply.error(Errno::EIO);
+        }
+        match self.backing.read_at(&mut bytes, offset) {
+            Ok(count) => reply.data(&bytes[..count]),
+            Err(_) => reply.error(Errno::EIO),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match self.backing.write_all_at(data, offset) {
+            Ok(()) => reply.written(data.len() as u32),
+            Err(_) => reply.error(Errno::EIO),
+        }
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        match self.backing.sync_data() {
+            Ok(()) => reply.ok(),
+            Err(_) => reply.error(Errno::EIO),
+        }
+    }
+}
