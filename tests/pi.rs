@@ -207,6 +207,7 @@ fn short(cache: &Cache, format: &str) {
     for side in Side::BOTH {
         wait_for(&laptop.client, side, "in-sync");
     }
+    installed_again(&mut machine);
     let daemon = process(&mut machine);
     pulls(&mut machine, &mut laptop);
     assert_eq!(process(&mut machine), daemon, "no restart");
@@ -238,7 +239,7 @@ fn refusals(machine: &mut Machine<'_>) {
 
 /// Sticks that are in use, or have files on them, are refused.
 fn data_is_safe(machine: &mut Machine<'_>, a: &str, b: &str) {
-    machine.must(&format!("mkfs.ext4 -qF {a} && mkfs.vfat {b} >/dev/null && mount {b} /mnt && touch /mnt/photo"));
+    machine.must(&format!("mkfs.ext4 -qF {a} && mkfs.ext4 -qF {b} && mount {b} /mnt && touch /mnt/photo"));
     let install = format!("{INSTALL} --yes --a {a} --b {b} </dev/null");
     for (then, reason) in [("true", "is mounted at /mnt; unmount it first"), ("umount /mnt", "has files on it")] {
         machine.must(then);

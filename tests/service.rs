@@ -97,6 +97,9 @@ fn hung_boot_disk() {
             let log = service.twins.log();
             log.lines().any(|line| line.contains("no keep-alive") && line.contains("journal"))
         });
+        let blamed =
+            |part: &str| service.twins.log().lines().any(|line| line.contains("no keep-alive") && line.contains(part));
+        assert!(!blamed("watcher") && !blamed("server"), "these move: {}", service.twins.log());
         service.notices.forget();
         assert_eq!(service.notices.within(3 * WATCHDOG), None, "the service manager kills it");
     });

@@ -8,6 +8,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, timeout_at};
 
 /// Asks a part whether it moves. `Err` says that it never will again.
@@ -19,7 +20,7 @@ pub(crate) struct Vital {
     name: &'static str,
     ask: Ask,
     /// Asked and not yet answered. It is waited for on, so that a part that hangs is not asked over and over.
-    asked: Option<Answer>,
+    asked: Option<JoinHandle<Result<(), String>>>,
 }
 
 impl Vital {
@@ -35,16 +36,25 @@ impl Vital {
         Self { name, ask: Box::new(ask), asked: None }
     }
 
+    /// Asks, in a task of its own: the answer must not wait until somebody looks for it.
+    fn ask(&mut self) -> &mut JoinHandle<Result<(), String>> {
+        self.asked.get_or_insert_with(|| tokio::spawn((self.ask)()))
+    }
+
     /// Why this part does not count as moving; `None` if it answers until `deadline`.
     async fn fault(&mut self, deadline: tokio::time::Instant) -> Option<Fault> {
-        let answer = self.asked.get_or_insert_with(|| (self.ask)());
-        match timeout_at(deadline, answer).await {
-            Err(_) => Some(Fault { part: self.name, why: "it does not answer".to_owned() }),
-            Ok(answer) => {
-                self.asked = None;
-                answer.err().map(|why| Fault { part: self.name, why })
-            }
+        let part = self.name;
+        let answer = timeout_at(deadline, self.ask()).await;
+        if answer.is_ok() {
+            self.asked = None;
         }
+        let why = match answer {
+            Ok(Ok(Ok(()))) => return None,
+            Ok(Ok(Err(why))) => why,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it does not answer".to_owned(),
+        };
+        Some(Fault { part, why })
     }
 }
 
@@ -100,7 +110,7 @@ async fn keep_alive(mut vitals: Vec<Vital>, pace: Pace, mut send: impl FnMut()) 
 /// What does not move. All are waited for, one after the other until the same moment: each was asked before.
 async fn faults(vitals: &mut [Vital], deadline: tokio::time::Instant) -> Vec<Fault> {
     for vital in vitals.iter_mut() {
-        vital.asked.get_or_insert_with(|| (vital.ask)());
+        vital.ask();
     }
     let mut faults = Vec::new();
     for vital in vitals {

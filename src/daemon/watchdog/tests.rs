@@ -80,6 +80,19 @@ async fn one_part_that_hangs_stops_all_keep_alives_and_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_the_part_that_hangs_is_blamed() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let (idle, asked) = (Arc::default(), Arc::default());
+    let mut vitals = [
+        part("hung", Duration::ZERO, &hangs, &asked),
+        part("slow", Duration::from_secs(19), &idle, &asked),
+        part("quick", Duration::ZERO, &idle, &asked),
+    ];
+    let faults = faults(&mut vitals, Instant::now() + PACE.answer_within).await;
+    assert_eq!(faults.iter().map(|fault| fault.part).collect::<Vec<_>>(), ["hung"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_loop_that_has_ended_does_not_move() {
     let deadline = Instant::now() + Duration::from_secs(20);
     let faults = faults(&mut [ended()], deadline).await;
