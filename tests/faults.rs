@@ -145,6 +145,9 @@ fn unreadable_file() {
     twins.check_identical();
     assert!(is_readable(), "it has other blocks now");
     assert_ne!(client.state(Side::B), "absent");
+    // From the top down, so that nothing below is busy.
+    twins.end(End::Drain);
+    mounted.unmount();
 }
 
 fn power_cut() {
@@ -160,16 +163,16 @@ fn power_cut() {
                 twins.stick_mut(side).pull(Pull::Shutdown);
             }
             twins.end(End::Kill);
+            twins.boot_disk().power_on();
+            for side in Side::BOTH {
+                twins.stick_mut(side).bring_back();
+            }
+            twins.serve();
         });
         // Cut short: what became of their last commands is found out below.
         for worker in &mut workers {
             worker.take_failures();
         }
-        twins.boot_disk().power_on();
-        for side in Side::BOTH {
-            twins.stick_mut(side).bring_back();
-        }
-        twins.serve();
         check(&twins, &mut workers);
     }
     assert!(workers.iter().map(Worker::done).sum::<usize>() > 0, "nothing was acknowledged");

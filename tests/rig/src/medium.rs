@@ -13,6 +13,8 @@ use fuser::{
     OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
 
+use crate::namespace::{attempt, tool};
+
 /// The one file's name and number.
 const NAME: &str = "medium";
 const FILE: INodeNo = INodeNo(2);
@@ -44,6 +46,15 @@ impl Medium {
     /// From now on these bytes give EIO. What is written to them goes well.
     pub fn make_unreadable(&self, bytes: Vec<Range<u64>>) {
         *self.bad.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
+    }
+}
+
+impl Drop for Medium {
+    fn drop(&mut self) {
+        // The session would leave it mounted where something above is still busy.
+        if let Some(folder) = self.file.parent() {
+            drop(attempt(tool("umount").arg("-l").arg(folder)));
+        }
     }
 }
 
