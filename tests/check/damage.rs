@@ -49,6 +49,15 @@ pub(crate) fn remove_records(state: &Path, mut which: impl FnMut(&[u8]) -> bool)
     store.barrier().unwrap();
 }
 
+/// Puts the value of a record of the journal's store under another key as well.
+pub(crate) fn duplicate_record(state: &Path, under: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    let store = SledStore::open(&state.join("journal")).unwrap();
+    let mut pairs = store.scan(b"n", b"o").map(Result::unwrap);
+    let (key, value) = pairs.find_map(|(key, value)| Some((under(&key)?, value))).unwrap();
+    store.insert(&key, &value).unwrap();
+    store.barrier().unwrap();
+}
+
 /// Fills a drive's aside folder, so that its lane leaves what is in the way where it is.
 pub(crate) fn fill_aside(root: &Path) {
     let first = root.join(".twinstick/aside/full");

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use twinstick_rig::{End, Side};
+use twinstick_rig::{End, Pull, Side};
 
-use crate::damage::{alter, alter_records, largest_nonzero, remove_records};
+use crate::damage::{alter, alter_records, duplicate_record, largest_nonzero, remove_records};
 use crate::{DIFFERENCES, expect_clean, expect_differences, lines_of, plain, snapshots, stocked};
 
 pub(crate) fn wrong_crc() {
@@ -55,6 +55,38 @@ pub(crate) fn lost_record() {
     let text = lines_of(&said);
     assert!(text.contains("journal: photos/2026: the index of folders does not lead to folder 3"), "{text}");
     assert!(text.contains("lies in folder 3, which does not exist"), "{text}");
+}
+
+pub(crate) fn lost_debts() {
+    let mut twins = stocked(plain());
+    twins.serve();
+    twins.pull(Side::B, Pull::Rename);
+    twins.client().run(&["mv", "photos/x.jpg", "moved.jpg"]).expect(0);
+    twins.client().put("new.jpg", b"new").expect(0);
+    twins.end(End::Drain);
+    twins.put_in(Side::B);
+    expect_clean(&twins);
+    remove_records(&twins.state(), |key| key[0] == b'd');
+    let lines = expect_differences(
+        &twins,
+        &[
+            ("", "new.jpg", "debt-broken"),
+            ("", "", "debt-broken"),
+            ("b", "moved.jpg", "missing"),
+            ("b", "new.jpg", "missing"),
+            ("b", "photos/x.jpg", "extra"),
+        ],
+    );
+    assert!(lines.contains(&"journal: new.jpg: drive b neither has it nor owes it".to_owned()), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.starts_with("journal: a name on drive b is kept for node ")), "{lines:#?}");
+
+    let twins = stocked(plain());
+    duplicate_record(&twins.state(), |key| key.ends_with(b"x.jpg").then(|| [&key[..key.len() - 5], b"z.jpg"].concat()));
+    let lines = expect_differences(
+        &twins,
+        &[("", "photos/z.jpg", "catalog-broken"), ("a", "photos/z.jpg", "missing"), ("b", "photos/z.jpg", "missing")],
+    );
+    assert!(lines.contains(&"journal: photos/z.jpg: node 2 has two places".to_owned()), "{lines:#?}");
 }
 
 pub(crate) fn changed_journal() {
