@@ -54,37 +54,45 @@ fn idle() {
         client.put(&format!("{seed}"), &Content { seed, len: 1000 << seed.min(12) }.bytes()).expect(0);
     }
     twins.check_identical();
+    rest(roots);
     for root in roots {
-        // Times of files that were synced without them: the kernel would write them half a minute later.
+        // What the last checkpoint left in the kernel's cache, it would write half a minute later.
         assert!(Command::new("sync").arg("-f").arg(root).status().unwrap().success());
     }
-    let now = || roots.map(written);
-    let (mut before, mut since) = (now(), Instant::now());
-    wait_until("the file systems have come to rest", || {
-        let seen = now();
-        if seen != before {
-            (before, since) = (seen, Instant::now());
-        }
-        since.elapsed() >= REST
-    });
+    let before = rest(roots);
 
     let time = Duration::from_secs(if is_full() { 600 } else { 6 });
     let (ticks, begin) = (twins.process().ticks(), Instant::now());
     // The one time that is waited for: idle minutes are what this is about.
     std::thread::sleep(time);
     let (worked, elapsed) = (twins.process().ticks() - ticks, begin.elapsed());
-    assert_eq!(now(), before, "write requests and sectors of drive a, drive b and the boot disk");
+    let after = roots.map(written);
     let share = worked as f64 / (TICKS as f64 * elapsed.as_secs_f64());
     let memory = twins.process().memory_kib(Memory::Now);
     println!(
-        "{} s idle: not a sector written, {worked} ticks of work, {:.3} % of a core, {memory} KiB resident",
+        "{} s idle: {worked} ticks of work, {:.3} % of a core, {memory} KiB resident; write requests and sectors of \
+         drive a, drive b and the boot disk before: {before:?}, after: {after:?}",
         elapsed.as_secs(),
         share * 100.0
     );
+    assert_eq!(before, after, "nothing is written");
     // Of a debug build or a short time this is only a rough figure: in six seconds a tick is 0.17 %.
     let share_max = if is_full() { 0.001 } else { 0.02 };
     assert!(share < share_max, "{:.3} % of a core", share * 100.0);
     assert!(memory < idle_kib_max(), "{memory} KiB resident");
+}
+
+/// Waits until all is written that is on its way to the devices, and gives what was.
+fn rest(roots: [&Path; 3]) -> [(u64, u64); 3] {
+    let (mut before, mut since) = (roots.map(written), Instant::now());
+    wait_until("the file systems have come to rest", || {
+        let seen = roots.map(written);
+        if seen != before {
+            (before, since) = (seen, Instant::now());
+        }
+        since.elapsed() >= REST
+    });
+    before
 }
 
 fn large_file() {
