@@ -69,10 +69,11 @@ fn parked() {
     let expected = 3 + (FLAPS_MAX - 1) * 4 + 2;
     assert_eq!(states.len(), expected, "a line a change: {states:#?}");
 
-    // The flaps are in memory alone: a restart tries it again.
-    twins.end(twinstick_rig::End::Drain);
-    twins.serve();
+    // Somebody has seen to it.
+    twins.command(&["unpark", "b"]).expect(0);
     twins.check_identical();
+    let twice = twins.command(&["unpark", "b"]).expect(1);
+    assert!(twice.stderr.contains("is not parked"), "{}", twice.stderr);
     assert_eq!(twins.client().get("before").expect(4).stdout, b"");
 }
 

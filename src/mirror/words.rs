@@ -63,8 +63,9 @@ pub(crate) fn notice(drive: &DriveStatus, alone: Alone) -> Option<Notice> {
         DriveState::Parked => Some(Notice::new(
             format!("drive {name} is parked and left alone{because}"),
             format!(
-                "unplug drive {name}, look at its plug, cable and power, and plug it in again; if it does not stay, \
-                 'twinstickd replace --drive {name}=PATH' puts another stick in its place"
+                "look at drive {name}'s plug, cable, port and power supply; it is taken up again by itself then, or at \
+                 once with 'twinstickd unpark {name}'; if it does not stay, 'twinstickd replace --drive {name}=PATH' \
+                 puts another stick in its place"
             ),
         )),
     }

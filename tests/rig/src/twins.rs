@@ -142,12 +142,17 @@ impl Twins {
 
     /// Runs `twinstickd replace` for a drive, with more words.
     pub fn replace(&self, side: Side, path: &Path, words: &[&str]) -> Outcome {
-        let mut command = daemon::command(&self.binaries.twinstickd, &["replace"]);
-        command.arg("--drive").arg(format!("{}={}", side.name(), path.display())).args(words);
+        let drive = format!("{}={}", side.name(), path.display());
+        self.command(&[&["replace", "--drive", drive.as_str()], words].concat())
+    }
+
+    /// Runs a command of `twinstickd` with the daemon's settings.
+    pub fn command(&self, words: &[&str]) -> Outcome {
+        let mut command = daemon::command(&self.binaries.twinstickd, words);
         command.arg("--config").arg(self.config()).arg("--state").arg(self.state());
         let output = command.output().expect("twinstickd");
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        let command = format!("twinstickd replace --drive {}={}", side.name(), path.display());
+        let command = format!("twinstickd {}", words.join(" "));
         Outcome { command, code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
     }
 
