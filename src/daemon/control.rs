@@ -73,6 +73,11 @@ pub fn listen(state: &Path) -> Result<UnixListener, ControlError> {
     UnixListener::bind(&path).map_err(failed)
 }
 
+/// Removes the socket when the daemon ends. One that stays is found to lead nowhere, and made anew.
+pub fn close(state: &Path) {
+    let _ = std::fs::remove_file(socket(state));
+}
+
 /// Serves commands, one after the other, until the task is dropped.
 pub async fn serve(listener: UnixListener, mirror: Arc<Mirror>, watcher: WatcherHandle, state: PathBuf) {
     loop {

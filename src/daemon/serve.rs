@@ -133,6 +133,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     if let Err(error) = ended {
         tracing::error!(%error, "the server ended badly");
     }
+    control::close(&config.state);
     mirror.close(CLOSE_AT_MOST).await;
     Ok(())
 }
@@ -188,6 +189,7 @@ fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {
         mirror: enrolment.mirror,
         known: PerSide::new(known),
         ground: if enrolment.plain { Ground::AnyFolder } else { Ground::FileSystems },
+        serials: mirror.serials(),
         holder: format!("twinstickd, process {}", std::process::id()),
         pace: pace(config),
     }

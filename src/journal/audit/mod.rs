@@ -20,6 +20,7 @@ pub use scratch::{Scratch, ScratchError};
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, Side, Ticket};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact};
+use crate::journal::fill::settle_fills;
 use crate::journal::record::{Debt, Enrolment, Node, Place};
 use crate::journal::store::{Store, StoreError};
 use crate::journal::writer;
@@ -72,7 +73,7 @@ impl Audit {
             return Err(AuditError::NewerFormat { found: format });
         }
         let enrolment: Option<Enrolment> = needed(&plain, Fact::Enrolment, "enrolment", found)?;
-        let (Some(_), Some(enrolment)) = (format, enrolment) else { return Ok(None) };
+        let (Some(_), Some(mut enrolment)) = (format, enrolment) else { return Ok(None) };
         let head = match writer::redo(store.as_ref()) {
             Ok(head) => head,
             Err(StoreError::Corrupt(why)) => {
@@ -81,6 +82,10 @@ impl Audit {
             }
             Err(error) => return Err(error.into()),
         };
+        // A drive that was being enrolled in place of another when the daemon was cut short, as at any start.
+        if damaged == 0 {
+            settle_fills(store.as_ref(), &mut enrolment)?;
+        }
         let epoch = readable(plain.record(&codec::meta(Fact::Epoch)))?.unwrap_or_default();
         let nonces = readable(plain.record(&codec::meta(Fact::Nonces)))?.unwrap_or_default();
         let mut audit = Self { store, enrolment, epoch, head, nonces, damaged, totals: Totals::default() };
