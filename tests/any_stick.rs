@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         .with("a_stick_that_stayed_away_over_restarts_is_replayed_to", Needs::LoopMounts, long_away)
         .with("foreign_sticks_in_its_place_are_refused_by_name_and_not_changed", Needs::LoopMounts, foreign)
         .with("a_copy_of_a_stick_is_refused_beside_it_and_a_second_mount_is_none", Needs::LoopMounts, copied)
+        .with("an_older_copy_of_a_stick_in_its_place_is_refused_and_not_changed", Needs::LoopMounts, older)
         .with("a_stick_mounted_read_only_is_refused_until_it_is_writable", Needs::LoopMounts, read_only)
         .with("a_folder_of_the_boot_disk_in_its_place_is_never_written", Needs::LoopMounts, boot_disk_folder)
         .with("a_second_daemon_is_refused_by_the_name_of_the_first", Needs::LoopMounts, two_daemons)
@@ -417,6 +418,37 @@ fn copied() {
     wait_until("it is found at its other mount", || path(&client, Side::B) == second.place());
     client.put("fourth", &bytes(4)).expect(0);
     check_identical_at(&twins, twins.root(Side::A), second.place());
+}
+
+fn older() {
+    let mut twins = twins();
+    let client = twins.client();
+    client.put("first", &bytes(1)).expect(0);
+    client.put("gone", &bytes(2)).expect(0);
+    twins.check_identical();
+    let (root, original) = (twins.root(Side::B).to_owned(), image(&twins, Side::B));
+    twins.pull(Side::B, Pull::Unmount);
+    let copy = twins.dir().join("older.img");
+    fs::copy(&original, &copy).expect("a copy");
+    twins.bring_back(Side::B);
+    client.put("first", &bytes(3)).expect(0);
+    client.put("second", &bytes(4)).expect(0);
+    client.run(&["rm", "gone"]).expect(0);
+    twins.check_identical();
+    wait_until("both have checkpointed", || client.status()["journal"]["entries"] == 0);
+    twins.pull(Side::B, Pull::Unmount);
+
+    let older = Mounted::image(&copy, &root, "rw,strictatime");
+    let before = settled(&older, &copy);
+    wait_until("the older copy is refused", || client.notices().contains("an older copy of drive b"));
+    assert_eq!(client.state(Side::B), "absent");
+    assert_eq!(client.get("first").expect(0).stdout, bytes(3));
+    client.put("third", &bytes(5)).expect(0);
+    older.sync();
+    assert!(fs::read(&copy).expect("an image") == before, "the copy was changed");
+    older.unmount();
+    twins.bring_back(Side::B);
+    twins.check_identical();
 }
 
 fn read_only() {

@@ -61,6 +61,9 @@ pub(super) enum Fact {
     /// The backfill of a drive, while there is one.
     FillA = 9,
     FillB = 10,
+    /// The serial of the last label that a drive was given.
+    LabelA = 11,
+    LabelB = 12,
 }
 
 pub(super) fn meta(fact: Fact) -> Vec<u8> {
@@ -78,6 +81,13 @@ pub(super) fn fill(side: Side) -> Vec<u8> {
     meta(match side {
         Side::A => Fact::FillA,
         Side::B => Fact::FillB,
+    })
+}
+
+pub(super) fn label(side: Side) -> Vec<u8> {
+    meta(match side {
+        Side::A => Fact::LabelA,
+        Side::B => Fact::LabelB,
     })
 }
 

@@ -25,6 +25,8 @@ pub enum DriveFact {
     Damaged { side: Side, place: Place, file: FileNode },
     /// All that the drive installed is synced, and so recorded.
     Checkpoint { side: Side },
+    /// The drive has a label with this serial.
+    Labelled { side: Side, serial: u64 },
     /// The drive is there, and its backfill goes on, if one is on record.
     Fills { side: Side, paths: u64, bytes: u64 },
     /// The drive has everything: its backfill, if one is on record, has ended.
@@ -47,6 +49,7 @@ impl FactPlanner<'_, '_> {
             }
             DriveFact::Damaged { side, place, file } => self.damaged(*side, place, file)?,
             DriveFact::Checkpoint { side } => self.checkpoint(*side)?,
+            DriveFact::Labelled { side, serial } => self.draft.set(codec::label(*side), serial),
             DriveFact::Fills { side, paths, bytes } => self.fills(*side, *paths, *bytes)?,
             DriveFact::Filled { side } => {
                 if self.draft.value(&codec::fill(*side))?.is_some() {

@@ -123,6 +123,7 @@ fn forget_drive(store: &dyn Store, side: Side) -> Result<(), StoreError> {
         let place = Place::new(NodeId(codec::number_of(key)?), codec::name_of(key)?);
         owe(draft, side, &place, codec::decode(key, value)?)
     })?;
+    store.remove(&codec::label(side))?;
     for_each_page(store, &codec::all_fresh(side), |draft, key, _| {
         draft.remove(key.to_owned());
         Ok(())

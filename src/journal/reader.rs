@@ -159,6 +159,11 @@ impl Journal {
         Arc::clone(&self.enrolment.read())
     }
 
+    /// The serial of the last label that a drive was given, as far as it was noted.
+    pub fn label_serial(&self, side: Side) -> Result<Option<u64>, StoreError> {
+        self.snapshot().record(&codec::label(side))
+    }
+
     /// The backfill of a drive, while there is one.
     pub fn fill(&self, side: Side) -> Result<Option<Fill>, StoreError> {
         self.snapshot().record(&codec::fill(side))

@@ -9,10 +9,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::ids::{Lsn, Nonce, PerSide, Side};
-use crate::journal::{Deed, Journal, Released, Stage};
-use crate::mirror::committer::{Audience, Committer};
+use crate::journal::store::StoreError;
+use crate::journal::{Deed, DriveFact, Journal, Released, Stage};
+use crate::mirror::committer::{Audience, Committer, Durable};
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
+use crate::mirror::label::Serials;
 use crate::mirror::layout;
 use crate::mirror::request::{Notice, Refusal};
 use crate::mirror::seat::{Attachment, Seat};
@@ -32,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) committer: Committer,
     pub(crate) seats: PerSide<Seat>,
     pub(crate) nonce: Nonce,
+    pub(crate) serials: Arc<Serials>,
     /// Rises with everything that somebody may wait for.
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
@@ -262,6 +265,12 @@ impl Core {
                 return true;
             }
         }
+    }
+
+    /// A drive was given a label.
+    pub(crate) fn labelled(&self, side: Side, serial: u64) -> Result<(), StoreError> {
+        self.serials.set(side, serial);
+        self.committer.note(vec![DriveFact::Labelled { side, serial }], Durable::Later).map(drop)
     }
 
     /// How a drive that is there gets what it lacks.

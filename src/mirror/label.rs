@@ -4,6 +4,8 @@
 //! all before it (u32), zeros; numbers are little-endian. All formats to come keep this frame, so that a newer one
 //! is known from a damaged one. Of two valid slots the one with the higher serial counts; its parity is its slot.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Crc32;
@@ -38,6 +40,21 @@ pub struct Label {
     pub arrivals: Arrival,
     /// Counts the writes of this label. Given by [`write()`].
     pub serial: u64,
+}
+
+/// The serials of the last labels that the drives were given: one far behind is an older copy's.
+#[derive(Debug, Default)]
+pub struct Serials(PerSide<AtomicU64>);
+
+impl Serials {
+    /// Whether a label is one that its drive had long ago. One behind may be the newest slot gone bad.
+    pub fn is_outlived(&self, side: Side, label: &Label) -> bool {
+        label.serial + 1 < self.0.get(side).load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self, side: Side, serial: u64) {
+        self.0.get(side).store(serial, Ordering::Release);
+    }
 }
 
 /// Why a drive has no label that can be used.

@@ -192,7 +192,8 @@ fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
         return Err(Turned::Replaced);
     }
     let label = Label { epoch, enrolled, arrivals: label.arrivals.next(), ..label.clone() };
-    label::write(drive.volume.as_ref(), &label)?;
+    let serial = label::write(drive.volume.as_ref(), &label)?;
+    core.labelled(drive.side, serial)?;
     Ok(label)
 }
 
@@ -422,14 +423,15 @@ impl Worker<'_> {
         self.label.enrolled = PerSide::new(|side| enrolment.drives.get(side).id);
         self.label.committed = self.core.journal.head();
         self.label.epoch = self.core.journal.epoch();
-        match label::write(self.attachment.volume.as_ref(), &self.label) {
-            Ok(_) => {}
+        let serial = match label::write(self.attachment.volume.as_ref(), &self.label) {
+            Ok(serial) => serial,
             Err(LabelError::Volume(error)) => return Err(error.into()),
             Err(error) => {
                 self.core.lose(self.attachment, &error.to_string());
                 return Ok(());
             }
-        }
+        };
+        self.core.labelled(side, serial)?;
         self.core.committer.note(vec![DriveFact::Checkpoint { side }], Durable::Later)?;
         Ok(())
     }

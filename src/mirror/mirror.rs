@@ -13,14 +13,15 @@ use crate::ids::{NodeId, PerSide, RequestId, Side};
 use crate::journal::sled_store::{SledPlace, SledStore};
 use crate::journal::store::StoreError;
 use crate::journal::{
-    Answered, CommitError, Enrolled, Enrolment, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved,
-    Writer,
+    Answered, CommitError, Enrolled, Enrolment, Journal, Mutation, Node, Parents, Precondition, Receipt, Request,
+    Resolved, Writer,
 };
 use crate::mirror::committer::{Audience, Committer};
 use crate::mirror::core::{Core, Listener, Lost};
 use crate::mirror::extent;
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
+use crate::mirror::label::Serials;
 use crate::mirror::lane_thread;
 use crate::mirror::limits::MirrorLimits;
 use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
@@ -109,6 +110,7 @@ impl Mirror {
             Committer::start(writer, opener, Arc::clone(&listener) as Arc<dyn Audience>, limits.journal_entries_max)?;
         let (history, now) = (Arc::new(History::default()), Moment::now());
         history.add(now.wall_ns, None, format!("twinstickd started, epoch {}", journal.epoch()));
+        let serials = serials(&journal)?;
         let core = Arc::new(Core {
             seats: PerSide::new(|side| Seat::new(side, limits.flaps_max, Arc::clone(&history), now)),
             journal,
@@ -117,6 +119,7 @@ impl Mirror {
             changed: watch::channel(0).0,
             lost,
             reserved: Arc::default(),
+            serials,
             parked: watch::channel(PerSide::default()).0,
             token: crate::mirror::token::InstallToken::default(),
             outdated: std::sync::OnceLock::new(),
@@ -150,6 +153,11 @@ impl Mirror {
         }
     }
 
+    /// What tells an older copy of a drive.
+    pub fn serials(&self) -> Arc<Serials> {
+        Arc::clone(&self.core.serials)
+    }
+
     /// Until when each drive is left alone as it came and went too often; the watcher must have no hand on it.
     pub fn parked(&self) -> watch::Receiver<PerSide<Option<Instant>>> {
         self.core.parked.subscribe()
@@ -181,6 +189,7 @@ impl Mirror {
     pub async fn replace(&self, side: Side, drive: Enrolled, loss: Loss) -> Result<(), ReplaceError> {
         self.check_replace(side, loss)?;
         self.core.committer.replace(side, drive).await?;
+        self.core.serials.set(side, 0);
         self.core.seat(side).forget();
         // Flaps of the old one say nothing of the new one.
         let _ = self.unpark(side);
@@ -411,6 +420,14 @@ impl Mirror {
     ) -> Result<Vec<(Name, Node)>, Refusal> {
         self.core.journal.snapshot().children(folder, after, limit).map_err(unreadable)
     }
+}
+
+fn serials(journal: &Journal) -> Result<Arc<Serials>, StoreError> {
+    let serials = Serials::default();
+    for side in Side::BOTH {
+        serials.set(side, journal.label_serial(side)?.unwrap_or(0));
+    }
+    Ok(Arc::new(serials))
 }
 
 /// Waits for all, which run at the same time.

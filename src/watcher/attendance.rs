@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::{DriveId, MirrorId, PerSide, Side};
-use crate::mirror::label::Label;
+use crate::mirror::label::{Label, Serials};
 use crate::mirror::os_volume::Identity;
 use crate::watcher::mountinfo::MountTable;
 use crate::watcher::sighting::{RefusedLabel, Visit};
@@ -19,6 +20,7 @@ pub(super) const HOLD_OFF: Duration = Duration::from_secs(1);
 pub(super) struct Roll {
     pub(super) mirror: MirrorId,
     pub(super) drives: PerSide<DriveId>,
+    pub(super) serials: Arc<Serials>,
     pub(super) seats: PerSide<Seat>,
 }
 
@@ -53,6 +55,9 @@ impl Roll {
         let Some((side, _)) = self.drives.iter().find(|(_, drive)| **drive == label.drive) else {
             return Judgement::Refuse(RefusedLabel::NotEnrolled { drive: label.drive });
         };
+        if self.serials.is_outlived(side, label) {
+            return Judgement::Refuse(RefusedLabel::Older { side });
+        }
         match *self.seats.get(side) {
             Seat::Taken(present) if present.is_same_folder(identity) => Judgement::Ignore,
             Seat::Taken(_) => Judgement::Refuse(RefusedLabel::Copy { side }),
@@ -261,7 +266,7 @@ mod tests {
     }
 
     fn roll(b: Seat) -> Roll {
-        Roll { mirror: MIRROR, drives: DRIVES, seats: PerSide { a: Seat::Free, b } }
+        Roll { mirror: MIRROR, drives: DRIVES, serials: Arc::default(), seats: PerSide { a: Seat::Free, b } }
     }
 
     fn ours() -> Outcome {

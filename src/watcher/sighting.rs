@@ -78,6 +78,8 @@ pub enum RefusedLabel {
     NotEnrolled { drive: DriveId },
     #[error("it is a copy of drive {side}, which is present")]
     Copy { side: Side },
+    #[error("it is an older copy of drive {side}: the drive's own label was written more often")]
+    Older { side: Side },
     #[error("it is none of this mirror's: it has no label")]
     NoLabel,
     #[error("it has drive {side}'s label, but is a folder of the disk around it: nothing is mounted there")]
@@ -102,6 +104,10 @@ impl RefusedLabel {
                 "unplug it, or put in the enrolled stick; nothing on it was changed"
             }
             Self::Copy { .. } => "unplug the copy: two sticks with one label cannot be told apart; it was not changed",
+            Self::Older { .. } => {
+                "put in the drive itself; if there is only the copy, empty it and enrol it with 'twinstickd replace'; \
+                 it was not changed"
+            }
             Self::NotMounted { .. } => {
                 "mount the stick there; if the files in the folder are a copy of it, move them elsewhere first"
             }

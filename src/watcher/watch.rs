@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use crate::ids::{DriveId, MirrorId, PerSide, Side};
+use crate::mirror::label::Serials;
 use crate::mirror::os_volume::{Device, Identity, OsVolume};
 use crate::pulse::{Heart, Pulse, pulse};
 use crate::watcher::attendance::{Attendance, Leave, News, Outcome, Parking, Roll};
@@ -27,6 +28,8 @@ pub struct WatcherConfig {
     pub mirror: MirrorId,
     pub known: PerSide<KnownDrive>,
     pub ground: Ground,
+    /// What tells an older copy of a drive.
+    pub serials: Arc<Serials>,
     /// Written into the locks of the drives, such as `twinstickd pid 12`. Another process must have another.
     pub holder: String,
     pub pace: Pace,
@@ -282,6 +285,7 @@ impl Watcher {
             return;
         }
         let roll = Roll {
+            serials: Arc::clone(&self.config.serials),
             mirror: self.config.mirror,
             drives: PerSide::new(|side| self.config.known.get(side).id),
             seats: self.attendance.seats(now()),
@@ -425,6 +429,7 @@ fn is_uninteresting(outcome: &Outcome) -> bool {
             | RefusedLabel::NotMounted { .. }
             | RefusedLabel::ReadOnly { .. }
             | RefusedLabel::Copy { .. }
+            | RefusedLabel::Older { .. }
             | RefusedLabel::InUse { .. }
             | RefusedLabel::Unusable(_) => false,
         },

@@ -59,7 +59,9 @@ fn decode_fact(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         Some(Fact::Epoch) => codec::decode::<Epoch>(key, value).map(drop),
         Some(Fact::Applied) => codec::decode::<Lsn>(key, value).map(drop),
         Some(Fact::NextNode) => codec::decode::<NodeId>(key, value).map(drop),
-        Some(Fact::CheckpointA | Fact::CheckpointB) => codec::decode::<u64>(key, value).map(drop),
+        Some(Fact::CheckpointA | Fact::CheckpointB | Fact::LabelA | Fact::LabelB) => {
+            codec::decode::<u64>(key, value).map(drop)
+        }
         Some(Fact::Nonces) => codec::decode::<Vec<Nonce>>(key, value).map(drop),
         Some(Fact::FillA | Fact::FillB) => codec::decode::<Fill>(key, value).map(drop),
         None => codec::decode::<()>(key, value),
@@ -85,7 +87,7 @@ fn space(key: &[u8]) -> Option<Space> {
 }
 
 fn fact(key: &[u8]) -> Option<Fact> {
-    const ALL: [Fact; 10] = [
+    const ALL: [Fact; 12] = [
         Fact::Format,
         Fact::Enrolment,
         Fact::Epoch,
@@ -96,6 +98,8 @@ fn fact(key: &[u8]) -> Option<Fact> {
         Fact::Nonces,
         Fact::FillA,
         Fact::FillB,
+        Fact::LabelA,
+        Fact::LabelB,
     ];
     ALL.into_iter().find(|fact| codec::meta(*fact) == key)
 }
@@ -143,6 +147,8 @@ fn describe_fact(fact: Option<Fact>) -> &'static str {
         Some(Fact::Nonces) => "the nonces of tickets",
         Some(Fact::FillA) => "the backfill of drive a",
         Some(Fact::FillB) => "the backfill of drive b",
+        Some(Fact::LabelA) => "the last label of drive a",
+        Some(Fact::LabelB) => "the last label of drive b",
         None => "a fact that this program does not know",
     }
 }

@@ -44,6 +44,7 @@ impl Stand {
             mirror: MIRROR,
             known,
             ground,
+            serials: Arc::default(),
             holder: "the watcher's test".to_owned(),
             pace: Pace {
                 places: patterns.iter().map(|pattern| format!("{}/{pattern}", folder.path().display())).collect(),
@@ -302,6 +303,7 @@ async fn the_watcher_ends_when_nobody_listens() {
         mirror: MIRROR,
         known,
         ground: Ground::AnyFolder,
+        serials: Arc::default(),
         holder: String::new(),
         pace: Pace { places: Vec::new(), tick: Duration::from_secs(1), probe_timeout: Duration::from_secs(5) },
     };
