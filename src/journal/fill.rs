@@ -9,8 +9,9 @@ use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact, Space};
 use crate::journal::draft::Draft;
 use crate::journal::record::{Copy, Debt, Enrolled, Enrolment, Entry, Fill, FillCause, Flags, Mark, Node, Place};
+use crate::journal::recovery::{Plain, apply, mend_flags};
 use crate::journal::store::{Store, StoreError};
-use crate::journal::writer::{Plain, Writer, apply, mend_flags};
+use crate::journal::writer::Writer;
 
 /// Records that are read before some are written.
 const PAGE: usize = 1024;

@@ -17,6 +17,7 @@ pub(crate) mod mem_store;
 mod plan;
 mod reader;
 mod record;
+mod recovery;
 pub mod sled_store;
 pub mod store;
 mod writer;

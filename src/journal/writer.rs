@@ -1,4 +1,4 @@
-//! The journal's one writer: commits, facts from the drives, recovery.
+//! The journal's one writer: commits, and facts from the drives.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
 
-use crate::ids::{Arrival, DriveId, Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, random};
-use crate::journal::catalog::Catalog;
+use crate::ids::{Arrival, DriveId, Lsn, Nonce, PerSide, RequestId, Side, random};
+use crate::journal::catalog::Catalog as _;
 use crate::journal::codec::{self, Fact, Space};
-use crate::journal::draft::{Draft, Tally, settled};
+use crate::journal::draft::Draft;
 use crate::journal::fact::{DriveFact, FactPlanner};
-use crate::journal::fill::{filling, settle_fills};
+use crate::journal::fill::filling;
 use crate::journal::plan::{Counters, PlanError, Planner, Precondition, Released};
 use crate::journal::reader::{Counts, Journal};
-use crate::journal::record::{Answered, Debt, Deed, Enrolment, Entry, Flags, Mark, Op, Receipt, Request};
+use crate::journal::record::{Answered, Deed, Enrolment, Receipt, Request};
+use crate::journal::recovery::{Recovered, apply, apply_all};
 use crate::journal::store::{Store, StoreError};
 
 /// Answers that are remembered for a mutation sent again.
@@ -343,178 +344,4 @@ fn release_own(request: &Request, released: &mut Vec<Released>) {
             released.extend(stage.map(|staged| Released { side, ticket: put.version.ticket, stage: staged.stage }));
         }
     }
-}
-
-/// Applies changes. `applied` says that redo may start behind this LSN: it comes after all that redo would do,
-/// and before entries go, since redo wants them without a gap.
-fn apply_all(store: &dyn Store, ops: &[Op], applied: Option<Lsn>) -> Result<(), StoreError> {
-    let (retired, changes): (Vec<_>, Vec<_>) =
-        ops.iter().partition(|op| op.value.is_none() && codec::is_entry(&op.key));
-    changes.into_iter().try_for_each(|op| apply(store, op))?;
-    if let Some(lsn) = applied {
-        store.insert(&codec::meta(Fact::Applied), &codec::encode(&lsn))?;
-    }
-    retired.into_iter().try_for_each(|op| apply(store, op))
-}
-
-pub(super) fn apply(store: &dyn Store, op: &Op) -> Result<(), StoreError> {
-    match &op.value {
-        Some(value) => store.insert(&op.key, value),
-        None => store.remove(&op.key),
-    }
-}
-
-/// What a store says when it is opened, after the redo.
-struct Recovered {
-    enrolment: Enrolment,
-    epoch: Epoch,
-    nonces: Vec<Nonce>,
-    counters: Counters,
-    batches: PerSide<u64>,
-    unsettled: PerSide<BTreeSet<Lsn>>,
-    entries: i64,
-    answers: u64,
-    tally: Tally,
-}
-
-/// Reads single records of a store.
-pub(super) struct Plain<'a>(pub(super) &'a dyn Store);
-
-impl Catalog for Plain<'_> {
-    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(key)
-    }
-}
-
-impl Recovered {
-    fn read(store: &dyn Store) -> Result<Self, StoreError> {
-        let plain = Plain(store);
-        let missing = |what: &str| StoreError::Corrupt(format!("the journal has no {what}"));
-        let format: u32 = plain.record(&codec::meta(Fact::Format))?.ok_or_else(|| missing("format"))?;
-        if format != codec::FORMAT {
-            return Err(StoreError::Corrupt(format!("format {format}, this twinstickd knows {}", codec::FORMAT)));
-        }
-        let mut enrolment = plain.record(&codec::meta(Fact::Enrolment))?.ok_or_else(|| missing("enrolment"))?;
-        let head = redo(store)?;
-        mend_flags(store)?;
-        settle_fills(store, &mut enrolment)?;
-        let checkpoints = checkpoints(store)?;
-        let next_node = plain.record(&codec::meta(Fact::NextNode))?.unwrap_or(NodeId(1));
-        let mut recovered = Self {
-            enrolment,
-            epoch: plain.record(&codec::meta(Fact::Epoch))?.unwrap_or_default(),
-            nonces: plain.record(&codec::meta(Fact::Nonces))?.unwrap_or_default(),
-            // What was under way at the end may have reached a drive: all debts are exposed.
-            counters: Counters {
-                head,
-                next_node,
-                checkpoints,
-                exposed: PerSide::new(|_| head),
-                attached: PerSide::default(),
-                filling: filling(store)?,
-            },
-            batches: PerSide::new(|side| checkpoints.get(side) + 1),
-            unsettled: PerSide::default(),
-            entries: count(store, Space::Entry)?.cast_signed(),
-            answers: count(store, Space::AnswerOrder)?,
-            tally: Tally::default(),
-        };
-        recovered.read_flags(store)?;
-        recovered.read_debts(store)?;
-        Ok(recovered)
-    }
-
-    fn read_flags(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        let space = codec::all(Space::Flags);
-        for pair in store.scan(&space, &codec::end_of(&space)) {
-            let (key, value) = pair?;
-            let flags: Flags = codec::decode(&key, &value)?;
-            let lsn = Lsn(codec::number_of(&key)?);
-            for (side, mark) in flags.marks.iter() {
-                if let Mark::Done { batch } = mark {
-                    self.unsettled.get_mut(side).insert(lsn);
-                    let next = self.batches.get_mut(side);
-                    *next = (*next).max(batch + 1);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn read_debts(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        for side in Side::BOTH {
-            let space = codec::debts(side);
-            for pair in store.scan(&space, &codec::end_of(&space)) {
-                let (key, value) = pair?;
-                let debt: Debt = codec::decode(&key, &value)?;
-                *self.tally.paths.get_mut(side) += 1;
-                *self.tally.bytes.get_mut(side) += debt.bytes.cast_signed();
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Publishes what was committed behind the last published LSN; the head.
-pub(super) fn redo(store: &dyn Store) -> Result<Lsn, StoreError> {
-    let applied: Lsn = Plain(store).record(&codec::meta(Fact::Applied))?.unwrap_or_default();
-    let mut head = applied;
-    let mut ops = Vec::new();
-    let end = codec::end_of(&codec::all(Space::Entry));
-    let pairs: Vec<_> = store.scan(&codec::entry(applied.next()), &end).collect::<Result<_, _>>()?;
-    for (key, value) in pairs {
-        let entry: Entry = codec::decode(&key, &value)?;
-        if entry.lsn != head.next() {
-            return Err(StoreError::Corrupt(format!("entry {} follows entry {head}", entry.lsn)));
-        }
-        head = entry.lsn;
-        ops.extend(entry.ops);
-    }
-    apply_all(store, &ops, Some(head).filter(|head| *head != applied))?;
-    Ok(head)
-}
-
-/// Sets the flags of entries that a cut kept from being set: what no debt refers to is settled.
-pub(super) fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
-    let plain = Plain(store);
-    let checkpoints = checkpoints(store)?;
-    let space = codec::all(Space::Entry);
-    let mut mended = Vec::new();
-    for pair in store.scan(&space, &codec::end_of(&space)) {
-        let (key, value) = pair?;
-        let entry: Entry = codec::decode(&key, &value)?;
-        let old: Option<Flags> = plain.record(&codec::flags(entry.lsn))?;
-        let old = old.unwrap_or_else(|| entry.flags());
-        let mut flags = old;
-        for side in Side::BOTH {
-            let owed = plain.debt(side, entry.node)?.is_some_and(|debt| debt.lsn == entry.lsn);
-            let mark = flags.marks.get_mut(side);
-            if *mark == Mark::Pending && !owed {
-                *mark = Mark::Settled;
-            }
-        }
-        if flags != old || settled(&flags, &checkpoints) {
-            mended.push((entry.lsn, flags));
-        }
-    }
-    for (lsn, flags) in mended {
-        if settled(&flags, &checkpoints) {
-            store.remove(&codec::entry(lsn))?;
-            store.remove(&codec::flags(lsn))?;
-        } else {
-            store.insert(&codec::flags(lsn), &codec::encode(&flags))?;
-        }
-    }
-    Ok(())
-}
-
-/// The last checkpointed batches.
-fn checkpoints(store: &dyn Store) -> Result<PerSide<u64>, StoreError> {
-    let checkpoint = |side| Plain(store).record(&codec::checkpoint(side));
-    Ok(PerSide { a: checkpoint(Side::A)?.unwrap_or(0), b: checkpoint(Side::B)?.unwrap_or(0) })
-}
-
-fn count(store: &dyn Store, space: Space) -> Result<u64, StoreError> {
-    let prefix = codec::all(space);
-    store.scan(&prefix, &codec::end_of(&prefix)).try_fold(0, |count, pair| pair.map(|_| count + 1))
 }

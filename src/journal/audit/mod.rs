@@ -22,8 +22,8 @@ use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact};
 use crate::journal::fill::settle_fills;
 use crate::journal::record::{Debt, Enrolment, Node, Place};
+use crate::journal::recovery;
 use crate::journal::store::{Store, StoreError};
-use crate::journal::writer;
 use crate::path::{Name, RelPath};
 
 /// Most folders above a node, far above what a path may have; deeper means that the catalog has a loop.
@@ -74,7 +74,7 @@ impl Audit {
         }
         let enrolment: Option<Enrolment> = needed(&plain, Fact::Enrolment, "enrolment", found)?;
         let (Some(_), Some(mut enrolment)) = (format, enrolment) else { return Ok(None) };
-        let head = match writer::redo(store.as_ref()) {
+        let head = match recovery::redo(store.as_ref()) {
             Ok(head) => head,
             Err(StoreError::Corrupt(why)) => {
                 found(Flaw::Redo { why });
