@@ -107,6 +107,7 @@ fn refusals() {
     assert_eq!(fs::read_dir(&blank).expect("a folder").count(), 0, "nothing was put there");
 
     twins.replace(Side::B, &blank, &[]).expect(0);
+    wait_until("the new drive is there", || twins.client().state(Side::B) != "absent");
     refused(&twins, &twins.dir().join("other"), "drive b is there and in use");
 }
 

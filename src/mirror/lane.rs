@@ -105,6 +105,8 @@ struct Batch {
     /// Drafts made ready for a version. The node may have another one by the time it is placed.
     drafts: BTreeMap<Ticket, String>,
     folders: BTreeSet<String>,
+    /// Whether a file was given a name: then its sync has something to do.
+    named_file: bool,
     /// Nodes on their way through `converge`, against loops.
     under_way: BTreeSet<NodeId>,
     /// Nodes that have to wait for the next step.
@@ -264,6 +266,7 @@ impl Batch {
             vacated: BTreeSet::new(),
             drafts: BTreeMap::new(),
             folders: BTreeSet::new(),
+            named_file: false,
             under_way: BTreeSet::new(),
             deferred: BTreeSet::new(),
             facts: Vec::new(),

@@ -2,6 +2,8 @@
 
 use crate::ids::{Arrival, NodeId, Ticket};
 
+/// A file that is written so that its sync proves something.
+pub(crate) const PROOF: &str = ".twinstick/proof";
 pub(crate) const STAGE_FOLDER: &str = ".twinstick/stage";
 pub(crate) const LOG_FOLDER: &str = ".twinstick/log";
 pub(crate) const LIMBO_FOLDER: &str = ".twinstick/limbo";

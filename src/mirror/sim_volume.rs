@@ -33,7 +33,7 @@ pub(crate) use crash::Choice;
 use fault::classified;
 pub(crate) use fault::{CallKind, Calls, Fault};
 use file::{Access, SimFile};
-use handle::Handle;
+use handle::{Handle, Synced};
 use image::{Image, Ino};
 use medium::{Generation, Medium, Presence};
 
@@ -60,7 +60,7 @@ impl SimDisk {
     pub(crate) fn mount(&self) -> Result<SimVolume> {
         let medium = self.medium.lock();
         match medium.presence {
-            Presence::In => Ok(self.volume(medium.generation)),
+            Presence::In | Presence::Dead => Ok(self.volume(medium.generation)),
             Presence::Pulled => Err(classified("mount", "", rustix::io::Errno::NODEV)),
         }
     }
@@ -78,6 +78,11 @@ impl SimDisk {
         self.medium.lock().presence == Presence::Pulled
     }
 
+    /// Whether it has gone without its file system's notice.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.medium.lock().presence == Presence::Dead
+    }
+
     /// Puts the stick in again. The pull was a power cut: what was not synced is lost as `choice` says.
     pub(crate) fn reinsert(&self, choice: Choice<'_>) -> SimVolume {
         let mut medium = self.medium.lock();
@@ -89,7 +94,11 @@ impl SimDisk {
     /// Cuts the power: all handles are dead, what was not synced is lost as `choice` says. A stick that was out
     /// stays out.
     pub(crate) fn crash(&self, choice: Choice<'_>) {
-        self.medium.lock().lose(choice);
+        let mut medium = self.medium.lock();
+        medium.lose(choice);
+        if medium.presence == Presence::Dead {
+            medium.presence = Presence::In;
+        }
     }
 
     /// Another stick with the same bytes and the same unsynced changes; handles of this one don't reach it.
@@ -237,7 +246,7 @@ impl Volume for SimVolume {
     }
 
     fn sync_folder(&self, path: &VolumePath) -> Result<()> {
-        self.handle.sync("sync folder", path, |medium| medium.sync_folder(path), |_| {})
+        self.handle.sync("sync folder", path, Synced::Folder, |medium| medium.sync_folder(path), |_| {})
     }
 
     fn sync_all(&self) -> Result<()> {
@@ -245,7 +254,7 @@ impl Volume for SimVolume {
             medium.sync_all();
             Ok(())
         };
-        self.handle.sync("sync all", "", sync, |medium| medium.data.clear())
+        self.handle.sync("sync all", "", Synced::All, sync, |medium| medium.data.clear())
     }
 
     fn space(&self) -> Result<Space> {

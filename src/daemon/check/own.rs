@@ -16,7 +16,7 @@ use crate::daemon::check::report::Report;
 pub(super) fn check(audit: &Audit, side: Side, volume: &OsVolume, report: &mut Report<'_>) -> Result<(), Broken> {
     for name in names(volume, OWN_FOLDER)? {
         let path = layout::join(OWN_FOLDER, &name);
-        let own = layout::OWN_FOLDERS.iter().chain(&SLOT_PATHS).chain([&LOCK_PATH]);
+        let own = layout::OWN_FOLDERS.iter().chain(&SLOT_PATHS).chain([&LOCK_PATH, &layout::PROOF]);
         if !own.into_iter().any(|own| *own == path) {
             let text = "is not twinstick's: move it elsewhere";
             report.difference(Some(side), Some(&path), Kind::OwnUnknown, text);

@@ -214,6 +214,7 @@ impl Lane {
             }
             self.volume.rename(&from, path)?;
             self.work.moved += 1;
+            batch.named_file = true;
             batch.touch(&from);
             batch.touch(path);
             batch.vacated.insert(from);
@@ -268,6 +269,7 @@ impl Lane {
             }
         }
         batch.drafts.remove(&file.version.ticket);
+        batch.named_file = true;
         batch.touch(&from);
         batch.touch(path);
         Ok(placed(batch, file.id, place, Content::File { version: file.version, observed: None }))

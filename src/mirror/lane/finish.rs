@@ -5,10 +5,25 @@ use std::collections::BTreeSet;
 use crate::ids::NodeId;
 use crate::journal::{Catalog, Content, DriveFact, Held};
 use crate::mirror::lane::{Batch, Lane, LaneError};
-use crate::mirror::volume::{Disposition, FileKind, Result};
+use crate::mirror::layout;
+use crate::mirror::volume::{Disposition, FileKind, Result, Volume};
 
 /// Files and folders that are synced one by one; more are synced by one sync of all.
 const SINGLE_SYNCS_MAX: usize = 3;
+
+/// Fails unless the drive still makes things durable, all that was synced before among them.
+///
+/// A stick that was pulled says yes for a while: ext4's sync of a folder succeeds, vfat's syncfs too and without
+/// flushing the stick's cache. The sync of a file that has something to be written finds it out (seen on Linux 6.1 and
+/// 6.18).
+pub(super) fn prove(volume: &dyn Volume) -> Result<()> {
+    let file = match volume.open_write(layout::PROOF) {
+        Err(error) if error.disposition == Disposition::NotFound => volume.create(layout::PROOF)?,
+        opened => opened?,
+    };
+    file.write_at(b"twinstick\n", 0)?;
+    file.sync()
+}
 
 impl Lane {
     /// Makes the step durable; what the drive then has.
@@ -17,7 +32,7 @@ impl Lane {
             self.volume.remove_file(&draft)?;
         }
         let paths = self.placed_files(batch)?;
-        self.sync(&paths, &batch.folders)?;
+        self.sync(batch, &paths)?;
         let mut facts = std::mem::take(&mut batch.facts);
         for (node, held) in &batch.placed {
             let held = match held {
@@ -45,19 +60,17 @@ impl Lane {
         Ok(paths)
     }
 
-    fn sync(&self, files: &[String], folders: &BTreeSet<String>) -> Result<()> {
+    fn sync(&self, batch: &Batch, files: &[String]) -> Result<()> {
+        let folders = &batch.folders;
         if files.is_empty() && folders.is_empty() {
             return Ok(());
         }
-        if files.len() + folders.len() <= SINGLE_SYNCS_MAX && self.sync_each(files, folders)? {
-            return Ok(());
+        let few = files.len() + folders.len() <= SINGLE_SYNCS_MAX;
+        if few && self.sync_each(files, folders)? {
+            return if batch.named_file { Ok(()) } else { prove(self.volume.as_ref()) };
         }
         self.volume.sync_all()?;
-        // vfat's syncfs sends no flush to the stick; one file's sync does.
-        match files.first() {
-            Some(path) => self.volume.open(path)?.sync(),
-            None => self.volume.sync_folder(""),
-        }
+        prove(self.volume.as_ref())
     }
 
     /// Syncs files, then folders: vfat loses both versions the other way round. False where one has moved on.

@@ -10,6 +10,7 @@ use crate::journal::{
 };
 use crate::mirror::content::{Found, compare, compare_bytes};
 use crate::mirror::lane::LaneError;
+use crate::mirror::lane::finish::prove;
 use crate::mirror::layout;
 use crate::mirror::volume::{Disposition, FileKind, Volume};
 use crate::path::Name;
@@ -43,7 +44,7 @@ pub(crate) fn reclaim(
     make_own_folders(volume)?;
     // What a killed daemon renamed may be in the page cache alone: nothing is believed before it is durable.
     volume.sync_all()?;
-    volume.sync_folder(crate::path::OWN_FOLDER)?;
+    prove(volume)?;
     let mut search = Search {
         journal,
         volume,

@@ -234,6 +234,29 @@ fn what_a_backfill_installed_since_the_last_checkpoint_is_read_back_too() {
 }
 
 #[test]
+fn a_removal_on_a_stick_that_has_died_unnoticed_is_not_believed() {
+    // Whatever call is the first on the dead stick.
+    for nth in 1..12 {
+        let mut world = world();
+        world.make_folder("d");
+        world.put("d/f", b"bytes", Way::Log);
+        for side in Side::BOTH {
+            world.step(side);
+            world.step(side);
+            world.checkpoint(side);
+        }
+        world.die_within(Side::B, nth);
+        world.remove("d/f");
+        world.remove("d");
+        world.make_folder("e");
+        for _ in 0..4 {
+            world.step(Side::B);
+        }
+        settle(world);
+    }
+}
+
+#[test]
 fn an_only_copy_that_is_damaged_is_kept_and_named() {
     let mut world = world();
     world.put("f", b"whole", Way::Log);

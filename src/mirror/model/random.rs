@@ -22,6 +22,7 @@ enum Act {
     Pull(bool),
     Return(bool),
     PullWithin(bool, u8),
+    DieWithin(bool, u8),
     Fail(bool, u8, u8),
     FailBarrier(u8),
     KillWithin(bool, u8),
@@ -50,6 +51,7 @@ fn acts() -> impl Strategy<Value = Act> {
         2 => any::<bool>().prop_map(Act::Pull),
         4 => any::<bool>().prop_map(Act::Return),
         3 => (any::<bool>(), 1u8..30).prop_map(|(side, nth)| Act::PullWithin(side, nth)),
+        2 => (any::<bool>(), 1u8..30).prop_map(|(side, nth)| Act::DieWithin(side, nth)),
         1 => (any::<bool>(), 1u8..10, 0u8..5).prop_map(|(side, nth, kind)| Act::Fail(side, nth, kind)),
         1 => any::<u8>().prop_map(Act::FailBarrier),
         3 => (any::<bool>(), 1u8..30).prop_map(|(side, nth)| Act::KillWithin(side, nth)),
@@ -106,6 +108,7 @@ fn act(world: &mut World, act: &Act) {
         Act::Pull(first) => world.pull(side(first)),
         Act::Return(first) => world.bring_back(side(first)),
         Act::PullWithin(first, nth) => world.pull_within(side(first), u64::from(nth)),
+        Act::DieWithin(first, nth) => world.die_within(side(first), u64::from(nth)),
         Act::Fail(first, nth, kind) => {
             let kinds = [CallKind::Read, CallKind::Write, CallKind::Name, CallKind::Sync, CallKind::Look];
             world.fail_next(side(first), u64::from(nth), kinds[usize::from(kind)]);

@@ -234,6 +234,11 @@ impl World {
         self.disks.get(side).fail_nth(nth, None, Fault::Pull);
     }
 
+    /// The stick goes and its file system does not notice.
+    pub(super) fn die_within(&mut self, side: Side, nth: u64) {
+        self.disks.get(side).fail_nth(nth, None, Fault::Dead);
+    }
+
     /// Steps a lane that is killed with the daemon before one of its calls; what it did is in the page cache.
     pub(super) fn kill_within(&mut self, side: Side, nth: u64) {
         self.store.clear_fault();

@@ -54,6 +54,9 @@ pub(crate) enum Fault {
     Kill,
     /// The stick is pulled during the call: whether its work was done, the power cut decides.
     Pull,
+    /// The stick has gone and its file system has not noticed, as ext4 does: names change in its cache, the syncs of
+    /// folders and of all say that all is well, and only that of a file finds it out.
+    Dead,
 }
 
 /// Something that happens elsewhere just before a call: other threads do not wait for this one.

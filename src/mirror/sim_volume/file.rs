@@ -1,7 +1,7 @@
 //! Open files of a simulated drive.
 
 use super::fault::{CallKind, classified};
-use super::handle::Handle;
+use super::handle::{Handle, Synced};
 use super::image::Ino;
 use crate::mirror::volume::{Attributes, Meta, Result, VolumeFile};
 
@@ -79,6 +79,7 @@ impl VolumeFile for SimFile {
         self.handle.sync(
             "sync",
             &self.path,
+            Synced::File(self.ino),
             |medium| {
                 medium.sync_file(self.ino);
                 Ok(())

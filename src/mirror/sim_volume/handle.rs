@@ -8,13 +8,36 @@ use rustix::io::Errno;
 use super::fault::{CallKind, Fault, classified, ordered};
 use super::image::Ino;
 use super::medium::{Generation, Medium, Presence};
-use crate::mirror::volume::{Disposition, Result};
+use crate::mirror::volume::{Disposition, FsKind, Result};
 
 /// One mount of a medium.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     pub(super) medium: Arc<Mutex<Medium>>,
     pub(super) generation: Generation,
+}
+
+/// What a sync is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Synced {
+    File(Ino),
+    Folder,
+    All,
+}
+
+/// Nothing becomes durable any more, which only some syncs tell.
+fn sync_dead(medium: &mut Medium, op: &'static str, path: &str, synced: Synced) -> Result<()> {
+    medium.presence = Presence::Dead;
+    let tells = match synced {
+        Synced::File(ino) => medium.is_dirty(ino),
+        Synced::Folder => medium.kind == FsKind::Fat,
+        Synced::All => false,
+    };
+    if tells {
+        medium.presence = Presence::Pulled;
+        return Err(ordered(op, path, Disposition::DriveLost));
+    }
+    Ok(())
 }
 
 impl Handle {
@@ -38,6 +61,10 @@ impl Handle {
         let mut medium = self.medium.lock();
         match medium.begin(kind, self.generation).map_err(|errno| classified(op, path, errno))? {
             None => work(&mut medium).map_err(|errno| classified(op, path, errno)),
+            Some(Fault::Dead) => {
+                medium.presence = Presence::Dead;
+                work(&mut medium).map_err(|errno| classified(op, path, errno))
+            }
             Some(Fault::Once(disposition)) => Err(ordered(op, path, disposition)),
             Some(Fault::Kill) => Err(ordered(op, path, Disposition::DriveLost)),
             Some(Fault::Pull) => {
@@ -54,12 +81,15 @@ impl Handle {
         &self,
         op: &'static str,
         path: &str,
+        synced: Synced,
         work: impl FnOnce(&mut Medium) -> std::result::Result<(), Errno>,
         forget: impl FnOnce(&mut Medium),
     ) -> Result<()> {
         self.pause();
         let mut medium = self.medium.lock();
         match medium.begin(CallKind::Sync, self.generation).map_err(|errno| classified(op, path, errno))? {
+            None if medium.presence == Presence::Dead => sync_dead(&mut medium, op, path, synced),
+            Some(Fault::Dead) => sync_dead(&mut medium, op, path, synced),
             None => work(&mut medium).map_err(|errno| classified(op, path, errno)),
             Some(Fault::Once(disposition)) => {
                 forget(&mut medium);

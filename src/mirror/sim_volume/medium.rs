@@ -39,6 +39,8 @@ impl DataOp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     In,
+    /// Gone, and its file system has not noticed.
+    Dead,
     Pulled,
 }
 
@@ -103,6 +105,11 @@ impl Medium {
         }
         self.calls.count(kind);
         Ok(self.faults.due(kind))
+    }
+
+    /// Whether a file's sync has something to do.
+    pub(super) fn is_dirty(&self, ino: Ino) -> bool {
+        self.data.contains_key(&ino) || self.names.iter().any(|op| op.names(ino))
     }
 
     pub(super) fn open(&mut self, path: &VolumePath) -> Result<Ino, Errno> {

@@ -97,6 +97,11 @@ impl World {
             self.disks.get(side).clear_faults();
         }
         self.store.clear_fault();
+        for side in Side::BOTH {
+            if self.disks.get(side).is_dead() {
+                self.pull(side);
+            }
+        }
         while !self.uploads.is_empty() {
             self.commit_oldest();
         }
