@@ -8,6 +8,7 @@ pub mod check;
 pub mod cli;
 pub mod control;
 pub mod demo;
+mod drives;
 pub mod enrol;
 pub mod host;
 pub mod init;
