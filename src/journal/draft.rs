@@ -29,6 +29,8 @@ pub(super) struct Draft<'a> {
 pub(super) struct Tally {
     pub(super) paths: PerSide<i64>,
     pub(super) bytes: PerSide<i64>,
+    /// Debts of nodes that may be elsewhere than recorded.
+    pub(super) doubts: PerSide<i64>,
     pub(super) entries: i64,
     /// Entries that a drive has done but not checkpointed.
     pub(super) unsettled: Vec<(Side, Lsn)>,
@@ -117,6 +119,8 @@ impl<'a> Draft<'a> {
         *self.tally.paths.get_mut(side) += i64::from(new.is_some()) - i64::from(old.is_some());
         let bytes = |debt: Option<&Debt>| debt.map_or(0, |debt| debt.bytes.cast_signed());
         *self.tally.bytes.get_mut(side) += bytes(new) - bytes(old);
+        let doubtful = |debt: Option<&Debt>| i64::from(debt.is_some_and(|debt| !debt.maybe.is_empty()));
+        *self.tally.doubts.get_mut(side) += doubtful(new) - doubtful(old);
         let (was, is) = (old.map(Debt::claims).unwrap_or_default(), new.map(Debt::claims).unwrap_or_default());
         for place in was.difference(&is) {
             self.remove(codec::claim(side, place, id));

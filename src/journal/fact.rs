@@ -21,6 +21,9 @@ pub enum DriveFact {
         /// When it was synced or read back, nanoseconds since 1970.
         verified_ns: i64,
     },
+    /// As `Holds`, of a drive that is coming: found out while the node's debt was like this, and worth nothing if
+    /// where the node may be has changed since.
+    Found { side: Side, node: NodeId, held: Option<Held>, verified_ns: i64, was: Debt },
     /// The installed copy of this file version is not what it should be.
     Damaged { side: Side, place: Place, file: FileNode },
     /// All that the drive installed is synced, and so recorded.
@@ -46,6 +49,12 @@ impl FactPlanner<'_, '_> {
         match fact {
             DriveFact::Holds { side, node, held, verified_ns } => {
                 self.holds(*side, *node, held.as_ref(), *verified_ns)?;
+            }
+            DriveFact::Found { side, node, held, verified_ns, was } => {
+                let debt = self.draft.debt(*side, *node)?;
+                if debt.is_some_and(|debt| debt.have == was.have && debt.maybe == was.maybe) {
+                    self.holds(*side, *node, held.as_ref(), *verified_ns)?;
+                }
             }
             DriveFact::Damaged { side, place, file } => self.damaged(*side, place, file)?,
             DriveFact::Checkpoint { side } => self.checkpoint(*side)?,

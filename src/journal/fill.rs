@@ -59,7 +59,10 @@ impl Writer {
         let store = self.open_store()?;
         let drives = self.journal().enrolment().drives.clone();
         let pending = pending(store.as_ref())?;
-        let (side, pending) = if pending.a >= pending.b { (Side::A, pending.a) } else { (Side::B, pending.b) };
+        // A drive that is there works its entries off.
+        let away = Side::BOTH.into_iter().filter(|side| !self.is_attached(*side));
+        let Some(side) = away.max_by_key(|side| *pending.get(*side)) else { return Ok(()) };
+        let pending = *pending.get(side);
         if pending <= entries_max / 2 {
             return Ok(());
         }

@@ -31,4 +31,4 @@ pub use record::{
     FolderNode, Fresh, Held, Mark, Mutation, Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Staged,
     Version, block_count, put_fingerprint,
 };
-pub use writer::{ANSWERS_MAX, CommitError, Committed, Writer};
+pub use writer::{ANSWERS_MAX, Attached, CommitError, Committed, Writer};

@@ -115,6 +115,7 @@ impl Recovered {
                 let debt: Debt = codec::decode(&key, &value)?;
                 *self.tally.paths.get_mut(side) += 1;
                 *self.tally.bytes.get_mut(side) += debt.bytes.cast_signed();
+                *self.tally.doubts.get_mut(side) += i64::from(!debt.maybe.is_empty());
             }
         }
         Ok(())

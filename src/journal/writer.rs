@@ -31,6 +31,16 @@ pub enum CommitError {
     InDoubt(String),
 }
 
+/// Whether a drive was attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    Yes,
+    /// Nodes changed whose places were still being found out: they are to be looked for again.
+    InDoubt,
+    /// Another drive was enrolled in its place.
+    Replaced,
+}
+
 /// What a batch of commits gave.
 pub struct Committed {
     /// Invariant: one for each request, in order.
@@ -51,6 +61,8 @@ pub struct Writer {
     batches: PerSide<u64>,
     unsettled: PerSide<BTreeSet<Lsn>>,
     answers: u64,
+    /// Debts of nodes that may be elsewhere than recorded.
+    doubts: PerSide<i64>,
     /// Entries when they were last counted without finding a drive that is far behind.
     pub(super) limited_at: u64,
 }
@@ -88,6 +100,7 @@ impl Writer {
             batches: PerSide::default(),
             unsettled: PerSide::default(),
             answers: 0,
+            doubts: PerSide::default(),
             limited_at: 0,
         };
         writer.take_over(store, recovered);
@@ -135,6 +148,7 @@ impl Writer {
         self.batches = recovered.batches;
         self.unsettled = recovered.unsettled;
         self.answers = recovered.answers;
+        self.doubts = recovered.tally.doubts;
         let counts = &self.journal.counts;
         counts.entries.store(recovered.entries, Ordering::Relaxed);
         for side in Side::BOTH {
@@ -153,15 +167,27 @@ impl Writer {
         self.journal.nonces.read().last().copied()
     }
 
-    /// A drive is there: stages of this arrival count, and its lane may be at work. False where another drive was
-    /// enrolled in its place meanwhile.
-    pub fn attach(&mut self, side: Side, drive: DriveId, arrival: Arrival) -> bool {
-        if self.journal.enrolment().drives.get(side).id != drive {
-            return false;
+    /// A drive is there: stages of this arrival count, and its lane may be at work. Refused where something was
+    /// committed meanwhile about what had been found out.
+    pub fn attach(&mut self, side: Side, drive: DriveId, arrival: Arrival) -> Attached {
+        if !self.is_enrolled(side, drive) {
+            return Attached::Replaced;
+        }
+        if *self.doubts.get(side) > 0 {
+            return Attached::InDoubt;
         }
         *self.counters.exposed.get_mut(side) = Lsn(u64::MAX);
         *self.counters.attached.get_mut(side) = Some(arrival);
-        true
+        Attached::Yes
+    }
+
+    /// Whether a drive is the one that is enrolled on its side now.
+    pub fn is_enrolled(&self, side: Side, drive: DriveId) -> bool {
+        self.journal.enrolment().drives.get(side).id == drive
+    }
+
+    pub(super) fn is_attached(&self, side: Side) -> bool {
+        self.counters.attached.get(side).is_some()
     }
 
     /// A drive has left: its stages count no more. Its lane may still be at work on its last step.
@@ -293,6 +319,9 @@ impl Writer {
                 counts.paths.get(side).fetch_add(*draft.tally.paths.get(side), Ordering::AcqRel);
                 counts.bytes.get(side).fetch_add(*draft.tally.bytes.get(side), Ordering::AcqRel);
             }
+        }
+        for side in Side::BOTH {
+            *self.doubts.get_mut(side) += draft.tally.doubts.get(side);
         }
         counts.entries.fetch_add(draft.tally.entries, Ordering::Relaxed);
         for (side, lsn) in &draft.tally.unsettled {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::ids::{Arrival, DriveId, Lsn, Side};
 use crate::journal::store::{StoreError, StorePlace};
-use crate::journal::{CommitError, Deed, DriveFact, Enrolled, Receipt, Released, Request, Writer};
+use crate::journal::{Attached, CommitError, Deed, DriveFact, Enrolled, Receipt, Released, Request, Writer};
 
 /// Requests that one barrier serves at most.
 pub(crate) const BATCH_MAX: usize = 4096;
@@ -28,6 +28,13 @@ const REOPEN_EVERY: Duration = Duration::from_millis(500);
 pub(crate) enum Durable {
     Now,
     Later,
+}
+
+/// The drive whose threads report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reporter {
+    pub(crate) side: Side,
+    pub(crate) drive: DriveId,
 }
 
 /// What the committer tells the mirror.
@@ -44,8 +51,8 @@ pub(crate) trait Audience: Send + Sync {
 
 enum Message {
     Commit(Request, oneshot::Sender<Result<Receipt, CommitError>>),
-    Note(Vec<DriveFact>, Durable, mpsc::Sender<Result<Vec<Released>, StoreError>>),
-    Attach(Side, DriveId, Arrival, mpsc::Sender<bool>),
+    Note(Reporter, Vec<DriveFact>, Durable, mpsc::Sender<Result<Vec<Released>, StoreError>>),
+    Attach(Side, DriveId, Arrival, mpsc::Sender<Attached>),
     Leave(Side, Arrival),
     Retire(Side, Arrival),
     Detach(Side, mpsc::Sender<Lsn>),
@@ -91,15 +98,21 @@ impl Committer {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Notes what a drive has. Blocks: for a drive's own threads.
-    pub(crate) fn note(&self, facts: Vec<DriveFact>, durable: Durable) -> Result<Vec<Released>, StoreError> {
+    /// Notes what a drive has. Blocks: for a drive's own threads. Of a drive that was replaced meanwhile nothing is
+    /// noted, and the journal is dead to it.
+    pub(crate) fn note(
+        &self,
+        reporter: Reporter,
+        facts: Vec<DriveFact>,
+        durable: Durable,
+    ) -> Result<Vec<Released>, StoreError> {
         let (reply, answer) = mpsc::channel();
-        self.queue.send(Message::Note(facts, durable, reply)).map_err(|_| StoreError::Dead)?;
+        self.queue.send(Message::Note(reporter, facts, durable, reply)).map_err(|_| StoreError::Dead)?;
         answer.recv().map_err(|_| StoreError::Dead)?
     }
 
-    /// From now on stages of this arrival count. False where another drive was enrolled meanwhile.
-    pub(crate) fn attach(&self, side: Side, drive: DriveId, arrival: Arrival) -> Result<bool, Ended> {
+    /// From now on stages of this arrival count, unless something came between.
+    pub(crate) fn attach(&self, side: Side, drive: DriveId, arrival: Arrival) -> Result<Attached, Ended> {
         let (reply, answer) = mpsc::channel();
         self.queue.send(Message::Attach(side, drive, arrival, reply)).map_err(|_| Ended)?;
         answer.recv().map_err(|_| Ended)
@@ -213,8 +226,9 @@ impl Work {
         while let Some(message) = self.ready.pop_front() {
             match message {
                 Message::Commit(request, reply) => self.commits(request, reply),
-                Message::Note(facts, durable, reply) => {
-                    let result = self.note(&facts, durable);
+                Message::Note(Reporter { side, drive }, facts, durable, reply) => {
+                    let enrolled = self.writer.is_enrolled(side, drive);
+                    let result = if enrolled { self.note(&facts, durable) } else { Err(StoreError::Dead) };
                     // A drive that has left meanwhile does not wait for the answer.
                     let _ = reply.send(result);
                 }

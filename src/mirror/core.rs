@@ -11,7 +11,7 @@ use crate::clock;
 use crate::ids::{Lsn, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Deed, DriveFact, Journal, Released, Stage};
-use crate::mirror::committer::{Audience, Committer, Durable};
+use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
 use crate::mirror::label::Serials;
@@ -106,6 +106,10 @@ impl Core {
         self.committer.leave_soon(side, attachment.arrival);
         // The watcher ends before the mirror when the daemon stops.
         let _ = self.lost.send(Lost { side, visit: attachment.visit });
+        // One that flaps is better than none.
+        if self.seat(side.other()).end_parking("it was parked, and the other drive has gone") {
+            self.look_again(side.other());
+        }
         self.tell_change();
     }
 
@@ -268,9 +272,10 @@ impl Core {
     }
 
     /// A drive was given a label.
-    pub(crate) fn labelled(&self, side: Side, serial: u64) -> Result<(), StoreError> {
-        self.serials.set(side, serial);
-        self.committer.note(vec![DriveFact::Labelled { side, serial }], Durable::Later).map(drop)
+    pub(crate) fn labelled(&self, drive: Reporter, serial: u64) -> Result<(), StoreError> {
+        self.serials.set(drive.side, drive.drive, serial);
+        let side = drive.side;
+        self.committer.note(drive, vec![DriveFact::Labelled { side, serial }], Durable::Later).map(drop)
     }
 
     /// How a drive that is there gets what it lacks.

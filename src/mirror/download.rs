@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::ids::{Lsn, Side};
 use crate::journal::{DriveFact, FileNode, Node, Place, Resolved};
-use crate::mirror::committer::Durable;
+use crate::mirror::committer::{Durable, Reporter};
 use crate::mirror::core::Core;
 use crate::mirror::mirror::{Mirror, unreadable};
 use crate::mirror::places::{self, Source};
@@ -309,7 +309,9 @@ impl Download {
             let core = Arc::clone(&self.core);
             // The committer's answer is not for this task to wait for.
             tokio::task::spawn_blocking(move || {
-                let noted = core.committer.note(vec![DriveFact::Damaged { side, place, file }], Durable::Now);
+                // Of a drive that was replaced meanwhile nothing is marked that could be damaged.
+                let reporter = Reporter { side, drive: core.journal.enrolment().drives.get(side).id };
+                let noted = core.committer.note(reporter, vec![DriveFact::Damaged { side, place, file }], Durable::Now);
                 if noted.is_ok() {
                     core.wake_lanes();
                 }

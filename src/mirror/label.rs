@@ -4,8 +4,7 @@
 //! all before it (u32), zeros; numbers are little-endian. All formats to come keep this frame, so that a newer one
 //! is known from a damaged one. Of two valid slots the one with the higher serial counts; its parity is its slot.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Crc32;
@@ -44,16 +43,17 @@ pub struct Label {
 
 /// The serials of the last labels that the drives were given: one far behind is an older copy's.
 #[derive(Debug, Default)]
-pub struct Serials(PerSide<AtomicU64>);
+pub struct Serials(PerSide<Mutex<Option<(DriveId, u64)>>>);
 
 impl Serials {
     /// Whether a label is one that its drive had long ago. One behind may be the newest slot gone bad.
     pub fn is_outlived(&self, side: Side, label: &Label) -> bool {
-        label.serial + 1 < self.0.get(side).load(Ordering::Acquire)
+        let last = *self.0.get(side).lock();
+        last.is_some_and(|(drive, serial)| drive == label.drive && label.serial + 1 < serial)
     }
 
-    pub(crate) fn set(&self, side: Side, serial: u64) {
-        self.0.get(side).store(serial, Ordering::Release);
+    pub(crate) fn set(&self, side: Side, drive: DriveId, serial: u64) {
+        *self.0.get(side).lock() = Some((drive, serial));
     }
 }
 

@@ -20,7 +20,7 @@ mod finish;
 mod prepare;
 mod reclaim;
 
-pub(crate) use reclaim::reclaim;
+pub(crate) use reclaim::{look_again, reclaim};
 
 /// Debts that a step takes at most.
 pub(crate) const BATCH_DEBTS_MAX: usize = 256;

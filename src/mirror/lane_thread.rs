@@ -7,20 +7,20 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::ids::{Lsn, PerSide, Side};
-use crate::journal::DriveFact;
 use crate::journal::store::StoreError;
-use crate::mirror::committer::Durable;
+use crate::journal::{Attached, DriveFact};
+use crate::mirror::committer::{Durable, Reporter};
 use crate::mirror::core::{Core, Lost, let_go};
 use crate::mirror::drive_log::DriveLog;
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::Moment;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
-use crate::mirror::lane::{Lane, LaneError, Stay, Step, reclaim};
+use crate::mirror::lane::{Lane, LaneError, Stay, Step, look_again, reclaim};
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::pace::Amount;
 use crate::mirror::scan::{Scan, ScanKind};
-use crate::mirror::seat::{Attachment, NewDrive, Wake, Welcome};
+use crate::mirror::seat::{Attachment, NewDrive, Other, Wake, Welcome};
 use crate::mirror::state::{DriveEvent, DriveState};
 use crate::mirror::volume::FsKind;
 use crate::mirror::words;
@@ -94,7 +94,11 @@ impl Turned {
 pub(crate) fn start(core: &Arc<Core>, drive: NewDrive) {
     let side = drive.side;
     let lost = Lost { side, visit: drive.visit };
-    match core.seat(side).arrive(drive.visit, clock::now(), clock::wall_ns()) {
+    let other = match core.seat(side.other()).attachment() {
+        Some(_) => Other::There,
+        None => Other::Away,
+    };
+    match core.seat(side).arrive(drive.visit, other, clock::now(), clock::wall_ns()) {
         Welcome::Seated => {}
         Welcome::Taken => return,
         Welcome::Parked { until } => {
@@ -155,9 +159,10 @@ fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
     let volume = drive.volume.as_ref();
     let arrived = reclaim(&core.journal, volume, side, exposed, clock::wall_ns())?;
     // What this lets go of on this drive waits at the seat.
-    core.committer.note(arrived.facts, Durable::Now)?;
+    let reporter = Reporter { side, drive: label.drive };
+    core.committer.note(reporter, arrived.facts, Durable::Now)?;
     let (paths, bytes) = core.journal.behind(side);
-    core.committer.note(vec![DriveFact::Fills { side, paths, bytes }], Durable::Later)?;
+    core.committer.note(reporter, vec![DriveFact::Fills { side, paths, bytes }], Durable::Later)?;
     let log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, arrived.staged)
         .map_err(LaneError::from)?;
     let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume));
@@ -193,7 +198,7 @@ fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
     }
     let label = Label { epoch, enrolled, arrivals: label.arrivals.next(), ..label.clone() };
     let serial = label::write(drive.volume.as_ref(), &label)?;
-    core.labelled(drive.side, serial)?;
+    core.labelled(Reporter { side: drive.side, drive: label.drive }, serial)?;
     Ok(label)
 }
 
@@ -232,8 +237,18 @@ fn attach(
     if let Ok(space) = drive.volume.space() {
         seat.set_space(space);
     }
-    if !core.committer.attach(side, label.drive, arrival).map_err(|_| Turned::Closed)? {
-        return Err(Turned::Replaced);
+    let reporter = Reporter { side, drive: label.drive };
+    loop {
+        // Clients did not wait: what they changed meanwhile may not be where it was looked for.
+        let facts = look_again(&core.journal, drive.volume.as_ref(), side, clock::wall_ns())?;
+        if !facts.is_empty() {
+            core.committer.note(reporter, facts, Durable::Now)?;
+        }
+        match core.committer.attach(side, label.drive, arrival).map_err(|_| Turned::Closed)? {
+            Attached::Yes => break,
+            Attached::InDoubt => {}
+            Attached::Replaced => return Err(Turned::Replaced),
+        }
     }
     let Some(released) = seat.attach(&attachment, core.way_back(side)) else {
         attachment.end();
@@ -334,12 +349,16 @@ impl Worker<'_> {
             // What was copied from the other drive is not to be copied again after a crash.
             let copied = self.lane.work().copied_files > before.copied_files;
             let durable = if barrier || copied { Durable::Now } else { Durable::Later };
-            self.core.committer.note(facts, durable)?;
+            self.core.committer.note(self.reporter(), facts, durable)?;
             if !self.attachment.log.settle() {
                 return Ok(Done { seen: 0, worked });
             }
         }
         Ok(Done { seen, worked })
+    }
+
+    fn reporter(&self) -> Reporter {
+        Reporter { side: self.attachment.side, drive: self.label.drive }
     }
 
     /// The work that lies before the lane now.
@@ -398,7 +417,8 @@ impl Worker<'_> {
             (DriveState::Replaying | DriveState::Backfilling, false) if !self.core.lacks(side, self.replay_head) => {
                 scan.catch_up(clock::now());
                 // Where this is lost, the next arrival finds that nothing is left to be filled.
-                let _ = self.core.committer.note(vec![DriveFact::Filled { side }], Durable::Later);
+                let filled = vec![DriveFact::Filled { side }];
+                let _ = self.core.committer.note(self.reporter(), filled, Durable::Later);
                 Some(DriveEvent::CaughtUp)
             }
             _ => None,
@@ -431,8 +451,8 @@ impl Worker<'_> {
                 return Ok(());
             }
         };
-        self.core.labelled(side, serial)?;
-        self.core.committer.note(vec![DriveFact::Checkpoint { side }], Durable::Later)?;
+        self.core.labelled(self.reporter(), serial)?;
+        self.core.committer.note(self.reporter(), vec![DriveFact::Checkpoint { side }], Durable::Later)?;
         Ok(())
     }
 

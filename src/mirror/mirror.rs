@@ -60,6 +60,9 @@ pub enum ReplaceError {
         if count == at_most { " or more" } else { "" }
     )]
     OnlyThere { side: Side, count: usize, at_most: usize, example: String },
+    /// A stick has shown that it knows more than the journal.
+    #[error("nothing is replaced: {0}")]
+    Outdated(String),
     #[error("the journal: {0}")]
     Journal(#[from] StoreError),
 }
@@ -189,7 +192,6 @@ impl Mirror {
     pub async fn replace(&self, side: Side, drive: Enrolled, loss: Loss) -> Result<(), ReplaceError> {
         self.check_replace(side, loss)?;
         self.core.committer.replace(side, drive).await?;
-        self.core.serials.set(side, 0);
         self.core.seat(side).forget();
         // Flaps of the old one say nothing of the new one.
         let _ = self.unpark(side);
@@ -201,6 +203,9 @@ impl Mirror {
 
     /// Whether a drive can be replaced now.
     pub fn check_replace(&self, side: Side, loss: Loss) -> Result<(), ReplaceError> {
+        if let Some(why) = self.core.outdated.get() {
+            return Err(ReplaceError::Outdated(why.clone()));
+        }
         match self.core.seat(side).state() {
             DriveState::Absent | DriveState::Faulted | DriveState::Parked => {}
             DriveState::Verifying
@@ -425,7 +430,9 @@ impl Mirror {
 fn serials(journal: &Journal) -> Result<Arc<Serials>, StoreError> {
     let serials = Serials::default();
     for side in Side::BOTH {
-        serials.set(side, journal.label_serial(side)?.unwrap_or(0));
+        if let Some(serial) = journal.label_serial(side)? {
+            serials.set(side, journal.enrolment().drives.get(side).id, serial);
+        }
     }
     Ok(Arc::new(serials))
 }

@@ -140,6 +140,13 @@ struct Inner {
     flaps: Flaps,
 }
 
+/// Whether the other drive is there: one that flaps is better than none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Other {
+    There,
+    Away,
+}
+
 /// What becomes of a drive that comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Welcome {
@@ -190,18 +197,18 @@ impl Seat {
     }
 
     /// A drive came. `wall_ns` is the time of day at `now`, for people.
-    pub(crate) fn arrive(&self, visit: u64, now: Instant, wall_ns: i64) -> Welcome {
+    pub(crate) fn arrive(&self, visit: u64, other: Other, now: Instant, wall_ns: i64) -> Welcome {
         let mut inner = self.inner.lock();
         if inner.state.after(DriveEvent::Arrived).is_err() {
             return Welcome::Taken;
         }
-        match inner.flaps.came(now) {
-            Verdict::Welcome => {
+        match (inner.flaps.came(now), other) {
+            (Verdict::Welcome, _) | (Verdict::Parked { .. }, Other::Away) => {
                 self.enter(&mut inner, DriveEvent::Arrived, None);
                 inner.visit = Some(visit);
                 Welcome::Seated
             }
-            Verdict::Parked { until } => {
+            (Verdict::Parked { until }, Other::There) => {
                 let reason = inner.flaps.describe(until, now, wall_ns);
                 self.enter(&mut inner, DriveEvent::Flapped, Some(reason));
                 inner.visit = None;

@@ -121,8 +121,7 @@ fn backfilling(drive: &DriveStatus, missed: &str) -> Notice {
 pub(crate) fn outdated(why: &str) -> Notice {
     Notice::new(
         format!("nothing is served: {why}"),
-        "stop twinstickd and put back the newer state directory; where there is none, 'twinstickd adopt' rebuilds the \
-         journal from the sticks",
+        "stop twinstickd and put back the newer state directory; leave the sticks as they are: they have all files",
     )
 }
 

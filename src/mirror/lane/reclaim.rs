@@ -45,34 +45,64 @@ pub(crate) fn reclaim(
     // What a killed daemon renamed may be in the page cache alone: nothing is believed before it is durable.
     volume.sync_all()?;
     prove(volume)?;
-    let mut search = Search {
-        journal,
-        volume,
-        side,
-        doubtful: BTreeMap::new(),
-        found: BTreeMap::new(),
-        claimed: BTreeSet::new(),
-        under_way: BTreeSet::new(),
-        phase: Phase::Recorded,
-    };
     let mut arrived = Arrived { aside: volume.list(layout::ASIDE_FOLDER)?.len() as u64, ..Arrived::default() };
     let mut stages = BTreeSet::new();
-    let mut at = NodeId::ROOT;
-    loop {
-        let page = journal.snapshot().debts(side, at, PAGE)?;
-        let Some((last, _)) = page.last() else { break };
-        at = last.next();
-        for (id, debt) in page {
-            note_stage(journal, side, id, &debt, &mut stages, &mut arrived)?;
-            if (debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(&debt)? {
-                search.doubtful.insert(id, debt);
-            }
-        }
-    }
-    search.run(&mut arrived.facts, now_ns)?;
+    for_each_debt(journal, side, |id, debt| Ok(note_stage(journal, side, id, &debt, &mut stages, &mut arrived)?))?;
+    let mut search = search(journal, volume, side, |search, debt| {
+        Ok((debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(debt)?)
+    })?;
+    arrived.facts = search.facts(now_ns);
     sweep_stages(journal, volume, &stages)?;
     search.verify_last_installs(&mut arrived.facts)?;
     Ok(arrived)
+}
+
+/// Looks again for nodes that clients changed while they were looked for.
+pub(crate) fn look_again(
+    journal: &Journal,
+    volume: &dyn Volume,
+    side: Side,
+    now_ns: i64,
+) -> Result<Vec<DriveFact>, LaneError> {
+    let search = search(journal, volume, side, |_, debt| Ok(!debt.maybe.is_empty()))?;
+    Ok(search.facts(now_ns))
+}
+
+/// Looks for the nodes whose debts are doubtful, until nothing of what that depends on changed meanwhile. A node's
+/// places change once at most before the drive is attached.
+fn search<'a>(
+    journal: &'a Journal,
+    volume: &'a dyn Volume,
+    side: Side,
+    is_doubtful: impl Fn(&Search<'a>, &Debt) -> Result<bool, LaneError>,
+) -> Result<Search<'a>, LaneError> {
+    loop {
+        let mut search = Search::new(journal, volume, side);
+        for_each_debt(journal, side, |id, debt| {
+            if is_doubtful(&search, &debt)? {
+                search.doubtful.insert(id, debt);
+            }
+            Ok(())
+        })?;
+        search.run()?;
+        if !search.is_stale()? {
+            return Ok(search);
+        }
+    }
+}
+
+fn for_each_debt(
+    journal: &Journal,
+    side: Side,
+    mut look: impl FnMut(NodeId, Debt) -> Result<(), LaneError>,
+) -> Result<(), LaneError> {
+    let mut at = NodeId::ROOT;
+    loop {
+        let page = journal.snapshot().debts(side, at, PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        at = last.next();
+        page.into_iter().try_for_each(|(id, debt)| look(id, debt))?;
+    }
 }
 
 fn make_own_folders(volume: &dyn Volume) -> Result<(), LaneError> {
@@ -154,7 +184,20 @@ enum Phase {
     Wanted,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(journal: &'a Journal, volume: &'a dyn Volume, side: Side) -> Self {
+        Self {
+            journal,
+            volume,
+            side,
+            doubtful: BTreeMap::new(),
+            found: BTreeMap::new(),
+            claimed: BTreeSet::new(),
+            under_way: BTreeSet::new(),
+            phase: Phase::Recorded,
+        }
+    }
+
     /// Whether a node that the drive never had is not there yet either: most of a blank drive's debts, which need
     /// not be kept in mind.
     fn is_nowhere(&self, debt: &Debt) -> Result<bool, LaneError> {
@@ -181,7 +224,7 @@ impl Search<'_> {
         }
     }
 
-    fn run(&mut self, facts: &mut Vec<DriveFact>, now_ns: i64) -> Result<(), LaneError> {
+    fn run(&mut self) -> Result<(), LaneError> {
         let mut ids: Vec<_> = self.doubtful.keys().copied().collect();
         ids.sort();
         for phase in [Phase::Recorded, Phase::Wanted] {
@@ -190,15 +233,31 @@ impl Search<'_> {
                 self.find(*id)?;
             }
         }
-        for id in ids {
-            let Some(debt) = self.doubtful.get(&id) else { continue };
-            let held = self.found.get(&id).cloned().flatten();
+        Ok(())
+    }
+
+    /// Whether clients changed, while it was looked for, where one of the nodes may be. Others may lie in it.
+    fn is_stale(&self) -> Result<bool, LaneError> {
+        for (id, seen) in &self.doubtful {
+            let now = self.journal.snapshot().debt(self.side, *id)?;
+            if !now.is_some_and(|now| now.have == seen.have && now.maybe == seen.maybe) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn facts(&self, now_ns: i64) -> Vec<DriveFact> {
+        let mut facts = Vec::new();
+        for (id, debt) in &self.doubtful {
+            let held = self.found.get(id).cloned().flatten();
             if debt.maybe.is_empty() && same_place(debt.have.as_ref(), held.as_ref()) {
                 continue;
             }
-            facts.push(DriveFact::Holds { side: self.side, node: id, held, verified_ns: now_ns });
+            let (side, was) = (self.side, debt.clone());
+            facts.push(DriveFact::Found { side, node: *id, held, verified_ns: now_ns, was });
         }
-        Ok(())
+        facts
     }
 
     fn find(&mut self, id: NodeId) -> Result<(), LaneError> {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::ids::Side;
-use crate::mirror::model::world::{Amid, Way, World};
+use crate::mirror::model::world::{Amid, During, Way, World};
 use crate::mirror::sim_volume::CallKind;
 use crate::mirror::volume::FsKind;
 
@@ -18,6 +18,7 @@ enum Act {
     Move(usize, usize),
     Step(bool, u8),
     StepAmid(bool, u8, Vec<Amid>),
+    ReturnAmid(bool, u8, Vec<Amid>),
     Checkpoint(bool),
     Pull(bool),
     Return(bool),
@@ -47,6 +48,8 @@ fn acts() -> impl Strategy<Value = Act> {
         8 => (any::<bool>(), 1u8..4).prop_map(|(side, n)| Act::Step(side, n)),
         6 => (any::<bool>(), 1u8..20, proptest::collection::vec(amid(), 1..3))
             .prop_map(|(side, nth, amid)| Act::StepAmid(side, nth, amid)),
+        5 => (any::<bool>(), 1u8..30, proptest::collection::vec(amid(), 1..3))
+            .prop_map(|(side, nth, amid)| Act::ReturnAmid(side, nth, amid)),
         1 => any::<bool>().prop_map(Act::Checkpoint),
         2 => any::<bool>().prop_map(Act::Pull),
         4 => any::<bool>().prop_map(Act::Return),
@@ -103,7 +106,10 @@ fn act(world: &mut World, act: &Act) {
         Act::Step(first, times) => (0..times).for_each(|_| {
             world.step(side(first));
         }),
-        Act::StepAmid(first, nth, amid) => world.step_amid(side(first), u64::from(nth), &amid),
+        Act::StepAmid(first, nth, amid) => world.commit_amid(During::Step, side(first), u64::from(nth), &amid),
+        Act::ReturnAmid(first, nth, amid) => {
+            world.commit_amid(During::Arrival, side(first), u64::from(nth), &amid);
+        }
         Act::Checkpoint(first) => world.checkpoint(side(first)),
         Act::Pull(first) => world.pull(side(first)),
         Act::Return(first) => world.bring_back(side(first)),

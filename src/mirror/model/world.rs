@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 
 use crate::ids::{Arrival, DriveId, MirrorId, PerSide, Side};
 use crate::journal::mem_store::{BarrierError, BarrierFault, MemDisk};
-use crate::journal::{DriveFact, Enrolled, Enrolment, Journal, Staged, Version, Writer};
+use crate::journal::{Attached, DriveFact, Enrolled, Enrolment, Journal, Staged, Version, Writer};
 use crate::mirror::drive_log::DriveLog;
-use crate::mirror::lane::{Lane, LaneError, reclaim};
+use crate::mirror::lane::{Lane, LaneError, look_again, reclaim};
 use crate::mirror::model::oracle::Oracle;
 use crate::mirror::sim_volume::{CallKind, Fault, SimDisk};
 use crate::mirror::volume::{Disposition, FsKind, Volume};
@@ -40,6 +40,14 @@ pub(super) struct Upload {
     bytes: Vec<u8>,
     version: Version,
     stages: PerSide<Option<Staged>>,
+}
+
+/// What a drive is at while something is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum During {
+    Step,
+    /// It comes back, and what it has is found out.
+    Arrival,
 }
 
 /// A mutation that is committed while a lane is at work.
@@ -159,7 +167,21 @@ impl World {
         let log = DriveLog::begin(Arc::clone(&volume), id, arrival, arrived.staged);
         let Ok(log) = log else { return self.lose(side) };
         let lane = Lane::new(side, arrival, Arc::clone(&self.journal), Arc::clone(&volume));
-        assert!(self.writer.lock().attach(side, id, arrival));
+        loop {
+            let facts = match look_again(&self.journal, volume.as_ref(), side, 0) {
+                Ok(facts) => facts,
+                Err(LaneError::Volume(_)) => return self.lose(side),
+                Err(LaneError::Store(error)) => panic!("{error}"),
+            };
+            if self.writer.lock().note(&facts).is_err() || self.writer.lock().barrier().is_err() {
+                return self.reopen();
+            }
+            match self.writer.lock().attach(side, id, arrival) {
+                Attached::Yes => break,
+                Attached::InDoubt => {}
+                Attached::Replaced => panic!("another drive"),
+            }
+        }
         *self.drives.get_mut(side) = Some(Drive { arrival, volume, log, lane });
         self.release(&released);
         self.reclaim_log(side);

@@ -27,7 +27,7 @@ pub(super) enum Synced {
 
 /// Nothing becomes durable any more, which only some syncs tell.
 fn sync_dead(medium: &mut Medium, op: &'static str, path: &str, synced: Synced) -> Result<()> {
-    medium.presence = Presence::Dead;
+    medium.die();
     let tells = match synced {
         Synced::File(ino) => medium.is_dirty(ino),
         Synced::Folder => medium.kind == FsKind::Fat,
@@ -62,7 +62,7 @@ impl Handle {
         match medium.begin(kind, self.generation).map_err(|errno| classified(op, path, errno))? {
             None => work(&mut medium).map_err(|errno| classified(op, path, errno)),
             Some(Fault::Dead) => {
-                medium.presence = Presence::Dead;
+                medium.die();
                 work(&mut medium).map_err(|errno| classified(op, path, errno))
             }
             Some(Fault::Once(disposition)) => Err(ordered(op, path, disposition)),

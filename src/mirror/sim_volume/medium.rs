@@ -61,6 +61,9 @@ pub(super) struct Medium {
     pub(super) durable: Image,
     /// Changes of names that are live and not durable, in order. `durable` with all of them has the names of `live`.
     pub(super) names: Vec<NameOp>,
+    /// How many of `names` a file's sync has covered on the way: a journal takes all that is before it. Only a death
+    /// that nobody noticed counts on that; a power cut may lose them all the same.
+    journaled: usize,
     /// Changes of files that are live and not durable, in order, for each file.
     pub(super) data: BTreeMap<Ino, Vec<DataOp>>,
     /// Open handles of this generation.
@@ -88,6 +91,7 @@ impl Medium {
             live: Image::new(),
             durable: Image::new(),
             names: Vec::new(),
+            journaled: 0,
             data: BTreeMap::new(),
             open: BTreeMap::new(),
             unlinked: BTreeSet::new(),
@@ -302,6 +306,7 @@ impl Medium {
 
     /// Makes a file's bytes, length and attributes durable; of its name nothing.
     pub(super) fn sync_file(&mut self, ino: Ino) {
+        self.journaled = self.names.len();
         let Some(ops) = self.data.remove(&ino) else { return };
         if !self.durable.nodes.contains_key(&ino) {
             // Its name is not durable yet: the bytes wait for it. A file that has lost its name needs nothing.
@@ -337,6 +342,7 @@ impl Medium {
 
     /// Makes the first `count` changes of names durable.
     pub(super) fn commit_names(&mut self, count: usize) {
+        self.journaled = self.journaled.saturating_sub(count);
         for op in self.names.drain(..count) {
             if let Some(gone) = self.durable.apply(&op) {
                 self.durable.nodes.remove(&gone);
@@ -345,6 +351,14 @@ impl Medium {
                 }
             }
         }
+    }
+
+    /// The stick goes, unnoticed by its file system.
+    pub(super) fn die(&mut self) {
+        if self.presence == Presence::In && self.kind == FsKind::Atomic {
+            self.commit_names(self.journaled.min(self.names.len()));
+        }
+        self.presence = Presence::Dead;
     }
 
     /// Goes on from `live` alone, with no handle of before.

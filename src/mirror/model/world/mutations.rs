@@ -16,7 +16,7 @@ use crate::journal::{
 use crate::mirror::drive_log::{Append, Record};
 use crate::mirror::layout;
 use crate::mirror::model::oracle::Verdict;
-use crate::mirror::model::world::{Amid, Drive, Upload, Way, World};
+use crate::mirror::model::world::{Amid, Drive, During, Upload, Way, World};
 use crate::mirror::stage::StageFile;
 use crate::mirror::volume::{Attributes, Disposition, VolumeError};
 use crate::path::RelPath;
@@ -218,7 +218,7 @@ impl World {
     }
 
     /// Steps a lane, and commits mutations between two of its calls to the drive, as other threads do.
-    pub(in crate::mirror::model) fn step_amid(&mut self, side: Side, nth: u64, amid: &[Amid]) {
+    pub(in crate::mirror::model) fn commit_amid(&mut self, during: During, side: Side, nth: u64, amid: &[Amid]) {
         self.store.clear_fault();
         let mut uploads = Vec::new();
         let mut requests = Vec::new();
@@ -243,7 +243,10 @@ impl World {
         let done = Arc::new(Mutex::new(None));
         let (slot, writer, sent) = (Arc::clone(&done), Arc::clone(&self.writer), requests.clone());
         self.disks.get(side).before_nth(nth, move || *slot.lock() = Some(writer.lock().commit(&sent)));
-        self.step(side);
+        match during {
+            During::Step => drop(self.step(side)),
+            During::Arrival => self.bring_back(side),
+        }
         self.disks.get(side).clear_interlude();
         let committed = done.lock().take();
         let committed = committed.unwrap_or_else(|| self.writer.lock().commit(&requests));
