@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         .with("versions_that_the_old_drive_alone_has_are_given_up_only_when_told", Needs::Nothing, sole_holder)
         .with("debts_that_outgrow_the_journal_end_as_a_backfill", Needs::Nothing, outgrown)
         .with("a_stick_smaller_than_the_files_is_refused", Needs::LoopMounts, too_small)
+        .with("a_mirror_whose_drive_was_replaced_is_clean_to_check", Needs::Nothing, checked_after)
+        .with("a_journal_older_than_a_stick_has_no_drive_replaced", Needs::Nothing, outdated)
         .main()
 }
 
@@ -204,4 +206,42 @@ fn too_small() {
     twins.pull(Side::B, Pull::Unmount);
     twins.exchange(Side::B, "small", Drives::Loop { bytes: 48 << 20 });
     refused(&twins, twins.root(Side::B), "take a larger stick");
+}
+
+fn checked_after() {
+    let mut twins = twins(Drives::Plain);
+    twins.client().put("f", b"some bytes").expect(0);
+    twins.client().run(&["status", "--wait"]).expect(0);
+    twins.end(End::Drain);
+    twins.exchange(Side::B, "b-new", Drives::Plain);
+    twins.replace(Side::B, twins.root(Side::B), &[]).expect(0);
+    twins.command(&["check"]).expect(0);
+}
+
+fn outdated() {
+    let mut twins = twins(Drives::Plain);
+    twins.client().put("f", b"older").expect(0);
+    twins.client().run(&["status", "--wait"]).expect(0);
+    twins.end(End::Drain);
+    let (state, kept) = (twins.state().to_owned(), twins.dir().join("state-kept"));
+    fs::rename(&state, &kept).expect("our own folder");
+    copy_tree(&kept, &state);
+    twins.serve();
+    twins.pull(Side::A, Pull::Rename);
+    twins.client().put("f", b"newer, on b alone").expect(0);
+    twins.end(End::Drain);
+    // Somebody puts an old boot disk back.
+    fs::remove_dir_all(&state).expect("our own folder");
+    fs::rename(&kept, &state).expect("our own folder");
+    twins.serve();
+    twins.bring_back(Side::A);
+    wait_until("b shows that the journal is old", || twins.client().state(Side::B) == "faulted");
+    let path = twins.dir().join("b-new");
+    fs::create_dir(&path).expect("our own folder");
+    twins.replace(Side::B, &path, &[]).expect(1);
+}
+
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp");
+    assert!(copied.success());
 }
