@@ -223,7 +223,7 @@ fn outdated() {
     twins.client().put("f", b"older").expect(0);
     twins.client().run(&["status", "--wait"]).expect(0);
     twins.end(End::Drain);
-    let (state, kept) = (twins.state().to_owned(), twins.dir().join("state-kept"));
+    let (state, kept) = (twins.state(), twins.dir().join("state-kept"));
     fs::rename(&state, &kept).expect("our own folder");
     copy_tree(&kept, &state);
     twins.serve();
