@@ -353,6 +353,9 @@ impl Seat {
         inner.scan = None;
         inner.path = None;
         inner.reason = Some("it was replaced by another one".to_owned());
+        for errors in [&self.read_errors, &self.write_errors, &self.checksum_errors] {
+            errors.store(0, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn set_space(&self, space: Space) {

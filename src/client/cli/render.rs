@@ -101,7 +101,8 @@ fn scan(drive: &DriveDocument) -> Option<String> {
     Some(if scan.running {
         let began = if scan.kind == "backfill" { format!(" begun {},", clock_time(scan.began)) } else { String::new() };
         format!("{what},{began} running for {lasted}: {}{}", amounts(scan), pace(scan))
-    } else if scan.paths_done >= scan.paths_total {
+    // What came after it is not the scan's, and may still be on its way.
+    } else if scan.paths_done >= scan.paths_total || drive.state == "in-sync" {
         format!("{what} done in {lasted}{done}")
     } else if scan.seconds == 0 {
         format!("{what}, decided on {}, waits for the drive: {}", clock_time(scan.began), amounts(scan))
