@@ -14,6 +14,10 @@ impl Medium {
     /// Loses unsynced changes. Names survive as a prefix of their changes, in order, as a metadata journal keeps
     /// them; what survives of a file's changes is chosen for each file apart.
     pub(super) fn lose(&mut self, choice: Choice<'_>) {
+        if let Some((names, data)) = self.death.take() {
+            self.names.truncate(names);
+            self.data = data;
+        }
         let kept = pick(choice, self.names.len() + 1);
         self.commit_names(kept);
         self.names.clear();

@@ -64,6 +64,8 @@ pub(super) struct Medium {
     /// How many of `names` a file's sync has covered on the way: a journal takes all that is before it. Only a death
     /// that nobody noticed counts on that; a power cut may lose them all the same.
     journaled: usize,
+    /// How many of `names`, and which of `data`, were there when it died: nothing of what came after reached it.
+    pub(super) death: Option<(usize, BTreeMap<Ino, Vec<DataOp>>)>,
     /// Changes of files that are live and not durable, in order, for each file.
     pub(super) data: BTreeMap<Ino, Vec<DataOp>>,
     /// Open handles of this generation.
@@ -92,6 +94,7 @@ impl Medium {
             durable: Image::new(),
             names: Vec::new(),
             journaled: 0,
+            death: None,
             data: BTreeMap::new(),
             open: BTreeMap::new(),
             unlinked: BTreeSet::new(),
@@ -355,8 +358,11 @@ impl Medium {
 
     /// The stick goes, unnoticed by its file system.
     pub(super) fn die(&mut self) {
-        if self.presence == Presence::In && self.kind == FsKind::Atomic {
-            self.commit_names(self.journaled.min(self.names.len()));
+        if self.presence == Presence::In {
+            if self.kind == FsKind::Atomic {
+                self.commit_names(self.journaled.min(self.names.len()));
+            }
+            self.death = Some((self.names.len(), self.data.clone()));
         }
         self.presence = Presence::Dead;
     }
