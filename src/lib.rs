@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod digest;
+pub mod elapsed;
 pub mod ids;
 pub mod journal;
 pub mod mirror;

@@ -64,6 +64,8 @@ pub(super) enum Fact {
     /// The serial of the last label that a drive was given.
     LabelA = 11,
     LabelB = 12,
+    /// How long the mirror has been running, all its runs together.
+    Elapsed = 13,
 }
 
 pub(super) fn meta(fact: Fact) -> Vec<u8> {

@@ -10,6 +10,7 @@ pub mod audit;
 mod catalog;
 mod codec;
 mod draft;
+mod elapsed;
 mod fact;
 mod fill;
 #[cfg(test)]

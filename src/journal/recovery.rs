@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::elapsed::Elapsed;
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, Side};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact, Space};
@@ -34,6 +35,7 @@ pub(super) fn apply(store: &dyn Store, op: &Op) -> Result<(), StoreError> {
 pub(super) struct Recovered {
     pub(super) enrolment: Enrolment,
     pub(super) epoch: Epoch,
+    pub(super) elapsed: Elapsed,
     pub(super) nonces: Vec<Nonce>,
     pub(super) counters: Counters,
     pub(super) batches: PerSide<u64>,
@@ -69,6 +71,7 @@ impl Recovered {
         let mut recovered = Self {
             enrolment,
             epoch: plain.record(&codec::meta(Fact::Epoch))?.unwrap_or_default(),
+            elapsed: plain.record(&codec::meta(Fact::Elapsed))?.unwrap_or_default(),
             nonces: plain.record(&codec::meta(Fact::Nonces))?.unwrap_or_default(),
             // What was under way at the end may have reached a drive: all debts are exposed.
             counters: Counters {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
 
+use crate::elapsed::Elapsed;
 use crate::ids::{Arrival, DriveId, Lsn, Nonce, PerSide, RequestId, Side, random};
 use crate::journal::catalog::Catalog as _;
 use crate::journal::codec::{self, Fact, Space};
@@ -63,6 +64,9 @@ pub struct Writer {
     answers: u64,
     /// Debts of nodes that may be elsewhere than recorded.
     doubts: PerSide<i64>,
+    /// The running time now, and what of it is on record.
+    pub(super) now: Elapsed,
+    pub(super) recorded: Elapsed,
     /// Entries when they were last counted without finding a drive that is far behind.
     pub(super) limited_at: u64,
 }
@@ -101,6 +105,8 @@ impl Writer {
             unsettled: PerSide::default(),
             answers: 0,
             doubts: PerSide::default(),
+            now: recovered.elapsed,
+            recorded: recovered.elapsed,
             limited_at: 0,
         };
         writer.take_over(store, recovered);
@@ -149,6 +155,7 @@ impl Writer {
         self.unsettled = recovered.unsettled;
         self.answers = recovered.answers;
         self.doubts = recovered.tally.doubts;
+        self.recorded = recovered.elapsed;
         let counts = &self.journal.counts;
         counts.entries.store(recovered.entries, Ordering::Relaxed);
         for side in Side::BOTH {
@@ -253,6 +260,7 @@ impl Writer {
         }
         let released = std::mem::take(&mut planner.released);
         if self.counters.head != before {
+            self.take_time_along(store)?;
             draft.pages.iter().try_for_each(|op| apply(store, op))?;
             for entry in &draft.entries {
                 store.insert(&codec::entry(entry.lsn), &codec::encode(entry))?;

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::clock;
+use crate::elapsed::Stopwatch;
 use crate::ids::{Arrival, DriveId, Lsn, Side};
 use crate::journal::store::{StoreError, StorePlace};
 use crate::journal::{Attached, CommitError, Deed, DriveFact, Enrolled, Receipt, Released, Request, Writer};
@@ -22,6 +23,11 @@ use crate::journal::{Attached, CommitError, Deed, DriveFact, Enrolled, Receipt, 
 pub(crate) const BATCH_MAX: usize = 4096;
 /// Between two attempts to open a failed journal.
 const REOPEN_EVERY: Duration = Duration::from_millis(500);
+/// Without commits, the running time is looked at so often …
+const LOOK_EVERY: Duration = Duration::from_hours(1);
+/// … and recorded so often, and when the daemon stops, if so much of it is not on record.
+const KEEP_TIME_EVERY: Duration = Duration::from_hours(24);
+const KEEP_TIME_AT_END: Duration = Duration::from_mins(1);
 
 /// Whether facts must be durable before their reporter goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +88,12 @@ impl Committer {
         place: Box<dyn StorePlace>,
         audience: Arc<dyn Audience>,
         entries_max: u64,
+        running: Stopwatch,
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
         let reopening = Reopening { place, tried: None, refused: None };
-        let run = move || Work { writer, reopening, audience, ready: VecDeque::new(), entries_max }.run(&messages);
+        let run =
+            move || Work { writer, reopening, audience, ready: VecDeque::new(), entries_max, running }.run(&messages);
         let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(run)?;
         Ok(Self { queue, thread: Mutex::new(Some(thread)) })
     }
@@ -194,15 +202,16 @@ struct Work {
     ready: VecDeque<Message>,
     /// Entries past which a drive that is behind is backfilled instead.
     entries_max: u64,
+    running: Stopwatch,
 }
 
 impl Work {
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
-            let wait = if self.writer.is_open() { Duration::from_hours(1) } else { self.reopening.due_in() };
+            let wait = if self.writer.is_open() { LOOK_EVERY } else { self.reopening.due_in() };
             match messages.recv_timeout(wait) {
                 Ok(message) => self.ready.push_back(message),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.keep_time(KEEP_TIME_EVERY),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             while self.ready.len() < BATCH_MAX {
@@ -248,6 +257,7 @@ impl Work {
                 // Who asked may have given up.
                 Message::Ping(reply) => drop(reply.send(())),
                 Message::Stop => {
+                    self.keep_time(KEEP_TIME_AT_END);
                     if let Err(error) = self.writer.barrier() {
                         tracing::warn!(%error, "the journal could not be flushed at the end");
                     }
@@ -283,6 +293,7 @@ impl Work {
         }
         later.append(&mut self.ready);
         self.ready = later;
+        self.writer.pass(self.running.at(clock::now()));
         let committed = self.writer.commit(&requests);
         self.audience.committed(&committed.deeds, &committed.released);
         for (reply, answer) in replies.into_iter().zip(committed.answers) {
@@ -291,6 +302,12 @@ impl Work {
         }
         // An error closes the journal, which is opened anew like after any other.
         let _ = self.writer.limit(self.entries_max, clock::wall_ns());
+    }
+
+    /// Records the running time, where so much of it is not on record.
+    fn keep_time(&mut self, at_least: Duration) {
+        // An error closes the journal, which is opened anew like after any other.
+        let _ = self.writer.keep_time(self.running.at(clock::now()), at_least);
     }
 
     fn note(&mut self, facts: &[DriveFact], durable: Durable) -> Result<Vec<Released>, StoreError> {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
+use crate::elapsed::Stopwatch;
 use crate::ids::{Lsn, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Deed, DriveFact, Journal, Released, Stage};
@@ -32,6 +33,8 @@ pub struct Lost {
 pub(crate) struct Core {
     pub(crate) journal: Arc<Journal>,
     pub(crate) committer: Committer,
+    /// What ages and schedules are measured by.
+    pub(crate) running: Stopwatch,
     pub(crate) seats: PerSide<Seat>,
     pub(crate) nonce: Nonce,
     pub(crate) serials: Arc<Serials>,

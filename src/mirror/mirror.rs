@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock;
+use crate::elapsed::{Elapsed, Stopwatch};
 use crate::ids::{NodeId, PerSide, RequestId, Side};
 use crate::journal::sled_store::{SledPlace, SledStore};
 use crate::journal::store::StoreError;
@@ -109,8 +110,9 @@ impl Mirror {
         let opener = Box::new(SledPlace::new(folder));
         let (lost, losses) = mpsc::unbounded_channel();
         let listener = Arc::new(Listener::default());
-        let committer =
-            Committer::start(writer, opener, Arc::clone(&listener) as Arc<dyn Audience>, limits.journal_entries_max)?;
+        let running = Stopwatch::start(writer.elapsed(), clock::now());
+        let audience = Arc::clone(&listener) as Arc<dyn Audience>;
+        let committer = Committer::start(writer, opener, audience, limits.journal_entries_max, running)?;
         let (history, now) = (Arc::new(History::default()), Moment::now());
         history.add(now.wall_ns, None, format!("twinstickd started, epoch {}", journal.epoch()));
         let serials = serials(&journal)?;
@@ -118,6 +120,7 @@ impl Mirror {
             seats: PerSide::new(|side| Seat::new(side, limits.flaps_max, Arc::clone(&history), now)),
             journal,
             committer,
+            running,
             nonce,
             changed: watch::channel(0).0,
             lost,
@@ -222,6 +225,11 @@ impl Mirror {
                 Err(ReplaceError::OnlyThere { side, count: only.len(), at_most: ONLY_MAX, example })
             }
         }
+    }
+
+    /// How long the mirror has been running, all its runs together.
+    pub fn elapsed(&self) -> Elapsed {
+        self.core.running.at(clock::now())
     }
 
     /// Bytes that a drive needs for all files.

@@ -1,6 +1,7 @@
 //! Every record by itself: does its value decode, and does it say what its key says?
 
 use crate::digest::Crc32;
+use crate::elapsed::Elapsed;
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, RequestId, Side, Ticket};
 use crate::journal::audit::flaw::Flaw;
 use crate::journal::codec::{self, Fact, Space};
@@ -63,6 +64,7 @@ fn decode_fact(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
             codec::decode::<u64>(key, value).map(drop)
         }
         Some(Fact::Nonces) => codec::decode::<Vec<Nonce>>(key, value).map(drop),
+        Some(Fact::Elapsed) => codec::decode::<Elapsed>(key, value).map(drop),
         Some(Fact::FillA | Fact::FillB) => codec::decode::<Fill>(key, value).map(drop),
         None => codec::decode::<()>(key, value),
     }
@@ -87,7 +89,7 @@ fn space(key: &[u8]) -> Option<Space> {
 }
 
 fn fact(key: &[u8]) -> Option<Fact> {
-    const ALL: [Fact; 12] = [
+    const ALL: [Fact; 13] = [
         Fact::Format,
         Fact::Enrolment,
         Fact::Epoch,
@@ -100,6 +102,7 @@ fn fact(key: &[u8]) -> Option<Fact> {
         Fact::FillB,
         Fact::LabelA,
         Fact::LabelB,
+        Fact::Elapsed,
     ];
     ALL.into_iter().find(|fact| codec::meta(*fact) == key)
 }
@@ -149,6 +152,7 @@ fn describe_fact(fact: Option<Fact>) -> &'static str {
         Some(Fact::FillB) => "the backfill of drive b",
         Some(Fact::LabelA) => "the last label of drive a",
         Some(Fact::LabelB) => "the last label of drive b",
+        Some(Fact::Elapsed) => "the running time",
         None => "a fact that this program does not know",
     }
 }
