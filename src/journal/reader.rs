@@ -64,6 +64,26 @@ impl Snapshot<'_> {
         Ok(self.debt(side, id)?.is_some())
     }
 
+    /// Whether a drive owes something for a node at `place`, or for a folder above it: its path may be changing.
+    pub fn owes_way(&self, side: Side, id: NodeId, place: &Place) -> Result<bool, StoreError> {
+        if !self.owes(side) {
+            return Ok(false);
+        }
+        let (mut id, mut above) = (id, Some(place.clone()));
+        while let Some(place) = above {
+            if self.owes_node(side, id)? {
+                return Ok(true);
+            }
+            if place.parent == NodeId::ROOT {
+                return Ok(false);
+            }
+            id = place.parent;
+            above = self.folder_place(id)?;
+        }
+        // A folder above is gone.
+        Ok(true)
+    }
+
     /// Where a node belongs that a drive owes.
     pub fn want(&self, side: Side, id: NodeId) -> Result<Option<Place>, StoreError> {
         Ok(self.debt(side, id)?.and_then(|debt| debt.want))

@@ -12,8 +12,9 @@ const PAGE: usize = 1024;
 impl Mirror {
     pub fn info(&self, path: &RelPath) -> Result<Info, Refusal> {
         let present = self.core.present();
+        let repaired = |id| PerSide::new(|side| self.core.repairs.of(side, id));
         match self.core.journal.resolve(path).map_err(unreadable)? {
-            Resolved::Found(_, Node::File(file)) => Ok(file_info(path, &file, present)),
+            Resolved::Found(_, Node::File(file)) => Ok(file_info(path, &file, present, repaired(file.id))),
             Resolved::Found(_, Node::Folder(folder)) => {
                 let owed = |side| self.core.journal.snapshot().owes_node(side, folder.id).map_err(unreadable);
                 let owed = PerSide { a: owed(Side::A)?, b: owed(Side::B)? };
@@ -87,14 +88,14 @@ fn list_entry(name: String, node: &Node) -> ListEntry {
     }
 }
 
-fn file_info(path: &RelPath, file: &FileNode, present: PerSide<bool>) -> Info {
+fn file_info(path: &RelPath, file: &FileNode, present: PerSide<bool>, repaired: PerSide<u64>) -> Info {
     let drive = |side: Side| {
         let (copy, verified_ns) = match *file.copies.get(side) {
             Copy::Missing => (Copied::Missing, None),
             Copy::Staged(_) => (Copied::Staged, None),
             Copy::Installed { verified_ns, .. } => (Copied::Installed, Some(verified_ns)),
         };
-        InfoDrive { present: *present.get(side), copy, verified_ns }
+        InfoDrive { present: *present.get(side), copy, verified_ns, repaired: *repaired.get(side) }
     };
     Info {
         path: path.clone(),
@@ -114,6 +115,7 @@ fn folder_info(path: &RelPath, lsn: Lsn, mtime_ns: i64, present: PerSide<bool>, 
         present: *present.get(side),
         copy: if *owed.get(side) { Copied::Missing } else { Copied::Installed },
         verified_ns: None,
+        repaired: 0,
     };
     Info {
         path: path.clone(),

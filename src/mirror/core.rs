@@ -11,12 +11,13 @@ use crate::clock;
 use crate::elapsed::Stopwatch;
 use crate::ids::{Lsn, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Deed, DriveFact, Journal, Released, Stage};
+use crate::journal::{Deed, DriveFact, FileNode, Journal, Place, Released, Stage};
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
 use crate::mirror::label::Serials;
 use crate::mirror::layout;
+use crate::mirror::repairs::Repairs;
 use crate::mirror::request::{Notice, Refusal};
 use crate::mirror::seat::{Attachment, Seat};
 use crate::mirror::state::DriveEvent;
@@ -49,6 +50,7 @@ pub(crate) struct Core {
     /// Why nothing is served: a stick knows more than the journal.
     pub(crate) outdated: OnceLock<String>,
     pub(crate) history: Arc<History>,
+    pub(crate) repairs: Repairs,
     /// Drives that were refused, by place.
     pub(crate) refused: Mutex<Vec<(String, Notice, Moment)>>,
 }
@@ -259,6 +261,16 @@ impl Audience for Listener {
 }
 
 impl Core {
+    /// The installed copy of a version is damaged or gone: the lane makes it whole again. Blocks until that is noted.
+    pub(crate) fn report_damage(&self, side: Side, place: Place, file: FileNode) {
+        // Of a drive that was replaced meanwhile nothing is marked that could be damaged.
+        let reporter = Reporter { side, drive: self.journal.enrolment().drives.get(side).id };
+        let noted = self.committer.note(reporter, vec![DriveFact::Damaged { side, place, file }], Durable::Now);
+        if noted.is_ok() {
+            self.wake_lanes();
+        }
+    }
+
     /// Whether a drive still lacks something committed up to `head`.
     pub(crate) fn lacks(&self, side: Side, head: Lsn) -> bool {
         const PAGE: usize = 1024;

@@ -1,5 +1,6 @@
 //! A GET under way: one version, block by block, each verified before it is given out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,8 +8,8 @@ use tokio::sync::oneshot;
 
 use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::ids::{Lsn, Side};
-use crate::journal::{DriveFact, FileNode, Node, Place, Resolved};
-use crate::mirror::committer::{Durable, Reporter};
+use crate::journal::store::StoreError;
+use crate::journal::{Copy, FileNode, Node, Place, Resolved};
 use crate::mirror::core::Core;
 use crate::mirror::mirror::{Mirror, unreadable};
 use crate::mirror::places::{self, Source};
@@ -30,6 +31,8 @@ pub struct Download {
     pub lsn: Lsn,
     pub mtime_ns: i64,
     pub executable: bool,
+    /// The CRC-32 of all that will come, as it was when it was stored; known where that is the whole file.
+    pub crc32: Option<Crc32>,
     core: Arc<Core>,
     path: RelPath,
     file: FileNode,
@@ -39,8 +42,12 @@ pub struct Download {
     end: u64,
     copy: Option<OpenCopy>,
     tries: u32,
-    /// Sides that gave wrong bytes for this version.
-    bad: Vec<Side>,
+    /// Sides whose copy cannot be opened.
+    lost: Vec<Side>,
+    /// Sides to be passed over until a lane has gone on: it may be moving the file there.
+    suspects: Vec<Side>,
+    /// Blocks that a copy does not have right: another copy may, and this one has others.
+    bad: BTreeSet<(Side, u64)>,
 }
 
 /// A block that a drive's thread is reading.
@@ -51,8 +58,18 @@ struct OpenCopy {
     attachment: Arc<Attachment>,
     file: Arc<dyn VolumeFile>,
     source: Source,
+    standing: Standing,
     /// The block that is read already, while the one before is sent.
     ahead: Option<(u64, Answer)>,
+}
+
+/// What is known of a copy. Its blocks are checked either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// The drive has this version.
+    Recorded,
+    /// It was found damaged, and may have a block that the other copy lacks.
+    Doubtful,
 }
 
 /// Why a block did not come from a copy.
@@ -76,6 +93,7 @@ impl Mirror {
             lsn: file.lsn,
             mtime_ns: file.mtime_ns,
             executable: file.executable,
+            crc32: (len == size).then_some(file.version.crc32),
             core: Arc::clone(&self.core),
             path: path.clone(),
             file,
@@ -84,7 +102,9 @@ impl Mirror {
             end: offset + len,
             copy: None,
             tries: 0,
-            bad: Vec::new(),
+            lost: Vec::new(),
+            suspects: Vec::new(),
+            bad: BTreeSet::new(),
         };
         if len > 0 {
             download.find_copy().await?;
@@ -107,7 +127,7 @@ impl Download {
         if self.position >= self.end {
             return Ok(None);
         }
-        let number = self.position / BLOCK_BYTES as u64;
+        let number = self.number();
         let block = loop {
             let Some(mut copy) = self.copy.take() else {
                 self.find_copy().await?;
@@ -118,7 +138,7 @@ impl Download {
                     self.copy = Some(copy);
                     break block;
                 }
-                Err(failure) => self.take_failure(copy, failure).await?,
+                Err(failure) => self.blame(copy, number, failure).await,
             }
         };
         self.tries = 0;
@@ -127,6 +147,11 @@ impl Download {
         let to = block.len().min((self.end - start) as usize);
         self.position = start + to as u64;
         Ok(Some(Bytes::from(block).slice(from..to)))
+    }
+
+    /// The block that the next bytes are in.
+    fn number(&self) -> u64 {
+        self.position / BLOCK_BYTES as u64
     }
 
     fn block_len(&self, number: u64) -> usize {
@@ -198,34 +223,49 @@ impl Download {
     async fn find_copy(&mut self) -> Result<(), Refusal> {
         loop {
             let (place, file) = self.look_up()?;
-            let mut there: Vec<_> = self
-                .core
-                .attachments()
-                .into_iter()
-                .filter(|attachment| file.copies.get(attachment.side).is_durable())
-                .collect();
-            if there.is_empty() || there.iter().all(|attachment| self.bad.contains(&attachment.side)) {
-                return Err(self.unavailable(&file));
-            }
-            let turn = self.lsn.0 as usize % 2;
-            there.sort_by_key(|attachment| {
-                let side = attachment.side;
-                (self.bad.contains(&side), attachment.io.depth(), side.index() != turn)
-            });
-            for attachment in there {
-                if self.bad.contains(&attachment.side) {
-                    continue;
+            let there = self.candidates(&place, &file)?;
+            if there.is_empty() {
+                if self.suspects.is_empty() {
+                    return Err(self.unavailable(&file));
                 }
-                match self.open_on(&attachment, &place, &file).await {
-                    Ok(copy) => {
-                        self.copy = Some(copy);
+                self.wait_for_lane().await;
+                self.suspects.clear();
+                continue;
+            }
+            for candidate in there {
+                match open_first(&candidate, &place).await {
+                    Ok((file, source)) => {
+                        let Candidate { attachment, standing, .. } = candidate;
+                        self.copy = Some(OpenCopy { attachment, file, source, standing, ahead: None });
                         return Ok(());
                     }
-                    Err(failure) => self.blame(&attachment, failure).await,
+                    Err(failure) => self.blame_unopened(&candidate, &failure).await,
                 }
             }
-            self.wait_for_lane().await;
         }
+    }
+
+    /// Where the next block can be had from, the best first.
+    fn candidates(&self, place: &Place, file: &FileNode) -> Result<Vec<Candidate>, Refusal> {
+        let number = self.number();
+        let mut there = Vec::new();
+        for attachment in self.core.attachments() {
+            let side = attachment.side;
+            if self.lost.contains(&side) || self.suspects.contains(&side) || self.bad.contains(&(side, number)) {
+                continue;
+            }
+            let (standing, sources) = sources(&self.core, side, place, file).map_err(unreadable)?;
+            // Of what is recorded nothing may be found, which is for `open_first` to say.
+            if standing == Standing::Recorded || !sources.is_empty() {
+                there.push(Candidate { attachment, standing, sources });
+            }
+        }
+        let turn = self.lsn.0 as usize % 2;
+        there.sort_by_key(|candidate| {
+            let attachment = &candidate.attachment;
+            (candidate.standing, attachment.io.depth(), attachment.side.index() != turn)
+        });
+        Ok(there)
     }
 
     /// This version's place now. It may have been moved; if it was overwritten the download ends.
@@ -242,59 +282,63 @@ impl Download {
         }
     }
 
-    async fn open_on(&self, attachment: &Arc<Attachment>, place: &Place, file: &FileNode) -> Result<OpenCopy, Failure> {
-        let missing = |path: &str| {
-            Failure::Error(VolumeError {
-                op: "open",
-                path: path.to_owned(),
-                disposition: Disposition::NotFound,
-                source: std::io::Error::from(std::io::ErrorKind::NotFound),
-            })
-        };
-        let sources = sources(&self.core, attachment.side, place, file).map_err(|()| missing("the catalog"))?;
-        let mut last = missing(place.name.as_str());
-        for source in sources {
-            match open_source(attachment, &source).await {
-                Ok(file) => {
-                    return Ok(OpenCopy { attachment: Arc::clone(attachment), file, source, ahead: None });
-                }
-                Err(failure) => last = failure,
-            }
+    /// A block did not come from a copy: the drive is gone, a lane is moving the file, or the copy is damaged.
+    async fn blame(&mut self, copy: OpenCopy, number: u64, failure: Failure) {
+        let OpenCopy { attachment, source, standing, .. } = copy;
+        if self.is_here(&attachment, &failure).await {
+            let moving = self.is_moving(attachment.side, &source);
+            self.judge(attachment.side, standing, moving, &failure, Some(number));
         }
-        Err(last)
     }
 
-    /// A copy failed in mid-transfer: it is judged, and another is taken at the same position.
-    async fn take_failure(&mut self, copy: OpenCopy, failure: Failure) -> Result<(), Refusal> {
-        let attachment = Arc::clone(&copy.attachment);
-        drop(copy);
-        self.blame(&attachment, failure).await;
-        self.find_copy().await
+    /// The same of a copy that could not be opened.
+    async fn blame_unopened(&mut self, candidate: &Candidate, failure: &Failure) {
+        let attachment = &candidate.attachment;
+        if self.is_here(attachment, failure).await {
+            let moving = candidate.sources.first().is_none_or(|source| self.is_moving(attachment.side, source));
+            self.judge(attachment.side, candidate.standing, moving, failure, None);
+        }
     }
 
-    /// Judges a failed copy: the drive is gone, a lane is moving the file, or the copy is damaged.
-    async fn blame(&mut self, attachment: &Arc<Attachment>, failure: Failure) {
-        let side = attachment.side;
-        self.tries += 1;
-        let damaged = match &failure {
-            Failure::Gone => return,
-            Failure::Error(error) => {
-                self.core.complain(attachment, error);
-                // A folder under the name, or a name that cannot be opened, is no copy either.
-                error.disposition != Disposition::DriveLost
-            }
-            Failure::WrongBytes => true,
-        };
+    /// Whether a drive that failed is there all the same, so that it is about this file alone.
+    async fn is_here(&self, attachment: &Arc<Attachment>, failure: &Failure) -> bool {
+        match failure {
+            Failure::Gone => return false,
+            Failure::Error(error) => self.core.complain(attachment, error),
+            Failure::WrongBytes => {}
+        }
         // What looks lost may be the whole drive: vfat tells ENOENT when the stick is gone.
         let volume = Arc::clone(&attachment.volume);
         if let Ok(Err(error)) = attachment.io.run(move || volume.probe()).await {
             self.core.lose(attachment, &error.to_string());
+        }
+        !attachment.is_gone()
+    }
+
+    /// Whether a lane may have put something else where this copy was looked for, or this copy elsewhere.
+    fn is_moving(&self, side: Side, used: &Source) -> bool {
+        let Ok(Resolved::Found(place, Node::File(file))) = self.core.journal.resolve(&self.path) else { return true };
+        let owed = self.core.journal.snapshot().owes_way(side, file.id, &place);
+        let now = sources(&self.core, side, &place, &file);
+        // Nobody knows while the journal is closed.
+        owed.unwrap_or(true) || now.map_or(true, |(_, sources)| sources.first() != Some(used))
+    }
+
+    fn judge(&mut self, side: Side, standing: Standing, moving: bool, failure: &Failure, block: Option<u64>) {
+        self.tries += 1;
+        // A copy in doubt is judged by its blocks; that its name is not there says only that a lane is at it.
+        let whole_copy = standing == Standing::Recorded || block.is_none();
+        if whole_copy && moving && self.tries < TRIES_MAX {
+            self.suspects.push(side);
             return;
         }
-        let moving = self.core.journal.snapshot().owes(side) && self.tries < TRIES_MAX;
-        if damaged && !moving && !attachment.is_gone() {
-            self.report_damage(side, &failure);
-            self.bad.push(side);
+        match block {
+            Some(number) => drop(self.bad.insert((side, number))),
+            None => self.lost.push(side),
+        }
+        match standing {
+            Standing::Recorded => self.report_damage(side, failure),
+            Standing::Doubtful => {}
         }
     }
 
@@ -305,17 +349,17 @@ impl Download {
         }
         tracing::warn!(drive = %side, path = %self.path, "damaged copy: served from the other drive, to be mended");
         let Ok(Resolved::Found(place, Node::File(file))) = self.core.journal.resolve(&self.path) else { return };
-        if file.version == self.file.version {
-            let core = Arc::clone(&self.core);
-            // The committer's answer is not for this task to wait for.
-            tokio::task::spawn_blocking(move || {
-                // Of a drive that was replaced meanwhile nothing is marked that could be damaged.
-                let reporter = Reporter { side, drive: core.journal.enrolment().drives.get(side).id };
-                let noted = core.committer.note(reporter, vec![DriveFact::Damaged { side, place, file }], Durable::Now);
-                if noted.is_ok() {
-                    core.wake_lanes();
-                }
-            });
+        if file.version != self.file.version {
+            return;
+        }
+        match file.copies.get(side) {
+            // A stage is kept until the lane has made a whole file, of both copies where it must.
+            Copy::Missing | Copy::Staged(_) => {}
+            Copy::Installed { .. } => {
+                let core = Arc::clone(&self.core);
+                // The committer's answer is not for this task to wait for.
+                tokio::task::spawn_blocking(move || core.report_damage(side, place, file));
+            }
         }
     }
 
@@ -360,18 +404,45 @@ async fn open_source(attachment: &Arc<Attachment>, source: &Source) -> Result<Ar
     opened.map_err(Failure::Error)
 }
 
+/// The copy on one drive, before it is opened.
+struct Candidate {
+    attachment: Arc<Attachment>,
+    standing: Standing,
+    sources: Vec<Source>,
+}
+
+async fn open_first(candidate: &Candidate, place: &Place) -> Result<(Arc<dyn VolumeFile>, Source), Failure> {
+    let mut last = Failure::Error(VolumeError {
+        op: "open",
+        path: place.name.to_string(),
+        disposition: Disposition::NotFound,
+        source: std::io::Error::from(std::io::ErrorKind::NotFound),
+    });
+    for source in &candidate.sources {
+        match open_source(&candidate.attachment, source).await {
+            Ok(file) => return Ok((file, source.clone())),
+            Err(failure) => last = failure,
+        }
+    }
+    Err(last)
+}
+
 /// Where a copy may be: where it is recorded, and where a lane may have moved it since.
-fn sources(core: &Core, side: Side, place: &Place, file: &FileNode) -> Result<Vec<Source>, ()> {
+fn sources(core: &Core, side: Side, place: &Place, file: &FileNode) -> Result<(Standing, Vec<Source>), StoreError> {
     let snapshot = core.journal.snapshot();
+    if !file.copies.get(side).is_durable() {
+        let source = places::doubtful(&snapshot, side, file)?;
+        return Ok((Standing::Doubtful, source.into_iter().collect()));
+    }
     let mut sources = Vec::new();
-    sources.extend(places::source(&snapshot, side, place, file).map_err(|_| ())?);
+    sources.extend(places::source(&snapshot, side, place, file)?);
     if snapshot.owes(side) {
-        let home = places::path_at(&snapshot, side, place).map_err(|_| ())?;
+        let home = places::path_at(&snapshot, side, place)?;
         sources.extend(home.map(|path| Source { path, offset: 0 }));
         // Where a lane may have put it since.
-        let wanted = snapshot.path_of(place).map_err(|_| ())?;
+        let wanted = snapshot.path_of(place)?;
         sources.extend(wanted.map(|path| Source { path: path.to_string(), offset: 0 }));
     }
     sources.dedup();
-    Ok(sources)
+    Ok((Standing::Recorded, sources))
 }

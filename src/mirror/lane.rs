@@ -10,16 +10,18 @@ use std::sync::Arc;
 
 use crate::ids::{Arrival, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
-use crate::journal::{Catalog, Debt, DriveFact, Held, Journal, Place};
+use crate::journal::{Catalog, Debt, DriveFact, FileNode, Held, Journal, Place};
 use crate::mirror::scan::Copied;
 use crate::mirror::volume::{Volume, VolumeError};
 
 mod aside;
 mod converge;
 mod finish;
+mod gather;
 mod prepare;
 mod reclaim;
 
+use finish::Finished;
 pub(crate) use reclaim::{look_again, reclaim};
 
 /// Debts that a step takes at most.
@@ -45,6 +47,8 @@ pub(crate) struct Work {
     pub(crate) removed: u64,
     pub(crate) made_folders: u64,
     pub(crate) unchanged: u64,
+    /// Damaged or vanished copies that were made whole again.
+    pub(crate) repaired: u64,
     /// Files set aside because they were not what the mirror had written.
     pub(crate) aside: u64,
 }
@@ -73,6 +77,8 @@ pub(crate) struct Step {
     pub(crate) barrier: bool,
     /// Debts that were looked at; none means that there are none but those that stay.
     pub(crate) seen: usize,
+    /// Damaged or vanished copies that are whole again.
+    pub(crate) repaired: Vec<NodeId>,
     /// The other drive failed while it was copied from.
     pub(crate) peer_error: Option<VolumeError>,
 }
@@ -109,6 +115,10 @@ struct Batch {
     named_file: bool,
     /// Nodes on their way through `converge`, against loops.
     under_way: BTreeSet<NodeId>,
+    /// Nodes whose damaged copy here is replaced by a whole one.
+    mended: BTreeSet<NodeId>,
+    /// Versions of which the other drive's copy was found to have bad blocks: to be told once this drive has all.
+    bad_copies: BTreeMap<NodeId, (Place, FileNode)>,
     /// Nodes that have to wait for the next step.
     deferred: BTreeSet<NodeId>,
     facts: Vec<DriveFact>,
@@ -181,11 +191,11 @@ impl Lane {
                 }
             }
         }
-        let facts = self.finish(&mut batch, now_ns)?;
+        let Finished { facts, repaired } = self.finish(&mut batch, now_ns)?;
         // A damaged stage is let go of: not before it is durably known to be of no use.
         let damage = facts.iter().any(|fact| matches!(fact, DriveFact::Damaged { .. }));
         let barrier = damage || self.gives_up_claims(&batch)?;
-        Ok(Step { facts, barrier, seen: taken, peer_error: batch.peer_error })
+        Ok(Step { facts, barrier, seen: taken, repaired, peer_error: batch.peer_error })
     }
 
     /// Whether a node was placed that had, or may have had, another name.
@@ -268,6 +278,8 @@ impl Batch {
             folders: BTreeSet::new(),
             named_file: false,
             under_way: BTreeSet::new(),
+            mended: BTreeSet::new(),
+            bad_copies: BTreeMap::new(),
             deferred: BTreeSet::new(),
             facts: Vec::new(),
             peer_error: None,

@@ -340,7 +340,7 @@ impl Worker<'_> {
         let other = self.core.seat(self.attachment.side.other()).attachment();
         let peer = other.as_ref().map(|other| Arc::clone(&other.volume));
         let before = self.lane.work();
-        let Step { facts, barrier, seen, peer_error } = self.lane.step(peer, clock::wall_ns())?;
+        let Step { facts, barrier, seen, repaired, peer_error } = self.lane.step(peer, clock::wall_ns())?;
         if let (Some(error), Some(other)) = (&peer_error, &other) {
             self.core.complain(other, error);
         }
@@ -354,6 +354,7 @@ impl Worker<'_> {
                 return Ok(Done { seen: 0, worked });
             }
         }
+        self.core.repairs.add(self.attachment.side, &repaired);
         Ok(Done { seen, worked })
     }
 

@@ -25,6 +25,7 @@ use crate::mirror::history::{History, Moment};
 use crate::mirror::label::Serials;
 use crate::mirror::lane_thread;
 use crate::mirror::limits::MirrorLimits;
+use crate::mirror::repairs::Repairs;
 use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
 use crate::mirror::seat::{NewDrive, Seat};
 use crate::mirror::state::DriveState;
@@ -130,6 +131,7 @@ impl Mirror {
             token: crate::mirror::token::InstallToken::default(),
             outdated: std::sync::OnceLock::new(),
             history,
+            repairs: Repairs::default(),
             refused: Mutex::new(Vec::new()),
         });
         listener.listen(&core);
@@ -196,6 +198,7 @@ impl Mirror {
         self.check_replace(side, loss)?;
         self.core.committer.replace(side, drive).await?;
         self.core.seat(side).forget();
+        self.core.repairs.forget(side);
         // Flaps of the old one say nothing of the new one.
         let _ = self.unpark(side);
         let what = "replaced: another stick was enrolled in its place, and is filled when it comes";

@@ -28,6 +28,7 @@ mod pace;
 #[cfg(test)]
 mod parking_tests;
 mod places;
+mod repairs;
 mod report;
 pub mod request;
 mod scan;

@@ -73,3 +73,17 @@ pub(crate) fn source(
         }
     }
 }
+
+/// Where a drive may have bytes of this version though it is not recorded to have it whole: a copy that was found
+/// damaged, as a rule. Each block read there is to be checked.
+pub(crate) fn doubtful(snapshot: &Snapshot<'_>, side: Side, file: &FileNode) -> Result<Option<Source>, StoreError> {
+    if file.copies.get(side).is_durable() || !snapshot.owes(side) {
+        return Ok(None);
+    }
+    let Some(debt) = snapshot.debt(side, file.id)? else { return Ok(None) };
+    let of_version = |held: &&Held| matches!(held.content, Content::File { version, .. } if version == file.version);
+    match debt.have.iter().chain(&debt.maybe).find(of_version) {
+        Some(held) => Ok(path_at(snapshot, side, &held.place)?.map(|path| Source { path, offset: 0 })),
+        None => Ok(None),
+    }
+}

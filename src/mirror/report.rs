@@ -109,6 +109,7 @@ impl Mirror {
             waiting,
             waiting_count,
             errors: seat.errors(),
+            repaired: core.repairs.on(side),
             replay: scan.as_ref().map(|scan| replay_status(scan, now)),
             aside: scan.as_ref().map_or(0, |scan| scan.work().aside),
             scan: scan_status(scan.as_ref(), fill.as_ref(), behind, now),

@@ -88,6 +88,8 @@ pub struct InfoDrive {
     pub copy: Copied,
     /// When the copy was last read back and found right, nanoseconds since 1970.
     pub verified_ns: Option<i64>,
+    /// How often the copy was damaged or gone and was made whole again, since the daemon's start.
+    pub repaired: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -162,6 +164,8 @@ pub struct DriveStatus {
     /// How many there are.
     pub waiting_count: u64,
     pub errors: DriveErrors,
+    /// Damaged or vanished copies that were made whole again since the daemon's start.
+    pub repaired: u64,
     /// The work since the drive last came back.
     pub replay: Option<ReplayStatus>,
     /// How far that is, or a backfill that waits for the drive.

@@ -193,6 +193,7 @@ impl Work {
             removed: self.removed - base.removed,
             made_folders: self.made_folders - base.made_folders,
             unchanged: self.unchanged - base.unchanged,
+            repaired: self.repaired - base.repaired,
             aside: self.aside,
         }
     }

@@ -254,6 +254,7 @@ mod tests {
             waiting: Vec::new(),
             waiting_count: 0,
             errors: DriveErrors::default(),
+            repaired: 0,
             replay: None,
             scan: None,
             aside: 0,

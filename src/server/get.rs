@@ -32,8 +32,15 @@ where
 /// How the body's end is told, and what of it is still to come.
 struct Sending {
     head: DownloadAnswer,
-    crc: crc32fast::Hasher,
+    /// What the client checks: of a whole file the CRC-32 that it was stored with, so that what happens to the bytes
+    /// on any part of their way is found; of a part that of the bytes sent.
+    crc: Check,
     left: u64,
+}
+
+enum Check {
+    Stored(Crc32),
+    Sent(crc32fast::Hasher),
 }
 
 async fn send<S>(connection: &mut Connection<S>, mut download: Download, request: &GetRequest) -> Result<(), Close>
@@ -50,7 +57,8 @@ where
         // One block is at hand before its header leaves: it cannot break off.
         chunked: request.chunked && download.len > BLOCK_BYTES as u64,
     };
-    let mut sending = Sending { left: head.len, head, crc: crc32fast::Hasher::new() };
+    let crc = download.crc32.map_or_else(|| Check::Sent(crc32fast::Hasher::new()), Check::Stored);
+    let mut sending = Sending { left: head.len, head, crc };
     let mut lead = line_of(&sending.head);
     if sending.left == 0 {
         return connection.send([&lead, &sending.trailer()]).await;
@@ -81,7 +89,10 @@ impl Sending {
     /// Counts a piece: what goes before it is added to `lead`, what goes behind it is returned.
     fn take(&mut self, piece: &[u8], lead: &mut Vec<u8>) -> Vec<u8> {
         assert!(piece.len() as u64 <= self.left, "a download gives no more than it announced");
-        self.crc.update(piece);
+        match &mut self.crc {
+            Check::Stored(_) => {}
+            Check::Sent(sent) => sent.update(piece),
+        }
         self.left -= piece.len() as u64;
         if self.head.chunked {
             lead.extend_from_slice(format!("{}\n", piece.len()).as_bytes());
@@ -90,7 +101,11 @@ impl Sending {
     }
 
     fn trailer(&self) -> Vec<u8> {
-        self.behind_body(line_of(&Trailer::of_server(Crc32(self.crc.clone().finalize()))))
+        let crc32 = match &self.crc {
+            Check::Stored(stored) => *stored,
+            Check::Sent(sent) => Crc32(sent.clone().finalize()),
+        };
+        self.behind_body(line_of(&Trailer::of_server(crc32)))
     }
 
     fn behind_body(&self, line: Vec<u8>) -> Vec<u8> {

@@ -50,6 +50,7 @@ fn copy(side: Side, drive: &InfoDrive) -> InfoCopy {
         copy,
         durable,
         last_verified: drive.verified_ns.map(Time),
+        repaired: drive.repaired,
     }
 }
 

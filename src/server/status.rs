@@ -126,6 +126,7 @@ fn drive(drive: DriveStatus) -> DriveDocument {
         size: drive.size,
         behind: Backlog { paths: drive.behind.paths, bytes: drive.behind.bytes },
         errors: ErrorCounts { read: drive.errors.read, write: drive.errors.write, checksum: drive.errors.checksum },
+        repaired: drive.repaired,
         waiting: drive
             .waiting
             .into_iter()

@@ -155,6 +155,14 @@ pub struct InfoCopy {
     /// Whether this drive would have the version after a power cut.
     pub durable: bool,
     pub last_verified: Option<Time>,
+    /// How often the copy was damaged or gone and was made whole again, since the daemon started.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub repaired: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

@@ -99,6 +99,9 @@ pub struct DriveDocument {
     pub size: u64,
     pub behind: Backlog,
     pub errors: ErrorCounts,
+    /// Damaged or vanished copies that were made whole again since the daemon started.
+    #[serde(default)]
+    pub repaired: u64,
     /// Paths whose only copy is on another drive that is away.
     #[serde(default)]
     pub waiting: Vec<WaitingDocument>,

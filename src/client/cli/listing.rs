@@ -119,5 +119,9 @@ fn copy_text(drive: &InfoCopy) -> String {
     let presence = if drive.present { "" } else { ", absent" };
     let durable = if drive.durable { ", durable" } else { "" };
     let verified = drive.last_verified.map(|time| format!(", verified {}", to_the_second(time))).unwrap_or_default();
-    format!("{copy}{durable}{verified}{presence}")
+    let repaired = match drive.repaired {
+        0 => String::new(),
+        times => format!(", repaired {}", units::count(times, "time")),
+    };
+    format!("{copy}{durable}{verified}{repaired}{presence}")
 }

@@ -181,12 +181,20 @@ impl Lane {
         match compare(volume, path, &version, observed)? {
             Found::Same(_) if version == file.version => Ok(self.adopt(batch, place, file)),
             Found::Same(_) => self.install(batch, place, file, path, Over::Older),
-            Found::Nothing => self.install(batch, place, file, path, Over::Nothing),
-            Found::Other if matches!(compare_bytes(volume, path, &file.version)?, Found::Same(_)) => {
+            Found::Nothing => {
+                note_mended(batch, &version, file);
+                self.install(batch, place, file, path, Over::Nothing)
+            }
+            Found::Other
+                if version != file.version && matches!(compare_bytes(volume, path, &file.version)?, Found::Same(_)) =>
+            {
                 Ok(self.adopt(batch, place, file))
             }
             Found::Other if !self.has_bytes(batch, file) => Ok(self.stay(batch, file)),
-            Found::Other if self.set_aside(batch, path)? => self.install(batch, place, file, path, Over::Nothing),
+            Found::Other if self.set_aside(batch, path)? => {
+                note_mended(batch, &version, file);
+                self.install(batch, place, file, path, Over::Nothing)
+            }
             Found::Other => Ok(aside_is_full(path)),
         }
     }
@@ -255,7 +263,7 @@ impl Lane {
             }
         };
         if self.volume.stat(&from)?.is_none() {
-            self.report_damage(batch, self.side, place, file);
+            self.report_missing_stage(batch, place, file);
             return Ok(Progress::Deferred);
         }
         match (over, self.volume.kind()) {
@@ -406,6 +414,13 @@ fn gone(batch: &mut Batch, id: NodeId) -> Progress {
 fn placed(batch: &mut Batch, id: NodeId, place: &Place, content: Content) -> Progress {
     batch.placed.insert(id, Some(Held { place: place.clone(), content }));
     Progress::There
+}
+
+/// What is installed now takes the place of a damaged or vanished copy of the same version.
+fn note_mended(batch: &mut Batch, had: &Version, file: &FileNode) {
+    if *had == file.version {
+        batch.mended.insert(file.id);
+    }
 }
 
 fn aside_is_full(path: &str) -> Progress {

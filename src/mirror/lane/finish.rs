@@ -25,24 +25,41 @@ pub(super) fn prove(volume: &dyn Volume) -> Result<()> {
     file.sync()
 }
 
+/// What came of a step that is durable.
+pub(super) struct Finished {
+    pub(super) facts: Vec<DriveFact>,
+    pub(super) repaired: Vec<NodeId>,
+}
+
 impl Lane {
     /// Makes the step durable; what the drive then has.
-    pub(super) fn finish(&mut self, batch: &mut Batch, now_ns: i64) -> std::result::Result<Vec<DriveFact>, LaneError> {
+    pub(super) fn finish(&mut self, batch: &mut Batch, now_ns: i64) -> std::result::Result<Finished, LaneError> {
         for draft in std::mem::take(&mut batch.drafts).into_values() {
             self.volume.remove_file(&draft)?;
         }
         let paths = self.placed_files(batch)?;
         self.sync(batch, &paths)?;
-        let mut facts = std::mem::take(&mut batch.facts);
+        let (mut facts, mut repaired, mut bad_copies) = (Vec::new(), Vec::new(), Vec::new());
         for (node, held) in &batch.placed {
             let held = match held {
                 Some(held) => self.read_back(batch, held)?,
                 None => None,
             };
-            self.work.paths += u64::from(self.is_home(*node, held.as_ref())?);
+            let home = self.is_home(*node, held.as_ref())?;
+            self.work.paths += u64::from(home);
+            if home && held.is_some() {
+                repaired.extend(batch.mended.take(node));
+                let bad = batch.bad_copies.remove(node);
+                let side = self.side.other();
+                bad_copies.extend(bad.map(|(place, file)| DriveFact::Damaged { side, place, file }));
+            }
             facts.push(DriveFact::Holds { side: self.side, node: *node, held, verified_ns: now_ns });
         }
-        Ok(facts)
+        facts.append(&mut batch.facts);
+        // Behind what this drive has now: until then the other one's blocks could be the last.
+        facts.append(&mut bad_copies);
+        self.work.repaired += repaired.len() as u64;
+        Ok(Finished { facts, repaired })
     }
 
     fn is_home(&self, node: NodeId, held: Option<&Held>) -> std::result::Result<bool, LaneError> {

@@ -1,35 +1,21 @@
 //! Making the bytes of versions ready, under names of the lane's own, before anything is renamed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::digest::{Crc32, Digester};
 use crate::ids::{NodeId, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Copy, Debt, DriveFact, FileNode, Node, Place, Stage};
-use crate::mirror::content::pour;
+use crate::mirror::lane::gather::{Spoiled, Supply, gather};
 use crate::mirror::lane::{BATCH_BYTES_MAX, Batch, Lane, LaneError, Stay};
 use crate::mirror::layout;
-use crate::mirror::places::{self, Source};
+use crate::mirror::places;
 use crate::mirror::volume::{Attributes, Disposition, FsKind, Volume, VolumeError, VolumeFile};
 
-/// Where a lane gets a version's bytes.
-struct Supply {
-    side: Side,
-    source: Source,
-    volume: Arc<dyn Volume>,
-}
-
-/// Why a draft was not made.
-enum Spoiled {
-    Read(VolumeError),
-    Write(VolumeError),
-    Crc(Crc32),
-}
-
-impl From<VolumeError> for Spoiled {
-    fn from(error: VolumeError) -> Self {
-        Self::Read(error)
-    }
+/// A draft, and the drives whose copy of it had bad blocks.
+struct Gathered {
+    draft: Arc<dyn VolumeFile>,
+    bad: BTreeSet<Side>,
 }
 
 impl Lane {
@@ -42,9 +28,12 @@ impl Lane {
             }
             taken += 1;
             let Some((place, file)) = self.lacking(*id, debt)? else { continue };
-            let Some(supply) = self.supply(batch, &place, &file)? else { continue };
+            let supplies = self.supplies(batch, &place, &file)?;
+            if supplies.is_empty() {
+                continue;
+            }
             bytes += file.version.size;
-            self.draft(batch, &place, &file, &supply)?;
+            self.draft(batch, &place, &file, &supplies)?;
         }
         match batch.drafts.len() {
             0 => {}
@@ -65,58 +54,103 @@ impl Lane {
         Ok((!elsewhere && !taken).then(|| (place.clone(), file)))
     }
 
-    fn supply(&self, batch: &Batch, place: &Place, file: &FileNode) -> Result<Option<Supply>, StoreError> {
+    /// The copies that a draft can be made of, the best first; none where there is nothing to make one of yet.
+    fn supplies(&self, batch: &Batch, place: &Place, file: &FileNode) -> Result<Vec<Supply>, StoreError> {
         let snapshot = self.journal.snapshot();
         let other = self.side.other();
-        let from = |side: Side, volume: Option<&Arc<dyn Volume>>| {
-            let Some(volume) = volume else { return Ok(None) };
+        let recorded = |side: Side, volume: &Arc<dyn Volume>| {
             let source = places::source(&snapshot, side, place, file)?;
-            Ok(source.map(|source| Supply { side, source, volume: Arc::clone(volume) }))
+            Ok::<_, StoreError>(source.map(|source| Supply { side, source, volume: Arc::clone(volume) }))
         };
-        match file.copies.get(self.side) {
-            Copy::Installed { .. } => Ok(None),
-            Copy::Staged(Stage::Log { .. }) => from(self.side, Some(&self.volume)),
+        let own = match file.copies.get(self.side) {
+            Copy::Installed { .. } => return Ok(Vec::new()),
+            Copy::Staged(Stage::Log { .. }) => recorded(self.side, &self.volume)?,
             // FAT: a cut during a rename can lose the file; the last copy is copied instead.
             Copy::Staged(Stage::File) => {
                 let last = batch.peer.is_none() || !file.copies.get(other).is_durable();
-                let copy = last && self.volume.kind() == FsKind::Fat;
-                from(self.side, Some(&self.volume).filter(|_| copy))
+                if !last || self.volume.kind() != FsKind::Fat {
+                    return Ok(Vec::new());
+                }
+                recorded(self.side, &self.volume)?
             }
-            Copy::Missing => from(other, batch.peer.as_ref()),
+            Copy::Missing => None,
+        };
+        let peers = match &batch.peer {
+            Some(volume) => recorded(other, volume)?,
+            None => None,
+        };
+        let mut supplies: Vec<_> = own.into_iter().chain(peers).collect();
+        if !supplies.is_empty() {
+            // What is left of a damaged copy has the blocks that the other one lacks, it may be.
+            let source = places::doubtful(&snapshot, self.side, file)?;
+            supplies.extend(source.map(|source| Supply { side: self.side, source, volume: Arc::clone(&self.volume) }));
         }
+        Ok(supplies)
     }
 
-    fn draft(&mut self, batch: &mut Batch, place: &Place, file: &FileNode, supply: &Supply) -> Result<(), LaneError> {
+    fn draft(
+        &mut self,
+        batch: &mut Batch,
+        place: &Place,
+        file: &FileNode,
+        supplies: &[Supply],
+    ) -> Result<(), LaneError> {
         let path = layout::draft(file.version.ticket, self.arrival, self.drafts);
         self.drafts += 1;
-        if supply.side != self.side {
+        let copies = supplies.first().is_some_and(|supply| supply.side != self.side);
+        if copies {
             tracing::debug!(drive = %self.side, node = %file.id, lsn = %file.lsn, bytes = file.version.size, "copies");
         }
-        match self.write_draft(&path, file, supply) {
-            Ok(draft) => {
-                if supply.side != self.side {
+        match self.write_draft(&path, file, supplies) {
+            Ok(Gathered { draft, bad }) => {
+                if copies {
                     self.work.copied_files += 1;
                     self.work.copied_bytes += file.version.size;
                     self.copied.add_file();
+                }
+                for side in bad {
+                    tracing::warn!(drive = %side, node = %file.id, "bad copy: made whole from both");
+                    if side == self.side {
+                        batch.mended.insert(file.id);
+                    } else {
+                        batch.bad_copies.insert(file.id, (place.clone(), file.clone()));
+                    }
                 }
                 batch.drafts.insert(file.version.ticket, path);
                 // One file is synced alone, several by one sync of them all.
                 return if batch.drafts.len() == 1 { Ok(draft.sync()?) } else { Ok(()) };
             }
-            Err(Spoiled::Crc(actual)) => {
-                tracing::warn!(drive = %supply.side, node = %file.id, expected = %file.version.crc32, %actual, "bad copy");
-                self.report_damage(batch, supply.side, place, file);
+            Err(Spoiled::Block(number)) => {
+                tracing::warn!(drive = %self.side, node = %file.id, block = number, "no copy has this block whole");
+                self.keep_pieces(batch, file, supplies);
+            }
+            Err(Spoiled::Whole) => {
+                tracing::warn!(drive = %self.side, node = %file.id, expected = %file.version.crc32, "bad copy");
+                self.keep_pieces(batch, file, supplies);
             }
             Err(Spoiled::Write(error)) if error.disposition == Disposition::NoSpace => {
                 self.stays.insert(file.id, Stay::NoRoom);
             }
             Err(Spoiled::Write(error)) => return Err(error.into()),
-            Err(Spoiled::Read(error)) => self.spoiled_read(batch, place, file, supply.side, error)?,
+            Err(Spoiled::Journal(error)) => return Err(error.into()),
+            Err(Spoiled::Read(side, error)) => self.spoiled_read(batch, place, file, side, error)?,
         }
         match self.volume.remove_file(&path) {
             Err(error) if error.disposition != Disposition::NotFound => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// No present drive has every block: nothing of the version is given up meanwhile.
+    fn keep_pieces(&mut self, batch: &mut Batch, file: &FileNode, supplies: &[Supply]) {
+        let other = self.side.other();
+        let stay = if batch.peer.is_none() && file.copies.get(other).is_durable() {
+            Stay::WaitsFor(other)
+        } else {
+            Stay::Damaged(supplies.first().map_or(self.side, |supply| supply.side))
+        };
+        batch.deferred.insert(file.id);
+        self.stays.insert(file.id, stay);
     }
 
     fn spoiled_read(
@@ -127,25 +161,31 @@ impl Lane {
         from: Side,
         error: VolumeError,
     ) -> Result<(), LaneError> {
-        if error.disposition == Disposition::DriveLost && from == self.side {
-            return Err(error.into());
-        }
-        if error.disposition != Disposition::DriveLost && from == self.side {
-            self.volume.probe()?;
-            self.report_damage(batch, from, place, file);
-        } else {
+        batch.deferred.insert(file.id);
+        if from != self.side {
             // The other drive is for its own people to judge; without it this waits.
             self.stays.insert(file.id, Stay::WaitsFor(from));
             batch.peer_error = Some(error);
             batch.peer = None;
+            return Ok(());
         }
-        batch.deferred.insert(file.id);
+        if error.disposition == Disposition::DriveLost {
+            return Err(error.into());
+        }
+        self.volume.probe()?;
+        if error.disposition == Disposition::NotFound {
+            self.report_missing_stage(batch, place, file);
+        } else {
+            // A stage that cannot be read now is kept: it may have what the other copy lacks.
+            self.keep_pieces(batch, file, &[]);
+        }
         Ok(())
     }
 
-    /// A copy is damaged: the other one mends it. Where there is none it stays, and says so.
-    pub(super) fn report_damage(&mut self, batch: &mut Batch, side: Side, place: &Place, file: &FileNode) {
+    /// A stage is gone: the other copy takes its place. Where there is none it stays, and says so.
+    pub(super) fn report_missing_stage(&mut self, batch: &mut Batch, place: &Place, file: &FileNode) {
         batch.deferred.insert(file.id);
+        let side = self.side;
         if file.copies.get(side.other()).is_durable() {
             batch.facts.push(DriveFact::Damaged { side, place: place.clone(), file: file.clone() });
         } else {
@@ -153,23 +193,18 @@ impl Lane {
         }
     }
 
-    fn write_draft(&self, path: &str, file: &FileNode, supply: &Supply) -> Result<Arc<dyn VolumeFile>, Spoiled> {
-        let from = supply.volume.open(&supply.source.path)?;
+    fn write_draft(&self, path: &str, file: &FileNode, supplies: &[Supply]) -> Result<Gathered, Spoiled> {
+        let digests = self.journal.block_digests(file).map_err(Spoiled::Journal)?;
         let draft = self.volume.create(path).map_err(Spoiled::Write)?;
-        let mut digester = Digester::default();
-        pour(&from, supply.source.offset, file.version.size, |bytes, at| {
-            digester.update(bytes);
-            if supply.side != self.side {
+        let copies = supplies.first().is_some_and(|supply| supply.side != self.side);
+        let bad = gather(self.side, file.version, &digests, supplies, |bytes, at| {
+            if copies {
                 self.copied.add_bytes(bytes.len());
             }
             draft.write_at(bytes, at).map_err(Spoiled::Write)
         })?;
-        let digest = digester.finish();
-        if digest.size != file.version.size || digest.whole != file.version.crc32 {
-            return Err(Spoiled::Crc(digest.whole));
-        }
         let attributes = Attributes { mtime_ns: file.mtime_ns, executable: file.executable };
         draft.set_attributes(attributes).map_err(Spoiled::Write)?;
-        Ok(draft)
+        Ok(Gathered { draft, bad })
     }
 }

@@ -1,6 +1,8 @@
 //! The schedules that the design was reviewed against.
 
+use crate::digest::BLOCK_BYTES;
 use crate::ids::Side;
+use crate::mirror::layout;
 use crate::mirror::model::world::{Way, World};
 use crate::mirror::volume::{Attributes, FsKind, Volume};
 
@@ -276,4 +278,121 @@ fn an_only_copy_that_is_damaged_is_kept_and_named() {
     assert!(world.waits_for_damaged(Side::B, Side::A), "b says whose copy is damaged");
     assert!(world.disk(Side::A).tree().contains_key("f"), "the damaged copy is not thrown away");
     assert_eq!(world.disk(Side::B).tree().get("f").unwrap().as_deref(), Some(b"whole".as_slice()));
+}
+
+/// Bytes of more than one block, no block like another.
+fn blocks(count: usize) -> Vec<u8> {
+    (0..count * BLOCK_BYTES - 77).map(|i| (i / BLOCK_BYTES * 7 + i % 251) as u8).collect()
+}
+
+fn at_block(number: usize) -> u64 {
+    (number * BLOCK_BYTES + 5) as u64
+}
+
+/// What lies aside on a drive goes, as a user removes it who has looked at it.
+fn empty_aside(world: &World) {
+    for side in Side::BOTH {
+        let volume = world.disk(side).mount().unwrap();
+        for folder in volume.list(layout::ASIDE_FOLDER).unwrap() {
+            let folder = layout::join(layout::ASIDE_FOLDER, &folder);
+            for name in volume.list(&folder).unwrap() {
+                volume.remove_file(&layout::join(&folder, &name)).unwrap();
+            }
+            volume.remove_folder(&folder).unwrap();
+        }
+        volume.sync_all().unwrap();
+    }
+}
+
+#[test]
+fn copies_with_different_bad_blocks_make_each_other_whole() {
+    for kind in [FsKind::Atomic, FsKind::Fat] {
+        for first in Side::BOTH {
+            let mut world = World::new(kind, 7);
+            world.put("f", &blocks(4), Way::File);
+            for side in Side::BOTH {
+                world.step(side);
+                world.checkpoint(side);
+            }
+            world.damage_at(Side::A, "f", at_block(0));
+            world.damage_at(Side::A, "f", at_block(2));
+            world.damage_at(Side::B, "f", at_block(1));
+            world.damage_at(Side::B, "f", at_block(3));
+            world.report_damage(first, "f");
+            // Refused while the other is no whole copy.
+            world.report_damage(first.other(), "f");
+            for _ in 0..6 {
+                world.step(Side::A);
+                world.step(Side::B);
+            }
+            world.check_reads();
+            empty_aside(&world);
+            settle(world);
+        }
+    }
+}
+
+#[test]
+fn a_copy_found_damaged_while_the_other_drive_is_away_keeps_its_blocks_until_that_returns() {
+    let mut world = world();
+    world.put("f", &blocks(3), Way::File);
+    for side in Side::BOTH {
+        world.step(side);
+        world.checkpoint(side);
+    }
+    world.pull(Side::B);
+    world.damage_at(Side::A, "f", at_block(1));
+    world.report_damage(Side::A, "f");
+    for _ in 0..3 {
+        world.step(Side::A);
+    }
+    assert_eq!(world.disk(Side::A).tree().get("f").unwrap().as_ref().unwrap().len(), blocks(3).len());
+    // The other one is no better, elsewhere.
+    world.damage_at(Side::B, "f", at_block(2));
+    world.bring_back(Side::B);
+    for _ in 0..6 {
+        world.step(Side::A);
+        world.step(Side::B);
+    }
+    empty_aside(&world);
+    settle(world);
+}
+
+#[test]
+fn a_block_that_is_bad_on_both_drives_gives_neither_copy_up() {
+    let mut world = world();
+    world.put("f", &blocks(3), Way::File);
+    for side in Side::BOTH {
+        world.step(side);
+        world.checkpoint(side);
+        world.damage_at(side, "f", at_block(1));
+    }
+    world.report_damage(Side::A, "f");
+    for _ in 0..6 {
+        world.step(Side::A);
+        world.step(Side::B);
+    }
+    for side in Side::BOTH {
+        assert!(world.disk(side).tree().contains_key("f"), "{side} keeps what it has");
+    }
+    assert!(world.waits_for_damaged(Side::A, Side::B));
+}
+
+#[test]
+fn a_damaged_stage_is_made_whole_from_the_other_drive() {
+    let mut world = world();
+    world.put("f", b"staged in both logs", Way::Log);
+    let log = world.disk(Side::A).own_tree();
+    let payload = b"staged in both logs";
+    let found = log.iter().filter(|(path, _)| path.starts_with(layout::LOG_FOLDER)).find_map(|(path, bytes)| {
+        let at = bytes.as_ref()?.windows(payload.len()).position(|window| window == payload)?;
+        Some((path.clone(), at as u64))
+    });
+    let (segment, at) = found.unwrap();
+    world.damage_at(Side::A, &segment, at);
+    for _ in 0..4 {
+        world.step(Side::A);
+        world.step(Side::B);
+    }
+    settle(world);
 }

@@ -288,10 +288,12 @@ impl World {
 }
 
 fn mutation_of(upload: &Upload) -> Mutation {
+    let mut digester = Digester::default();
+    digester.update(&upload.bytes);
     Mutation::Put(Put {
         path: RelPath::parse(&upload.path).unwrap(),
         version: upload.version,
-        blocks: vec![upload.version.crc32],
+        blocks: digester.finish().blocks,
         mtime_ns: 5,
         executable: false,
         owner: String::new(),
