@@ -8,6 +8,7 @@
 
 pub mod audit;
 mod catalog;
+mod change;
 mod codec;
 mod draft;
 mod elapsed;
@@ -24,6 +25,7 @@ pub mod store;
 mod writer;
 
 pub use catalog::{Catalog, Child, Resolved};
+pub use change::{Body, Change, Listed};
 pub use fact::DriveFact;
 pub use plan::{Precondition, Released};
 pub use reader::{Journal, Snapshot};

@@ -10,7 +10,7 @@ use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, Ticket};
 use crate::journal::catalog::{Catalog, Child, Resolved};
 use crate::journal::codec;
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
-use crate::journal::store::{Store, StoreError};
+use crate::journal::store::{Pair, Store, StoreError};
 use crate::path::{Name, RelPath};
 
 /// The catalog, the debts and the counts; read by any thread at any time.
@@ -112,6 +112,18 @@ impl Snapshot<'_> {
         pairs
             .map(|pair| pair.and_then(|(key, value)| Ok((codec::name_of(&key)?, codec::decode(&key, &value)?))))
             .collect()
+    }
+
+    /// Nodes of the catalog in order of places, behind `after`; at most `limit`.
+    pub fn nodes(&self, after: Option<&Place>, limit: usize) -> Result<Vec<(Place, Node)>, StoreError> {
+        let space = codec::all(codec::Space::Node);
+        let from = after.map_or_else(|| space.clone(), |place| [codec::node(place).as_slice(), &[0]].concat());
+        let pairs = self.store()?.scan(&from, &codec::end_of(&space)).take(limit);
+        let read = |(key, value): Pair| {
+            let place = Place::new(NodeId(codec::number_of(&key)?), codec::name_of(&key)?);
+            Ok((place, codec::decode(&key, &value)?))
+        };
+        pairs.map(|pair| pair.and_then(read)).collect()
     }
 
     /// A drive's debts in order of nodes, from `from` on; at most `limit`.

@@ -9,13 +9,14 @@ use parking_lot::RwLock;
 use crate::elapsed::Elapsed;
 use crate::ids::{Arrival, DriveId, Lsn, Nonce, PerSide, RequestId, Side, random};
 use crate::journal::catalog::Catalog as _;
+use crate::journal::change::Change;
 use crate::journal::codec::{self, Fact, Space};
 use crate::journal::draft::Draft;
 use crate::journal::fact::{DriveFact, FactPlanner};
 use crate::journal::fill::filling;
 use crate::journal::plan::{Counters, PlanError, Planner, Precondition, Released};
 use crate::journal::reader::{Counts, Journal};
-use crate::journal::record::{Answered, Deed, Enrolment, Receipt, Request};
+use crate::journal::record::{Answered, Enrolment, Entry, Receipt, Request};
 use crate::journal::recovery::{Recovered, apply, apply_all};
 use crate::journal::store::{Store, StoreError};
 
@@ -49,7 +50,7 @@ pub struct Committed {
     /// Stages of versions that are no longer current.
     pub released: Vec<Released>,
     /// What was committed, in order, for the drive logs.
-    pub deeds: Vec<(Lsn, Deed)>,
+    pub changes: Vec<Change>,
 }
 
 /// The one who writes. Owned by the committer's thread; after an error it is only good for being opened again.
@@ -269,8 +270,8 @@ impl Writer {
             self.forget_answers(&mut draft, fresh)?;
             self.publish(store, &draft, Some(self.counters.head))?;
         }
-        let deeds = draft.entries.into_iter().map(|entry| (entry.lsn, entry.deed)).collect();
-        Ok(Committed { answers, released, deeds })
+        let changes = draft.entries.iter().map(Entry::changes).collect::<Result<Vec<_>, _>>()?.concat();
+        Ok(Committed { answers, released, changes })
     }
 
     /// Takes in what the drives' lanes did. Not durable by itself: a lost fact is found out again.
@@ -366,7 +367,7 @@ impl Writer {
     #[expect(clippy::unused_self, reason = "reads as what the writer does")]
     fn in_doubt(&self, requests: &[Request], why: &str) -> Committed {
         let answers = requests.iter().map(|_| Err(CommitError::InDoubt(why.to_owned()))).collect();
-        Committed { answers, released: Vec::new(), deeds: Vec::new() }
+        Committed { answers, released: Vec::new(), changes: Vec::new() }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::elapsed::Stopwatch;
 use crate::ids::{Arrival, DriveId, Lsn, Side};
 use crate::journal::store::{StoreError, StorePlace};
-use crate::journal::{Attached, CommitError, Deed, DriveFact, Enrolled, Receipt, Released, Request, Writer};
+use crate::journal::{Attached, Change, CommitError, DriveFact, Enrolled, Receipt, Released, Request, Writer};
 
 /// Requests that one barrier serves at most.
 pub(crate) const BATCH_MAX: usize = 4096;
@@ -46,7 +46,7 @@ pub(crate) struct Reporter {
 /// What the committer tells the mirror.
 pub(crate) trait Audience: Send + Sync {
     /// Mutations are visible: lanes have work, drive logs have records to take.
-    fn committed(&self, deeds: &[(Lsn, Deed)], released: &[Released]);
+    fn committed(&self, changes: &[Change], released: &[Released]);
     /// Facts are noted.
     fn noted(&self, released: &[Released]);
     /// The journal failed, or is still closed; told again and again.
@@ -295,7 +295,7 @@ impl Work {
         self.ready = later;
         self.writer.pass(self.running.at(clock::now()));
         let committed = self.writer.commit(&requests);
-        self.audience.committed(&committed.deeds, &committed.released);
+        self.audience.committed(&committed.changes, &committed.released);
         for (reply, answer) in replies.into_iter().zip(committed.answers) {
             // A client that has left does not wait for its answer.
             let _ = reply.send(answer);

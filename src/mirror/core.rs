@@ -11,7 +11,7 @@ use crate::clock;
 use crate::elapsed::Stopwatch;
 use crate::ids::{Lsn, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Deed, DriveFact, FileNode, Journal, Place, Released, Stage};
+use crate::journal::{Change, DriveFact, FileNode, Journal, Place, Released, Stage};
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
@@ -227,12 +227,12 @@ pub(crate) fn drop_stage(attachment: &Arc<Attachment>, path: &str) {
 }
 
 impl Audience for Listener {
-    fn committed(&self, deeds: &[(Lsn, Deed)], released: &[Released]) {
+    fn committed(&self, changes: &[Change], released: &[Released]) {
         let Some(core) = self.core() else { return };
         Self::release(&core, released);
-        if !deeds.is_empty() {
+        if !changes.is_empty() {
             for attachment in core.attachments() {
-                attachment.log.later(deeds);
+                attachment.log.later(changes);
                 attachment.wake.ring();
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Segments are preallocated files that are only appended to. Each arrival of the drive starts new
 //! ones, so that a late write through an older handle never hits what is trusted. One write and one
-//! sync serve all who wait. A segment goes when no current version is staged in it any more. On a drive
+//! sync serve all who wait. A segment goes when no current version is staged in it any more, and the drive's
+//! manifest has what it says of commits. On a drive
 //! that is nearly full segments are small: what is left is for the users' files.
 
 pub(crate) mod scan;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Crc32;
 use crate::ids::{Arrival, DriveId, Lsn, Ticket};
-use crate::journal::{Deed, Stage, Version};
+use crate::journal::{Body, Change, Deed, Stage, Version};
 use crate::mirror::layout;
 use crate::mirror::volume::{Disposition, Result, Volume, VolumeError, VolumeFile};
 
@@ -33,8 +34,12 @@ const FRAME_BYTES: usize = 16;
 pub(crate) enum Record {
     /// A PUT's bytes, which follow, before its commit.
     Payload { path: String, owner: String, version: Version, mtime_ns: i64, executable: bool },
-    /// A committed mutation; of a PUT the version names its bytes.
+    /// A committed mutation, as earlier versions of this program wrote it.
     Committed { lsn: Lsn, deed: Deed },
+    /// A PUT whose bytes are in a stage file, before its commit.
+    Staged { path: String, owner: String, version: Version, mtime_ns: i64, executable: bool },
+    /// What a commit made of a node.
+    Changed(Change),
 }
 
 /// A record with the bytes that follow it.
@@ -48,7 +53,11 @@ impl Append {
     /// Bytes it takes in the log, at most.
     pub(crate) fn cost(&self) -> u64 {
         let text = match &self.record {
-            Record::Payload { path, owner, .. } => path.len() + owner.len(),
+            Record::Payload { path, owner, .. } | Record::Staged { path, owner, .. } => path.len() + owner.len(),
+            Record::Changed(change) => change.now.as_ref().map_or(0, |now| match &now.body {
+                Body::Folder { .. } => now.place.name.as_str().len(),
+                Body::File { owner, .. } => now.place.name.as_str().len() + owner.len(),
+            }),
             Record::Committed { deed, .. } => match deed {
                 Deed::Put { path, owner, .. } => path.len() + owner.len(),
                 Deed::Remove { path } | Deed::MakeFolder { path } => path.len(),
@@ -76,6 +85,27 @@ struct Segment {
     /// Versions whose only bytes on this drive are in here. By name: a release may come twice, or for a
     /// version that an earlier arrival staged and nobody committed.
     staged: BTreeSet<Ticket>,
+    listing: Listing,
+}
+
+/// How far what a segment says of commits is in the manifest. It does not go before all of it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listing {
+    records: u64,
+    /// Those that were handed out to be listed.
+    taken: u64,
+    listed: u64,
+}
+
+impl Segment {
+    fn new(bytes: u64, staged: BTreeSet<Ticket>) -> Self {
+        Self { bytes, staged, listing: Listing::default() }
+    }
+
+    /// Whether nothing in it is needed any more.
+    fn is_free(&self) -> bool {
+        self.staged.is_empty() && self.listing.listed == self.listing.records
+    }
 }
 
 struct Active {
@@ -113,7 +143,7 @@ impl DriveLog {
             match staged.remove(&key) {
                 Some(staged) => {
                     let bytes = volume.stat(&path)?.map_or(0, |meta| meta.observed.size);
-                    segments.insert(key, Segment { bytes, staged });
+                    segments.insert(key, Segment::new(bytes, staged));
                 }
                 None => volume.remove_file(&path)?,
             }
@@ -146,12 +176,15 @@ impl DriveLog {
         let mut buffer = Vec::with_capacity(need as usize);
         let mut stages = Vec::with_capacity(records.len());
         let mut tickets = Vec::new();
+        let mut listable = 0;
         for append in records {
             encode(&mut buffer, append, drive, arrival);
             let offset = start + (buffer.len() - append.payload.len()) as u64;
             stages.push(Stage::Log { arrival, segment, offset });
-            if let Record::Payload { version, .. } = &append.record {
-                tickets.push(version.ticket);
+            match &append.record {
+                Record::Payload { version, .. } => tickets.push(version.ticket),
+                Record::Staged { .. } | Record::Changed(_) => listable += 1,
+                Record::Committed { .. } => {}
             }
         }
         // What a write that found no room leaves behind the end, the next one writes over.
@@ -160,6 +193,7 @@ impl DriveLog {
         active.end += buffer.len() as u64;
         if let Some(segment) = self.segments.get_mut(&(arrival, segment)) {
             segment.staged.extend(tickets);
+            segment.listing.records += listable;
         }
         Ok(stages)
     }
@@ -183,7 +217,7 @@ impl DriveLog {
     }
 
     fn is_needed(&self, number: u32) -> bool {
-        self.segments.get(&(self.arrival, number)).is_some_and(|segment| !segment.staged.is_empty())
+        self.segments.get(&(self.arrival, number)).is_some_and(|segment| !segment.is_free())
     }
 
     fn add_segment(&mut self, bytes: u64) -> Result<Active> {
@@ -199,7 +233,7 @@ impl DriveLog {
         })?;
         file.sync().map_err(as_lost)?;
         self.volume.sync_folder(layout::LOG_FOLDER).map_err(as_lost)?;
-        self.segments.insert((self.arrival, number), Segment { bytes: size, staged: BTreeSet::new() });
+        self.segments.insert((self.arrival, number), Segment::new(size, BTreeSet::new()));
         Ok(Active { number, file, end: 0, size })
     }
 
@@ -218,10 +252,33 @@ impl DriveLog {
         }
     }
 
-    /// Removes the segments that nothing is staged in, but for the one in use.
+    /// All that was appended so far is handed out to be put into the manifest.
+    pub(crate) fn take_records(&mut self) {
+        for segment in self.segments.values_mut() {
+            segment.listing.taken = segment.listing.records;
+        }
+    }
+
+    /// What was taken last is durable in the manifest.
+    pub(crate) fn listed(&mut self) {
+        for segment in self.segments.values_mut() {
+            segment.listing.listed = segment.listing.taken;
+        }
+    }
+
+    /// Whether a segment stays for no other reason than that the manifest lacks what it says.
+    pub(crate) fn waits_for_manifest(&self) -> bool {
+        let active = self.active.as_ref().map(|active| (self.arrival, active.number));
+        let waits = |(key, segment): (&(Arrival, u32), &Segment)| {
+            Some(*key) != active && segment.staged.is_empty() && !segment.is_free()
+        };
+        self.segments.iter().any(waits)
+    }
+
+    /// Removes the segments of which nothing is needed, but for the one in use.
     pub(crate) fn reclaim(&mut self) -> Result<()> {
         let active = self.active.as_ref().map(|active| (self.arrival, active.number));
-        let free = |(key, segment): &(&(Arrival, u32), &Segment)| segment.staged.is_empty() && Some(**key) != active;
+        let free = |(key, segment): &(&(Arrival, u32), &Segment)| segment.is_free() && Some(**key) != active;
         let keys: Vec<_> = self.segments.iter().filter(free).map(|(key, _)| *key).collect();
         for key in keys {
             self.volume.remove_file(&layout::segment(key.0, key.1))?;

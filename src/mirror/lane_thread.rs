@@ -17,7 +17,8 @@ use crate::mirror::history::Moment;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Lane, LaneError, Stay, Step, look_again, reclaim};
-use crate::mirror::log_thread::LogHandle;
+use crate::mirror::log_thread::{LogHandle, Settled};
+use crate::mirror::manifest::{Keeper, Owner, Turn};
 use crate::mirror::pace::Amount;
 use crate::mirror::scan::{Scan, ScanKind};
 use crate::mirror::seat::{Attachment, NewDrive, Other, Wake, Welcome};
@@ -158,6 +159,7 @@ fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
     let exposed = core.committer.detach(side).map_err(|_| Turned::Closed)?;
     let volume = drive.volume.as_ref();
     let arrived = reclaim(&core.journal, volume, side, exposed, clock::wall_ns())?;
+    let keeper = open_manifest(core, &drive, &label)?;
     // What this lets go of on this drive waits at the seat.
     let reporter = Reporter { side, drive: label.drive };
     core.committer.note(reporter, arrived.facts, Durable::Now)?;
@@ -169,7 +171,8 @@ fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
     lane.set_aside_count(arrived.aside);
     let attachment = attach(core, &drive, &label, log, &alive)?;
     let guard = drive.guard;
-    let work = Worker { core, attachment: &attachment, lane, label, replay_head: core.journal.head() };
+    let replay_head = core.journal.head();
+    let work = Worker { core, attachment: &attachment, lane, keeper, label, replay_head };
     let arrival = attachment.arrival;
     work.run();
     core.committer.retire_soon(side, arrival);
@@ -200,6 +203,16 @@ fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
     let serial = label::write(drive.volume.as_ref(), &label)?;
     core.labelled(Reporter { side: drive.side, drive: label.drive }, serial)?;
     Ok(label)
+}
+
+/// Opens the drive's manifest and brings it up to what is known before any debt is settled.
+fn open_manifest(core: &Core, drive: &NewDrive, label: &Label) -> Result<Keeper, Turned> {
+    let owner = Owner { mirror: label.mirror, drive: label.drive };
+    let volume = Arc::clone(&drive.volume);
+    let mut keeper = Keeper::open(volume, drive.side, owner, label.epoch, label.committed).map_err(LaneError::from)?;
+    keeper.take_segments()?;
+    keeper.take_debts(&core.journal, core.journal.head())?;
+    Ok(keeper)
 }
 
 fn attach(
@@ -269,6 +282,7 @@ struct Worker<'a> {
     core: &'a Arc<Core>,
     attachment: &'a Arc<Attachment>,
     lane: Lane,
+    keeper: Keeper,
     label: Label,
     /// What was committed up to here was missed while the drive was away.
     replay_head: Lsn,
@@ -281,6 +295,10 @@ impl Worker<'_> {
         let mut checkpointed = clock::now();
         let mut unsettled = true;
         let mut closing: Option<Instant> = None;
+        // From here on the log is told of commits; those before are in the debts.
+        if let Err(error) = self.keeper.take_debts(&self.core.journal, self.replay_head) {
+            return self.fail(&error);
+        }
         while !self.attachment.is_gone() {
             if self.attachment.wake.is_closing() {
                 closing.get_or_insert_with(clock::now);
@@ -294,7 +312,15 @@ impl Worker<'_> {
             };
             unsettled |= step.worked;
             self.tell(&mut scan, &step);
-            let quiet = step.seen == 0 || !step.worked;
+            let turn = match closing {
+                Some(_) => Ok(Turn::Done),
+                None => self.keeper.turn(&self.core.journal),
+            };
+            let more = match turn {
+                Ok(turn) => turn == Turn::More,
+                Err(error) => return self.fail(&error),
+            };
+            let quiet = (step.seen == 0 || !step.worked) && !more;
             let now = clock::now();
             // Stages that are not needed any more are removed by the drive's other threads.
             let at_rest = quiet && self.attachment.io.depth() == 0;
@@ -340,6 +366,10 @@ impl Worker<'_> {
         let other = self.core.seat(self.attachment.side.other()).attachment();
         let peer = other.as_ref().map(|other| Arc::clone(&other.volume));
         let before = self.lane.work();
+        // The drive itself says what is done to it, in case that the journal is lost.
+        if self.attachment.log.flush().is_none() {
+            return Ok(Done { seen: 0, worked: false });
+        }
         let Step { facts, barrier, seen, repaired, peer_error } = self.lane.step(peer, clock::wall_ns())?;
         if let (Some(error), Some(other)) = (&peer_error, &other) {
             self.core.complain(other, error);
@@ -349,9 +379,15 @@ impl Worker<'_> {
             // What was copied from the other drive is not to be copied again after a crash.
             let copied = self.lane.work().copied_files > before.copied_files;
             let durable = if barrier || copied { Durable::Now } else { Durable::Later };
-            self.core.committer.note(self.reporter(), facts, durable)?;
-            if !self.attachment.log.settle() {
+            // Before a debt is settled, what it was about is durable here.
+            if self.attachment.log.flush().is_none() {
                 return Ok(Done { seen: 0, worked });
+            }
+            self.core.committer.note(self.reporter(), facts, durable)?;
+            match self.attachment.log.settle() {
+                None => return Ok(Done { seen: 0, worked }),
+                Some(Settled::Done) => {}
+                Some(Settled::WaitsForManifest) => self.list()?,
             }
         }
         self.core.repairs.add(self.attachment.side, &repaired);
@@ -433,16 +469,25 @@ impl Worker<'_> {
         }
     }
 
+    /// Puts what the log says of commits into the manifest, so that its segments may go.
+    fn list(&mut self) -> Result<(), LaneError> {
+        let Some(taken) = self.attachment.log.take() else { return Ok(()) };
+        self.keeper.take(&taken)?;
+        self.keeper.sync()?;
+        self.attachment.log.listed();
+        self.attachment.log.settle();
+        Ok(())
+    }
+
     /// A moment when all that was installed is synced and recorded.
     fn checkpoint(&mut self) -> Result<(), LaneError> {
-        if !self.attachment.log.settle() {
-            return Ok(());
-        }
+        let Some(taken) = self.attachment.log.take() else { return Ok(()) };
+        self.keeper.take(&taken)?;
         let side = self.attachment.side;
         self.attachment.volume.sync_all()?;
         let enrolment = self.core.journal.enrolment();
         self.label.enrolled = PerSide::new(|side| enrolment.drives.get(side).id);
-        self.label.committed = self.core.journal.head();
+        self.label.committed = self.keeper.covered();
         self.label.epoch = self.core.journal.epoch();
         let serial = match label::write(self.attachment.volume.as_ref(), &self.label) {
             Ok(serial) => serial,
@@ -452,6 +497,9 @@ impl Worker<'_> {
                 return Ok(());
             }
         };
+        // The label's sync has flushed the drive's own cache too.
+        self.attachment.log.listed();
+        self.attachment.log.settle();
         self.core.labelled(self.reporter(), serial)?;
         self.core.committer.note(self.reporter(), vec![DriveFact::Checkpoint { side }], Durable::Later)?;
         Ok(())

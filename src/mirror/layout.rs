@@ -8,9 +8,10 @@ pub(crate) const STAGE_FOLDER: &str = ".twinstick/stage";
 pub(crate) const LOG_FOLDER: &str = ".twinstick/log";
 pub(crate) const LIMBO_FOLDER: &str = ".twinstick/limbo";
 pub(crate) const ASIDE_FOLDER: &str = ".twinstick/aside";
+pub(crate) const MANIFEST_FOLDER: &str = ".twinstick/manifest";
 /// All folders of a drive's own that must exist before it is used, above first.
-pub(crate) const OWN_FOLDERS: [&str; 5] =
-    [crate::path::OWN_FOLDER, STAGE_FOLDER, LOG_FOLDER, LIMBO_FOLDER, ASIDE_FOLDER];
+pub(crate) const OWN_FOLDERS: [&str; 6] =
+    [crate::path::OWN_FOLDER, STAGE_FOLDER, LOG_FOLDER, LIMBO_FOLDER, ASIDE_FOLDER, MANIFEST_FOLDER];
 
 /// The file of a PUT's bytes.
 pub(crate) fn stage(ticket: Ticket) -> String {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::ids::{Arrival, Lsn, Ticket};
-use crate::journal::{Deed, Stage};
+use crate::ids::{Arrival, Ticket};
+use crate::journal::{Change, Stage};
 use crate::mirror::drive_log::{Append, DriveLog, Record};
 use crate::mirror::volume::{Disposition, VolumeError};
 
@@ -30,8 +30,28 @@ enum Message {
     Append(Append, Reply),
     Later(Vec<Append>),
     Release(Arrival, u32, Ticket),
-    /// Removes what is free; records of commits that wait are written and synced.
-    Settle(mpsc::Sender<()>),
+    /// Writes and syncs records of commits that wait.
+    Flush(mpsc::Sender<()>),
+    /// The same, and removes what is free.
+    Settle(mpsc::Sender<Settled>),
+    Take(mpsc::Sender<Taken>),
+    Listed,
+}
+
+/// What became of the log's segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Done,
+    /// Some stay for no other reason than that the manifest lacks what they say.
+    WaitsForManifest,
+}
+
+/// What is to be put into the manifest: the commits since the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) changes: Vec<Change>,
+    /// Commits that the log had no room for.
+    pub(crate) omitted: usize,
 }
 
 /// The way to a drive's log. Its thread ends when this is closed or dropped.
@@ -51,7 +71,14 @@ impl LogHandle {
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
         let alive = std::sync::Arc::clone(alive);
-        let work = Work { drive: name.to_owned(), log, waiting: VecDeque::new(), later: Vec::new(), omitted: 0 };
+        let work = Work {
+            drive: name.to_owned(),
+            log,
+            waiting: VecDeque::new(),
+            later: Vec::new(),
+            omitted: 0,
+            taken: Taken::default(),
+        };
         std::thread::Builder::new().name(format!("{name}-log")).spawn(move || {
             if let Err(error) = work.run(&messages) {
                 failed(error);
@@ -70,21 +97,40 @@ impl LogHandle {
     }
 
     /// Hands over records of commits for the next sync.
-    pub(crate) fn later(&self, deeds: &[(Lsn, Deed)]) {
-        let record = |(lsn, deed): &(Lsn, Deed)| Record::Committed { lsn: *lsn, deed: deed.clone() };
-        let records = deeds.iter().map(|deed| Append { record: record(deed), payload: Bytes::new() }).collect();
-        self.send(Message::Later(records));
+    pub(crate) fn later(&self, changes: &[Change]) {
+        let record = |change: &Change| Append { record: Record::Changed(change.clone()), payload: Bytes::new() };
+        self.send(Message::Later(changes.iter().map(record).collect()));
     }
 
     pub(crate) fn release(&self, arrival: Arrival, segment: u32, ticket: Ticket) {
         self.send(Message::Release(arrival, segment, ticket));
     }
 
-    /// Removes free segments and syncs what waits; false when the log has failed or is closed.
-    pub(crate) fn settle(&self) -> bool {
+    /// Makes the records of commits durable that were handed over, as far as there is room; `None` when the log has
+    /// failed or is closed.
+    pub(crate) fn flush(&self) -> Option<()> {
+        self.ask(Message::Flush)
+    }
+
+    /// Removes free segments and syncs what waits; `None` when the log has failed or is closed.
+    pub(crate) fn settle(&self) -> Option<Settled> {
+        self.ask(Message::Settle)
+    }
+
+    /// Syncs what waits and hands out the commits that the manifest lacks; `None` when the log has failed or is closed.
+    pub(crate) fn take(&self) -> Option<Taken> {
+        self.ask(Message::Take)
+    }
+
+    /// What was taken is durable in the manifest: the segments that say it may go.
+    pub(crate) fn listed(&self) {
+        self.send(Message::Listed);
+    }
+
+    fn ask<T>(&self, message: impl FnOnce(mpsc::Sender<T>) -> Message) -> Option<T> {
         let (reply, answer) = mpsc::channel();
-        self.send(Message::Settle(reply));
-        answer.recv().is_ok()
+        self.send(message(reply));
+        answer.recv().ok()
     }
 
     /// The drive has left: the thread ends, whoever still holds this.
@@ -107,6 +153,8 @@ struct Work {
     later: Vec<Append>,
     /// Records of commits that found no room since one last did.
     omitted: usize,
+    /// What the manifest lacks.
+    taken: Taken,
 }
 
 impl Work {
@@ -131,14 +179,25 @@ impl Work {
                 }
             }
             Message::Release(arrival, segment, ticket) => self.log.release(arrival, segment, ticket),
+            // The lane may have left: nobody hears the answers then.
+            Message::Flush(reply) => {
+                self.write_later()?;
+                let _ = reply.send(());
+            }
             Message::Settle(reply) => {
                 self.write_later()?;
                 if let Some(error) = unless_full(self.log.reclaim())?.err() {
                     tracing::warn!(drive = self.drive, %error, "a free log segment stays");
                 }
-                // The lane may have left.
-                let _ = reply.send(());
+                let waits = self.log.waits_for_manifest();
+                let _ = reply.send(if waits { Settled::WaitsForManifest } else { Settled::Done });
             }
+            Message::Take(reply) => {
+                self.write_later()?;
+                self.log.take_records();
+                let _ = reply.send(std::mem::take(&mut self.taken));
+            }
+            Message::Listed => self.log.listed(),
         }
         Ok(())
     }
@@ -163,8 +222,9 @@ impl Work {
         let (waiting, replies): (Vec<_>, Vec<_>) = self.waiting.drain(..count).unzip();
         records.extend(waiting);
         if let Ok(stages) = unless_full(self.log.append(&records))? {
-            self.recorded(first);
             self.answer(replies, records.iter().zip(stages).skip(first));
+            records.truncate(first);
+            self.recorded(records);
         } else {
             let waiting = records.split_off(first);
             self.later = records;
@@ -213,7 +273,7 @@ impl Work {
         }
         let bytes = records.iter().map(Append::cost).sum();
         if self.log.has_room(bytes) && unless_full(self.log.append(&records))?.is_ok() {
-            self.recorded(records.len());
+            self.recorded(records);
         } else {
             self.omit(records.len());
         }
@@ -226,13 +286,18 @@ impl Work {
             tracing::warn!(drive = self.drive, count, "no room in the drive log for records of commits");
         }
         self.omitted += count;
+        self.taken.omitted += count;
     }
 
-    fn recorded(&mut self, count: usize) {
-        if count > 0 && self.omitted > 0 {
+    fn recorded(&mut self, records: Vec<Append>) {
+        if !records.is_empty() && self.omitted > 0 {
             tracing::info!(drive = self.drive, omitted = self.omitted, "the drive log has room again");
             self.omitted = 0;
         }
+        self.taken.changes.extend(records.into_iter().filter_map(|append| match append.record {
+            Record::Changed(change) => Some(change),
+            Record::Payload { .. } | Record::Staged { .. } | Record::Committed { .. } => None,
+        }));
     }
 }
 

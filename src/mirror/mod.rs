@@ -19,6 +19,7 @@ mod lane_thread;
 pub(crate) mod layout;
 mod limits;
 mod log_thread;
+pub(crate) mod manifest;
 #[expect(clippy::module_inception, reason = "the mirror's own face")]
 mod mirror;
 #[cfg(test)]

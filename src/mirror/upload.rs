@@ -256,7 +256,7 @@ impl Upload {
         let mtime_ns = self.request.mtime_ns.unwrap_or_else(clock::wall_ns);
         let stages = match std::mem::replace(&mut self.body, Body::Held(Vec::new(), 0)) {
             Body::Held(pieces, size) => self.log(&pieces, size, &digest, mtime_ns).await?,
-            Body::Staged(legs) => self.finish(legs, mtime_ns).await?,
+            Body::Staged(legs) => self.finish(legs, &digest, mtime_ns).await?,
         };
         self.hand_over(digest, stages, mtime_ns).await
     }
@@ -311,13 +311,30 @@ impl Upload {
         result.map(|()| stages)
     }
 
-    /// Large: what is written is synced, both drives at once.
-    async fn finish(&mut self, legs: PerSide<Option<Leg>>, mtime_ns: i64) -> Result<PerSide<Option<Staged>>, Refusal> {
-        let attributes = Attributes { mtime_ns, executable: self.request.executable };
+    /// Large: what is written is synced, both drives at once. The logs say whose bytes they are, in case that the
+    /// journal is lost before they say more; one without room does without.
+    async fn finish(
+        &mut self,
+        legs: PerSide<Option<Leg>>,
+        digest: &FileDigest,
+        mtime_ns: i64,
+    ) -> Result<PerSide<Option<Staged>>, Refusal> {
+        let executable = self.request.executable;
+        let attributes = Attributes { mtime_ns, executable };
+        let record = Record::Staged {
+            path: self.request.path.to_string(),
+            owner: String::new(),
+            version: self.version(digest),
+            mtime_ns,
+            executable,
+        };
+        let append = &Append { record, payload: Bytes::new() };
         let finish = |leg: Option<Leg>| async move {
             let leg = leg?;
             let attachment = Arc::clone(&leg.attachment);
-            Some((attachment, leg.finish(attributes).await))
+            let noted = attachment.log.append(append.clone());
+            let (finished, _) = tokio::join!(leg.finish(attributes), attachment.io.wait(noted));
+            Some((attachment, finished))
         };
         let (a, b) = tokio::join!(finish(legs.a), finish(legs.b));
         let mut stages = PerSide::default();

@@ -12,6 +12,7 @@ use crate::daemon::check::find::Located;
 use crate::daemon::check::kind::Kind;
 use crate::daemon::check::labels;
 use crate::daemon::check::log;
+use crate::daemon::check::manifest;
 use crate::daemon::check::own;
 use crate::daemon::check::report::{Coverage, Report};
 use crate::daemon::check::tree;
@@ -47,6 +48,7 @@ fn look_through(audit: &Audit, side: Side, located: &Located, report: &mut Repor
     debts::check(audit, side, volume, &seen, report)?;
     own::check(audit, side, volume, report)?;
     log::check(audit, side, volume, &located.label, report)?;
+    manifest::check(audit, side, volume, &located.label, report)?;
     volume.probe()?;
     Ok(())
 }

@@ -47,11 +47,13 @@ kinds! {
     LogDamaged = "log-damaged",
     LogAhead = "log-ahead",
     OwnUnknown = "own-unknown",
+    ManifestDamaged = "manifest-damaged",
     // Information.
     Aside = "aside",
     Foreign = "foreign",
     NotCompared = "not-compared",
     LogTorn = "log-torn",
+    ManifestPartial = "manifest-partial",
     // Why not everything was looked at.
     Absent = "absent",
     InUse = "in-use",

@@ -1,6 +1,7 @@
 //! The segments of a drive's log, record by record.
 
 use crate::ids::{Arrival, Lsn, Side};
+use crate::journal::Change;
 use crate::journal::audit::Audit;
 use crate::mirror::drive_log::scan::{Part, scan};
 use crate::mirror::drive_log::{LOG_BYTES_MAX, Record};
@@ -63,10 +64,10 @@ fn check_segment(
     report.count_bytes(side, content.len() as u64);
     let mut ahead: Option<Lsn> = None;
     scan(&content, label.drive, arrival, |part| match part {
-        Part::Record { record: Record::Committed { lsn, .. }, .. } if lsn > audit.head() => {
-            ahead = ahead.max(Some(lsn));
+        Part::Record { record: Record::Committed { lsn, .. } | Record::Changed(Change { lsn, .. }), .. } => {
+            ahead = ahead.max(Some(lsn).filter(|lsn| *lsn > audit.head()));
         }
-        Part::Record { record: Record::Committed { .. } | Record::Payload { .. }, .. } => {}
+        Part::Record { record: Record::Payload { .. } | Record::Staged { .. }, .. } => {}
         Part::Damage { offset, until } => {
             let text = format!(
                 "no record can be read from {offset} to {until}: what a file still needs of it is named with that \

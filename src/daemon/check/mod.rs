@@ -10,6 +10,7 @@ mod find;
 mod kind;
 mod labels;
 mod log;
+mod manifest;
 mod own;
 mod report;
 mod run;

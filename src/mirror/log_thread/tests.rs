@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::digest::Crc32;
-use crate::ids::{Arrival, DriveId, Lsn, Nonce, Ticket};
-use crate::journal::{Deed, Stage, Version};
+use crate::ids::{Arrival, DriveId, Lsn, NodeId, Nonce, Ticket};
+use crate::journal::{Change, Stage, Version};
 use crate::mirror::drive_log::{Append, DriveLog, Record};
 use crate::mirror::layout;
-use crate::mirror::log_thread::{LogHandle, NoRoom};
+use crate::mirror::log_thread::{LogHandle, NoRoom, Settled};
 use crate::mirror::sim_volume::{CallKind, Fault, SimDisk};
 use crate::mirror::volume::{Disposition, FsKind, Volume, VolumeFile};
 
@@ -56,8 +56,8 @@ fn append(handle: &LogHandle, count: u64, bytes: usize) -> Result<Stage, NoRoom>
     handle.append(payload(count, bytes)).blocking_recv().unwrap()
 }
 
-fn deeds() -> Vec<(Lsn, Deed)> {
-    vec![(Lsn(1), Deed::Remove { path: "gone".to_owned() })]
+fn changes() -> Vec<Change> {
+    vec![Change { lsn: Lsn(1), node: NodeId(1), now: None }]
 }
 
 fn segments(volume: &dyn Volume) -> usize {
@@ -141,8 +141,8 @@ fn records_of_commits_without_room_end_nothing() {
     let _filling = fill(volume.as_ref(), 0);
     let (handle, _alive, failed) = start(&volume);
     for _ in 0..3 {
-        handle.later(&deeds());
-        assert!(handle.settle());
+        handle.later(&changes());
+        assert_eq!(handle.settle(), Some(Settled::Done));
     }
     assert!(failed.try_recv().is_err());
 }
@@ -155,7 +155,7 @@ fn a_failed_sync_ends_the_log_whatever_it_says() {
     disk.fail_nth(1, Some(CallKind::Sync), Fault::Once(Disposition::NoSpace));
     assert!(handle.append(payload(2, 3)).blocking_recv().is_err());
     assert_eq!(failed.recv_timeout(Duration::from_secs(10)), Ok(Disposition::DriveLost));
-    assert!(!handle.settle());
+    assert_eq!(handle.settle(), None);
 }
 
 #[test]
@@ -172,6 +172,25 @@ fn a_closed_log_ends_its_thread_though_others_hold_it() {
         std::thread::yield_now();
     }
     assert!(other.append(payload(2, 3)).blocking_recv().is_err());
-    assert!(!other.settle());
+    assert_eq!(other.settle(), None);
     assert!(failed.try_recv().is_err());
+}
+
+#[test]
+fn a_segment_stays_until_the_manifest_has_what_it_says_of_commits() {
+    let (_disk, volume) = disk();
+    let (handle, _alive, _failed) = start(&volume);
+    handle.later(&changes());
+    assert_eq!(handle.settle(), Some(Settled::Done), "the one in use holds nobody up");
+    // More than a segment of this drive, so that the first is not in use any more.
+    let Stage::Log { arrival, segment, .. } = append(&handle, 1, 200_000).unwrap() else { panic!() };
+    handle.release(arrival, segment, Ticket::new(Nonce([7; 8]), 1));
+    assert_eq!(handle.settle(), Some(Settled::WaitsForManifest));
+    assert_eq!(segments(volume.as_ref()), 2);
+    assert_eq!(handle.take().unwrap().changes, changes());
+    assert_eq!(handle.settle(), Some(Settled::WaitsForManifest), "taken is not listed");
+    handle.listed();
+    assert_eq!(handle.settle(), Some(Settled::Done));
+    assert_eq!(segments(volume.as_ref()), 1);
+    assert_eq!(handle.take().unwrap().changes, []);
 }

@@ -1,0 +1,185 @@
+//! Keeps a drive's manifest up with the journal, in the drive's own thread and in small pieces.
+
+use std::sync::Arc;
+
+use crate::ids::{Epoch, Lsn, NodeId, Side};
+use crate::journal::{Change, Journal, Place};
+use crate::mirror::drive_log::Record;
+use crate::mirror::drive_log::scan::{Part, scan};
+use crate::mirror::lane::LaneError;
+use crate::mirror::layout;
+use crate::mirror::log_thread::Taken;
+use crate::mirror::manifest::frame::Owner;
+use crate::mirror::manifest::writer::Writer;
+use crate::mirror::volume::{Disposition, Result, Volume, VolumeError};
+
+/// Nodes that one turn adds to a snapshot.
+const PAGE: usize = 512;
+/// Debts read at once.
+const DEBTS_PAGE: usize = 1024;
+
+/// Whether there is more to be done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    More,
+    Done,
+}
+
+/// A drive's manifest while it is there.
+///
+/// Invariant: before a debt is settled in the journal, what it was about is durable in the manifest or the drive log.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    side: Side,
+    owner: Owner,
+    volume: Arc<dyn Volume>,
+    writer: Writer,
+    /// All changes up to here that concern the drive are in what was appended, or in the snapshot to come.
+    covered: Lsn,
+    /// Where the snapshot goes on.
+    cursor: Option<Place>,
+    /// Whether to look if a snapshot is due: something was appended since the last look.
+    look: bool,
+    /// Whether it was said that there is no room.
+    told: bool,
+}
+
+impl Keeper {
+    /// `covered` is what the label says: all up to there is in the manifest, if there is one.
+    pub(crate) fn open(volume: Arc<dyn Volume>, side: Side, owner: Owner, epoch: Epoch, covered: Lsn) -> Result<Self> {
+        let writer = Writer::open(Arc::clone(&volume), owner, epoch)?;
+        Ok(Self { side, owner, volume, writer, covered, cursor: None, look: true, told: false })
+    }
+
+    /// The head up to which the drive's manifest and log say everything.
+    pub(crate) fn covered(&self) -> Lsn {
+        self.covered
+    }
+
+    /// Takes in what segments of earlier arrivals say of commits, before they are removed.
+    pub(crate) fn take_segments(&mut self) -> std::result::Result<(), LaneError> {
+        if !self.writer.is_kept() {
+            return Ok(());
+        }
+        let covered = self.covered;
+        for name in self.volume.list(layout::LOG_FOLDER)? {
+            let Some((arrival, _)) = layout::segment_of(&name) else { continue };
+            let path = layout::join(layout::LOG_FOLDER, &name);
+            let Some(bytes) = unless_bad(read_segment(self.volume.as_ref(), &path))? else { continue };
+            let mut changes = Vec::new();
+            scan(&bytes, self.owner.drive, arrival, |part| match part {
+                Part::Record { record: Record::Changed(change), .. } if change.lsn > covered => changes.push(change),
+                Part::Record { .. } | Part::Damage { .. } | Part::Torn { .. } => {}
+            });
+            self.append(&changes)?;
+        }
+        Ok(self.writer.sync()?)
+    }
+
+    /// Takes in what was committed while the drive was away, up to `head`: its debts say it.
+    pub(crate) fn take_debts(&mut self, journal: &Journal, head: Lsn) -> std::result::Result<(), LaneError> {
+        let after = self.covered;
+        self.covered = after.max(head);
+        if !self.writer.is_kept() || head <= after {
+            return Ok(());
+        }
+        let mut at = NodeId::ROOT;
+        loop {
+            let mut changes = Vec::new();
+            {
+                let snapshot = journal.snapshot();
+                let page = snapshot.debts(self.side, at, DEBTS_PAGE)?;
+                let Some((last, _)) = page.last() else { break };
+                at = last.next();
+                for (id, debt) in page.iter().filter(|(_, debt)| debt.lsn > after) {
+                    changes.extend(snapshot.change_of(*id, debt)?);
+                }
+            }
+            self.append(&changes)?;
+        }
+        Ok(self.writer.sync()?)
+    }
+
+    /// Takes in what the log said of commits. Durable after the next sync of all, or of the manifest.
+    pub(crate) fn take(&mut self, taken: &Taken) -> Result<()> {
+        if let Some(last) = taken.changes.last() {
+            self.covered = self.covered.max(last.lsn);
+        }
+        if taken.omitted > 0 {
+            self.writer.mark_gap()?;
+            // A snapshot in the making may lack them.
+            self.writer.give_up_snapshot()?;
+            self.look = true;
+        }
+        self.append(&taken.changes)
+    }
+
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.writer.sync()
+    }
+
+    /// Does the next piece of a snapshot, where one is due.
+    pub(crate) fn turn(&mut self, journal: &Journal) -> std::result::Result<Turn, LaneError> {
+        if !self.writer.is_snapshotting() {
+            if !std::mem::take(&mut self.look) || !self.writer.wants_snapshot(self.volume.space()?.free) {
+                return Ok(Turn::Done);
+            }
+            self.writer.begin_snapshot()?;
+            self.cursor = None;
+            return Ok(if self.writer.is_snapshotting() { Turn::More } else { Turn::Done });
+        }
+        let page = journal.snapshot().nodes(self.cursor.as_ref(), PAGE)?;
+        let Some((last, _)) = page.last() else {
+            self.writer.end_snapshot()?;
+            tracing::info!(drive = %self.side, "the manifest has a new snapshot");
+            self.told = false;
+            return Ok(Turn::Done);
+        };
+        self.cursor = Some(last.clone());
+        let nodes: Vec<_> = page.into_iter().map(|(place, node)| Change::listing(place, &node)).collect();
+        self.writer.add_nodes(&nodes)?;
+        Ok(if self.writer.is_snapshotting() { Turn::More } else { Turn::Done })
+    }
+
+    fn append(&mut self, changes: &[Change]) -> Result<()> {
+        self.look |= !changes.is_empty();
+        match self.writer.append(changes) {
+            Err(error) if error.disposition == Disposition::NoSpace => {
+                if !std::mem::replace(&mut self.told, true) {
+                    tracing::warn!(drive = %self.side, %error, "no room for the manifest: it lacks changes from now on");
+                }
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// The bytes of a segment, as far as anything was written.
+fn read_segment(volume: &dyn Volume, path: &str) -> Result<Vec<u8>> {
+    let file = volume.open(path)?;
+    let size = file.meta()?.observed.size;
+    let mut content = Vec::new();
+    // Behind the last record there are zeros up to the end, and no record has so many in a row.
+    let mut zeros = false;
+    crate::mirror::content::pour(&file, 0, size, |bytes, _| {
+        zeros = zeros || (bytes.len() == crate::digest::BLOCK_BYTES && bytes.iter().all(|byte| *byte == 0));
+        if !zeros {
+            content.extend_from_slice(bytes);
+        }
+        Ok::<_, VolumeError>(())
+    })?;
+    Ok(content)
+}
+
+/// Passes over what cannot be read on a drive that is there.
+fn unless_bad<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(error) if error.disposition == Disposition::DriveLost => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "a log segment of an earlier arrival");
+            Ok(None)
+        }
+        Ok(value) => Ok(Some(value)),
+    }
+}
