@@ -37,6 +37,16 @@ struct Generation(u64);
 /// An insert, or with no value a removal.
 type Change = (Vec<u8>, Option<Vec<u8>>);
 
+/// Something to be done before each barrier, outside of the disk's lock.
+#[derive(Clone)]
+struct Watcher(Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
 #[derive(Clone, Debug)]
 struct State {
     live: Contents,
@@ -46,6 +56,7 @@ struct State {
     generation: Generation,
     fault: Option<BarrierFault>,
     barriers: u64,
+    watcher: Option<Watcher>,
 }
 
 impl State {
@@ -99,6 +110,7 @@ impl MemDisk {
                 generation: Generation(0),
                 fault: None,
                 barriers: 0,
+                watcher: None,
             })),
         }
     }
@@ -125,10 +137,20 @@ impl MemDisk {
         self.state.lock().fault = Some(fault);
     }
 
-    /// Another disk with the same pairs and the same changes not yet durable; it has no handle.
+    /// Another disk with the same pairs and the same changes not yet durable; it has no handle, and nobody watches it.
     #[must_use]
     pub(crate) fn fork(&self) -> Self {
-        Self { state: Arc::new(Mutex::new(self.state.lock().clone())) }
+        let state = State { watcher: None, ..self.state.lock().clone() };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Lets `act` happen just before each barrier.
+    pub(crate) fn watch_barriers(&self, act: Arc<dyn Fn() + Send + Sync>) {
+        self.state.lock().watcher = Some(Watcher(act));
+    }
+
+    pub(crate) fn unwatch(&self) {
+        self.state.lock().watcher = None;
     }
 
     /// Takes back a fault that was ordered and has not happened.
@@ -209,6 +231,10 @@ impl Store for MemStore {
     }
 
     fn barrier(&self) -> Result<(), StoreError> {
+        let watcher = self.alive()?.watcher.clone();
+        if let Some(Watcher(act)) = watcher {
+            act();
+        }
         let mut state = self.alive()?;
         state.barriers += 1;
         match state.fault.take() {

@@ -83,8 +83,12 @@ impl Writer {
 
     /// Opens a journal: redoes what was committed and not yet published, and starts a new epoch.
     pub fn open(store: Arc<dyn Store>) -> Result<(Arc<Journal>, Self), StoreError> {
+        Self::open_session(store, Nonce(random()))
+    }
+
+    /// Opens a journal as the session `nonce`, which no earlier one was.
+    pub(crate) fn open_session(store: Arc<dyn Store>, nonce: Nonce) -> Result<(Arc<Journal>, Self), StoreError> {
         let recovered = Recovered::read(store.as_ref())?;
-        let nonce = Nonce(random());
         let epoch = recovered.epoch.next();
         let mut nonces = recovered.nonces.clone();
         nonces.push(nonce);

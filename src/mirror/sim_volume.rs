@@ -23,6 +23,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -118,6 +119,20 @@ impl SimDisk {
     /// Orders something to happen just before the `nth` call from now, outside of the medium's lock.
     pub(crate) fn before_nth(&self, nth: u64, act: impl FnOnce() + Send + 'static) {
         self.medium.lock().interlude.arm(nth, Box::new(act));
+    }
+
+    /// Lets `act` happen just before each sync, outside of the medium's lock.
+    pub(crate) fn watch_syncs(&self, act: Arc<dyn Fn() + Send + Sync>) {
+        self.medium.lock().interlude.watch(Some(act));
+    }
+
+    pub(crate) fn unwatch(&self) {
+        self.medium.lock().interlude.watch(None);
+    }
+
+    /// What is durable, told by its names and contents: equal for sticks on which a power cut left the same.
+    pub(crate) fn hash_durable(&self, hasher: &mut impl Hasher) {
+        self.medium.lock().durable.hash_tree(hasher);
     }
 
     pub(crate) fn clear_interlude(&self) {

@@ -5,6 +5,7 @@
 //! back, the debts are worked off, and both trees must equal the oracle's.
 
 mod cases;
+mod cuts;
 mod oracle;
 mod random;
 mod world;

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::single_match_else, reason = "tests")]
 
 mod checks;
+mod media;
 mod mutations;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::ids::{Arrival, DriveId, MirrorId, PerSide, Side};
+use crate::ids::{Arrival, DriveId, MirrorId, Nonce, PerSide, Side};
 use crate::journal::mem_store::{BarrierError, BarrierFault, MemDisk};
 use crate::journal::{Attached, DriveFact, Enrolled, Enrolment, Journal, Staged, Version, Writer};
 use crate::mirror::drive_log::DriveLog;
@@ -18,6 +19,10 @@ use crate::mirror::model::oracle::Oracle;
 use crate::mirror::sim_volume::{CallKind, Fault, SimDisk};
 use crate::mirror::volume::{Disposition, FsKind, Volume};
 
+pub(super) use media::{Found, Media, Past};
+
+/// Steps of both lanes in which all debts must be worked off.
+const STEPS_MAX: usize = 400;
 const CAPACITY: u64 = 1 << 30;
 
 /// How a PUT's bytes are staged.
@@ -68,6 +73,8 @@ pub(super) struct World {
     drives: PerSide<Option<Drive>>,
     kind: FsKind,
     replaced: u8,
+    /// Times that the daemon was started.
+    sessions: u64,
     arrivals: u64,
     tickets: u64,
     uploads: Vec<Upload>,
@@ -84,28 +91,37 @@ fn drive_id(side: Side) -> DriveId {
 impl World {
     pub(super) fn new(kind: FsKind, seed: u64) -> Self {
         let store = MemDisk::new();
+        let disks = PerSide::new(|_| SimDisk::new(kind, CAPACITY));
         let enrolled = |side| Enrolled { id: drive_id(side), place: String::new() };
         let enrolment = Enrolment { mirror: MirrorId([9; 16]), drives: PerSide::new(enrolled), plain: true };
         Writer::create(&store.open(), &enrolment).unwrap();
-        let (journal, writer) = Writer::open(Arc::new(store.open())).unwrap();
-        let mut world = Self {
-            store,
-            writer: Arc::new(Mutex::new(writer)),
-            journal,
-            disks: PerSide { a: SimDisk::new(kind, CAPACITY), b: SimDisk::new(kind, CAPACITY) },
-            drives: PerSide { a: None, b: None },
-            kind,
-            replaced: 1,
-            arrivals: 0,
-            tickets: 0,
-            uploads: Vec::new(),
-            random: seed | 1,
-            oracle: Oracle::default(),
-            bad_reads: false,
-        };
+        let mut world = Self::opened(kind, Media { store, disks }, Past::default());
+        world.random = seed | 1;
         world.arrive(Side::A);
         world.arrive(Side::B);
         world
+    }
+
+    /// A daemon started on these media, to which no drive has come yet.
+    fn opened(kind: FsKind, media: Media, past: Past) -> Self {
+        let nonce = Nonce(past.sessions.to_be_bytes());
+        let (journal, writer) = Writer::open_session(Arc::new(media.store.open()), nonce).unwrap();
+        Self {
+            store: media.store,
+            writer: Arc::new(Mutex::new(writer)),
+            journal,
+            disks: media.disks,
+            drives: PerSide { a: None, b: None },
+            kind,
+            replaced: 1,
+            sessions: past.sessions + 1,
+            arrivals: past.arrivals,
+            tickets: 0,
+            uploads: Vec::new(),
+            random: 1,
+            oracle: Oracle::default(),
+            bad_reads: false,
+        }
     }
 
     pub(super) fn choose(&mut self) -> impl FnMut(usize) -> usize + use<> {
@@ -237,7 +253,9 @@ impl World {
         for side in Side::BOTH {
             self.disks.get(side).clear_faults();
         }
-        let (journal, writer) = Writer::open(Arc::new(self.store.open())).unwrap();
+        let nonce = Nonce(self.sessions.to_be_bytes());
+        self.sessions += 1;
+        let (journal, writer) = Writer::open_session(Arc::new(self.store.open()), nonce).unwrap();
         self.journal = journal;
         self.writer = Arc::new(Mutex::new(writer));
         self.come_again();
@@ -353,6 +371,20 @@ impl World {
             && drive.log.reclaim().is_err()
         {
             self.lose(side);
+        }
+    }
+
+    /// Both lanes to the end of their debts, and a checkpoint of each.
+    pub(super) fn rest(&mut self) {
+        for _ in 0..STEPS_MAX {
+            self.step(Side::A);
+            self.step(Side::B);
+            if Side::BOTH.into_iter().all(|side| self.journal.behind(side).0 == 0 || !self.is_present(side)) {
+                break;
+            }
+        }
+        for side in Side::BOTH {
+            self.checkpoint(side);
         }
     }
 

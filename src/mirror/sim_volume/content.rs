@@ -11,7 +11,7 @@ const BLOCK_BYTES: u64 = 4096;
 type Block = [u8; BLOCK_BYTES as usize];
 
 /// Bytes that were never written are zeros and take no memory.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Content {
     len: u64,
     /// Invariant: every byte at or past `len` is zero.

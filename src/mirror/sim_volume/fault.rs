@@ -1,5 +1,7 @@
 //! Calls that fail to order, and the count of all calls.
 
+use std::sync::Arc;
+
 use rustix::io::Errno;
 
 use crate::mirror::volume::{Disposition, VolumeError};
@@ -64,6 +66,8 @@ pub(crate) enum Fault {
 pub(super) struct Interlude {
     /// Calls to go until it happens; 1 is the next.
     armed: Option<(u64, Box<dyn FnOnce() + Send>)>,
+    /// What happens before each sync.
+    watcher: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Interlude {
@@ -96,6 +100,14 @@ impl Interlude {
 
     pub(super) fn clear(&mut self) {
         self.armed = None;
+    }
+
+    pub(super) fn watch(&mut self, watcher: Option<Arc<dyn Fn() + Send + Sync>>) {
+        self.watcher = watcher;
+    }
+
+    pub(super) fn watcher(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        self.watcher.clone()
     }
 }
 

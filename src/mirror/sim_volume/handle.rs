@@ -86,6 +86,10 @@ impl Handle {
         forget: impl FnOnce(&mut Medium),
     ) -> Result<()> {
         self.pause();
+        let watcher = self.medium.lock().interlude.watcher();
+        if let Some(act) = watcher {
+            act();
+        }
         let mut medium = self.medium.lock();
         match medium.begin(CallKind::Sync, self.generation).map_err(|errno| classified(op, path, errno))? {
             None if medium.presence == Presence::Dead => sync_dead(&mut medium, op, path, synced),

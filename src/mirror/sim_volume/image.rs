@@ -1,6 +1,7 @@
 //! One state of a file system: inodes, and the names that lead to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 
 use rustix::io::Errno;
 
@@ -179,6 +180,20 @@ impl Image {
             }
         }
         found
+    }
+
+    /// All names with their attributes and bytes, whatever the inodes' numbers.
+    pub(super) fn hash_tree(&self, hasher: &mut impl Hasher) {
+        for (path, ino) in self.walk() {
+            path.hash(hasher);
+            match self.file(ino) {
+                Ok(file) => {
+                    (1, file.attributes.mtime_ns, file.attributes.executable).hash(hasher);
+                    file.content.hash(hasher);
+                }
+                Err(_) => 0.hash(hasher),
+            }
+        }
     }
 
     /// Drops every inode that no name leads to: what a file system check does after a power cut.

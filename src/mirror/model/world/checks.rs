@@ -14,9 +14,6 @@ use crate::mirror::volume::{Attributes, Disposition, Volume, VolumeError};
 use crate::mirror::{layout, places};
 use crate::path::RelPath;
 
-/// Steps of both lanes in which all debts must be worked off.
-const STEPS_MAX: usize = 400;
-
 impl World {
     pub(in crate::mirror::model) fn resolve(&self, path: &str) -> Resolved {
         self.journal.resolve(&RelPath::parse(path).unwrap()).unwrap()
@@ -122,19 +119,12 @@ impl World {
             self.bring_back(side);
         }
         self.forget_stays();
-        for _ in 0..STEPS_MAX {
-            self.step(Side::A);
-            self.step(Side::B);
-            if Side::BOTH.into_iter().all(|side| self.journal.behind(side).0 == 0) {
-                break;
-            }
-        }
+        self.rest();
         for side in Side::BOTH {
             assert!(self.is_present(side));
             let debts = self.journal.snapshot().debts(side, crate::ids::NodeId::ROOT, 10).unwrap();
             let stays = self.drives.get(side).as_ref().map(|drive| drive.lane.stays());
             assert!(debts.is_empty(), "{side} stays behind: {debts:?}, {stays:?}");
-            self.checkpoint(side);
         }
         self.check_reads();
         self.check_trees();
