@@ -7,6 +7,7 @@ mod both_out;
 mod bulk;
 mod kills;
 mod pulls;
+mod registers;
 mod replay;
 
 pub use absent_holder::a_path_that_only_an_absent_drive_holds_waits_for_it;
@@ -16,4 +17,5 @@ pub use both_out::with_both_drives_out_a_client_is_told_and_a_return_heals;
 pub use bulk::many_clients_at_once_leave_two_identical_trees;
 pub use kills::a_killed_daemon_loses_nothing_acknowledged;
 pub use pulls::no_command_fails_while_one_drive_is_pulled;
+pub use registers::{Plan, every_answer_is_explained_by_one_order};
 pub use replay::{a_pull_and_a_return_are_noticed, a_replay_copies_what_changed_and_nothing_else};
