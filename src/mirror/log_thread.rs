@@ -36,6 +36,8 @@ enum Message {
     Settle(mpsc::Sender<Settled>),
     Take(mpsc::Sender<Taken>),
     Listed,
+    /// The lane can work nothing off: a log that is full stays so.
+    Stuck,
 }
 
 /// What became of the log's segments.
@@ -133,6 +135,11 @@ impl LogHandle {
         answer.recv().ok()
     }
 
+    /// The lane has nothing that it can work off now. Whoever waits for room in a full log is told that there is none.
+    pub(crate) fn refuse_waiting(&self) {
+        self.send(Message::Stuck);
+    }
+
     /// The drive has left: the thread ends, whoever still holds this.
     pub(crate) fn close(&self) {
         self.queue.lock().take();
@@ -198,6 +205,11 @@ impl Work {
                 let _ = reply.send(std::mem::take(&mut self.taken));
             }
             Message::Listed => self.log.listed(),
+            Message::Stuck => {
+                while self.append()? {}
+                let replies = self.waiting.drain(..).map(|(_, reply)| reply).collect();
+                self.refuse(replies);
+            }
         }
         Ok(())
     }
@@ -244,15 +256,19 @@ impl Work {
                 self.serve(records, replies)?;
                 self.serve(more, waiting)?;
             }
-            Err(_) => {
-                let free = self.log.free();
-                for reply in replies {
-                    // The client may have left.
-                    let _ = reply.send(Err(NoRoom { free }));
-                }
-            }
+            Err(_) => self.refuse(replies),
         }
         Ok(())
+    }
+
+    fn refuse(&self, replies: Vec<Reply>) {
+        if !replies.is_empty() {
+            let free = self.log.free();
+            for reply in replies {
+                // The client may have left.
+                let _ = reply.send(Err(NoRoom { free }));
+            }
+        }
     }
 
     fn answer<'a>(&mut self, replies: Vec<Reply>, staged: impl Iterator<Item = (&'a Append, Stage)>) {

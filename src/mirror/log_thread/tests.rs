@@ -10,7 +10,7 @@ use crate::clock;
 use crate::digest::Crc32;
 use crate::ids::{Arrival, DriveId, Lsn, NodeId, Nonce, Ticket};
 use crate::journal::{Change, Stage, Version};
-use crate::mirror::drive_log::{Append, DriveLog, Record};
+use crate::mirror::drive_log::{Append, DriveLog, LOG_BYTES_MAX, Record, SEGMENT_BYTES};
 use crate::mirror::layout;
 use crate::mirror::log_thread::{LogHandle, NoRoom, Settled};
 use crate::mirror::sim_volume::{CallKind, Fault, SimDisk};
@@ -19,7 +19,11 @@ use crate::mirror::volume::{Disposition, FsKind, Volume, VolumeFile};
 const CAPACITY: u64 = 1 << 20;
 
 fn disk() -> (SimDisk, Arc<dyn Volume>) {
-    let disk = SimDisk::new(FsKind::Atomic, CAPACITY);
+    disk_of(CAPACITY)
+}
+
+fn disk_of(capacity: u64) -> (SimDisk, Arc<dyn Volume>) {
+    let disk = SimDisk::new(FsKind::Atomic, capacity);
     let volume = disk.mount().unwrap();
     volume.make_folder(".twinstick").unwrap();
     volume.make_folder(layout::LOG_FOLDER).unwrap();
@@ -132,6 +136,20 @@ fn a_large_record_without_room_does_not_refuse_a_small_one() {
         [3, 60_000, 3].iter().zip(1..).map(|(bytes, count)| handle.append(payload(count, *bytes))).collect();
     let there: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().is_ok()).collect();
     assert_eq!(there, [true, false, true]);
+    assert!(failed.try_recv().is_err());
+}
+
+#[test]
+fn nobody_waits_for_a_full_log_whose_lane_can_work_nothing_off() {
+    let (_disk, volume) = disk_of(2 * LOG_BYTES_MAX);
+    let (handle, _alive, failed) = start(&volume);
+    // One segment each, one more than the log may have.
+    let counts = 0..=LOG_BYTES_MAX / SEGMENT_BYTES;
+    let answers: Vec<_> = counts.map(|count| handle.append(payload(count, SEGMENT_BYTES as usize))).collect();
+    assert!(handle.settle());
+    handle.refuse_waiting();
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().is_ok()).collect();
+    assert!(answers[0] && !answers[answers.len() - 1], "{answers:?}");
     assert!(failed.try_recv().is_err());
 }
 
