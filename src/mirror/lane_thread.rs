@@ -436,14 +436,29 @@ impl Worker<'_> {
         let seat = self.core.seat(self.attachment.side);
         let stays: Vec<_> = self.lane.stays().iter().map(|(node, stay)| (*node, stay.clone())).collect();
         let full = stays.iter().any(|(_, stay)| *stay == Stay::NoRoom);
+        if step.seen == 0 && !stays.is_empty() {
+            self.attachment.log.refuse_waiting();
+        }
         seat.set_stays(stays);
         if step.worked
             && let Ok(space) = self.attachment.volume.space()
         {
             seat.set_space(space);
         }
+        // With room again a drive may have everything at once, and no further step says so.
+        while let Some(event) = self.next_event(scan, full) {
+            if self.attachment.is_gone() || !seat.apply(event, None) {
+                break;
+            }
+            self.core.tell_change();
+        }
+        seat.set_scan(self.attachment.arrival, scan.clone());
+    }
+
+    /// What a step means for the drive's state.
+    fn next_event(&self, scan: &mut Scan, full: bool) -> Option<DriveEvent> {
         let side = self.attachment.side;
-        let event = match (seat.state(), full) {
+        match (self.core.seat(side).state(), full) {
             (DriveState::Replaying | DriveState::Backfilling | DriveState::InSync, true) => Some(DriveEvent::NoRoom),
             (DriveState::Full, false) => {
                 if !scan.is_running() {
@@ -459,13 +474,6 @@ impl Worker<'_> {
                 Some(DriveEvent::CaughtUp)
             }
             _ => None,
-        };
-        seat.set_scan(self.attachment.arrival, scan.clone());
-        if let Some(event) = event
-            && !self.attachment.is_gone()
-        {
-            seat.apply(event, None);
-            self.core.tell_change();
         }
     }
 

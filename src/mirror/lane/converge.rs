@@ -24,6 +24,11 @@ impl Lane {
         batch.under_way.remove(&id);
         match progress {
             Err(LaneError::Volume(error)) => self.refused(id, error),
+            Ok(Progress::There) => {
+                // A folder that could not be made a moment ago may have been made for a file in it.
+                self.stays.remove(&id);
+                Ok(Progress::There)
+            }
             progress => progress,
         }
     }
