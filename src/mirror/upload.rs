@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -40,6 +40,12 @@ pub struct Upload {
     ticket: Ticket,
     digester: Digester,
     body: Body,
+    /// Drives that have a stage file of it, or will have one when what is under way has ended.
+    files: PerSide<Option<Arc<Attachment>>>,
+    /// What the drives durably have of it.
+    stages: PerSide<Option<Staged>>,
+    /// Nobody wants it any more: a stage file that is only now being made goes at once.
+    abandoned: Arc<AtomicBool>,
     /// The answer that this request's id got before.
     answered: Option<Answered>,
     /// The journal has it now: its stages are not ours any more.
@@ -85,6 +91,9 @@ impl Mirror {
             ticket: Ticket::new(self.core.nonce, count),
             digester: Digester::default(),
             body: Body::Held(Vec::new(), 0),
+            files: PerSide::default(),
+            stages: PerSide::default(),
+            abandoned: Arc::default(),
             answered,
             handed_over: false,
             space: reservation,
@@ -153,13 +162,17 @@ impl Upload {
         let mut result = Ok(());
         for side in Side::BOTH {
             let Some(attachment) = self.mirror.core.seat(side).attachment() else { continue };
-            let (volume, ticket) = (Arc::clone(&attachment.volume), self.ticket);
-            match attachment.io.run(move || StageFile::create(volume, ticket)).await {
+            *self.files.get_mut(side) = Some(Arc::clone(&attachment));
+            match attachment.io.run(self.creation(&attachment)).await {
                 Ok(Ok(stage)) => {
                     let stage = Arc::new(stage);
                     *legs.get_mut(side) = Some(Leg { attachment, stage, writes: VecDeque::new(), unsynced: 0 });
                 }
-                Ok(Err(error)) => result = result.and(self.judge(&attachment, &error)),
+                Ok(Err(error)) => {
+                    result = result.and(self.judge(&attachment, &error));
+                    // It may have been made all the same.
+                    drop_stage(&attachment, &layout::stage(self.ticket));
+                }
                 Err(_) => {}
             }
         }
@@ -172,6 +185,19 @@ impl Upload {
             offset += len;
         }
         Ok(())
+    }
+
+    /// Makes the stage file on a drive. Its removal may be asked for while it is still being made.
+    fn creation(&self, attachment: &Attachment) -> impl FnOnce() -> VolumeResult<StageFile> + Send + 'static {
+        let (volume, ticket) = (Arc::clone(&attachment.volume), self.ticket);
+        let abandoned = Arc::clone(&self.abandoned);
+        move || {
+            let stage = StageFile::create(Arc::clone(&volume), ticket)?;
+            if abandoned.load(Ordering::Acquire) {
+                volume.remove_file(&layout::stage(ticket))?;
+            }
+            Ok(stage)
+        }
     }
 
     async fn write_legs(&mut self, bytes: Bytes, offset: u64) -> Result<(), Refusal> {
@@ -254,21 +280,15 @@ impl Upload {
             return if same { Ok(receipt) } else { Err(refusal(Precondition::IdInUse.into())) };
         }
         let mtime_ns = self.request.mtime_ns.unwrap_or_else(clock::wall_ns);
-        let stages = match std::mem::replace(&mut self.body, Body::Held(Vec::new(), 0)) {
+        match std::mem::replace(&mut self.body, Body::Held(Vec::new(), 0)) {
             Body::Held(pieces, size) => self.log(&pieces, size, &digest, mtime_ns).await?,
             Body::Staged(legs) => self.finish(legs, &digest, mtime_ns).await?,
-        };
-        self.hand_over(digest, stages, mtime_ns).await
+        }
+        self.hand_over(digest, mtime_ns).await
     }
 
     /// Small: the bytes go through the drive logs, both at once.
-    async fn log(
-        &mut self,
-        pieces: &[Bytes],
-        size: usize,
-        digest: &FileDigest,
-        mtime_ns: i64,
-    ) -> Result<PerSide<Option<Staged>>, Refusal> {
+    async fn log(&mut self, pieces: &[Bytes], size: usize, digest: &FileDigest, mtime_ns: i64) -> Result<(), Refusal> {
         let payload = match pieces {
             [piece] => piece.clone(),
             pieces => pieces
@@ -292,12 +312,11 @@ impl Upload {
             let answer = attachment.log.append(append.clone());
             Some((attachment, answer))
         });
-        let mut stages = PerSide::default();
         let mut result = Ok(());
         for (side, append) in [(Side::A, appends.a), (Side::B, appends.b)] {
             let Some((attachment, answer)) = append else { continue };
             match attachment.io.wait(answer).await {
-                Ok(Ok(stage)) => *stages.get_mut(side) = Some(Staged { arrival: attachment.arrival, stage }),
+                Ok(Ok(stage)) => *self.stages.get_mut(side) = Some(Staged { arrival: attachment.arrival, stage }),
                 Ok(Err(NoRoom { free })) => {
                     result = Err(Refusal::NoSpace { drive: side, free, needed: digest.size });
                 }
@@ -305,20 +324,12 @@ impl Upload {
                 Err(Gone) => {}
             }
         }
-        if result.is_err() {
-            self.forget(stages);
-        }
-        result.map(|()| stages)
+        result
     }
 
     /// Large: what is written is synced, both drives at once. The logs say whose bytes they are, in case that the
     /// journal is lost before they say more; one without room does without.
-    async fn finish(
-        &mut self,
-        legs: PerSide<Option<Leg>>,
-        digest: &FileDigest,
-        mtime_ns: i64,
-    ) -> Result<PerSide<Option<Staged>>, Refusal> {
+    async fn finish(&mut self, legs: PerSide<Option<Leg>>, digest: &FileDigest, mtime_ns: i64) -> Result<(), Refusal> {
         let executable = self.request.executable;
         let attributes = Attributes { mtime_ns, executable };
         let record = Record::Staged {
@@ -337,12 +348,11 @@ impl Upload {
             Some((attachment, finished))
         };
         let (a, b) = tokio::join!(finish(legs.a), finish(legs.b));
-        let mut stages = PerSide::default();
         let mut result = Ok(());
         for (side, finished) in [(Side::A, a), (Side::B, b)] {
             match finished {
                 Some((attachment, Ok(Some(stage)))) => {
-                    *stages.get_mut(side) = Some(Staged { arrival: attachment.arrival, stage });
+                    *self.stages.get_mut(side) = Some(Staged { arrival: attachment.arrival, stage });
                 }
                 Some((attachment, Err(error))) => {
                     result = result.and(self.judge(&attachment, &error));
@@ -351,19 +361,11 @@ impl Upload {
                 Some((_, Ok(None))) | None => {}
             }
         }
-        if result.is_err() {
-            self.forget(stages);
-        }
-        result.map(|()| stages)
+        result
     }
 
-    async fn hand_over(
-        mut self,
-        digest: FileDigest,
-        stages: PerSide<Option<Staged>>,
-        mtime_ns: i64,
-    ) -> Result<Receipt, Refusal> {
-        if stages == PerSide::default() {
+    async fn hand_over(mut self, digest: FileDigest, mtime_ns: i64) -> Result<Receipt, Refusal> {
+        if self.stages == PerSide::default() {
             return Err(self.nobody_left());
         }
         self.handed_over = true;
@@ -374,7 +376,7 @@ impl Upload {
             mtime_ns,
             executable: self.request.executable,
             owner: String::new(),
-            stages,
+            stages: self.stages,
         };
         let core = &self.mirror.core;
         let request = Request { mutation: Mutation::Put(put), id: self.request.id.take(), present: core.present() };
@@ -384,15 +386,6 @@ impl Upload {
     fn version(&self, digest: &FileDigest) -> Version {
         Version { ticket: self.ticket, size: digest.size, crc32: digest.whole }
     }
-
-    /// Lets go of what the drives made for it.
-    fn forget(&self, stages: PerSide<Option<Staged>>) {
-        for (side, staged) in stages.iter() {
-            if let (Some(Staged { stage, .. }), Some(attachment)) = (staged, self.mirror.core.seat(side).attachment()) {
-                let_go(&attachment, &Released { side, ticket: self.ticket, stage: *stage });
-            }
-        }
-    }
 }
 
 impl Drop for Upload {
@@ -400,11 +393,15 @@ impl Drop for Upload {
         if self.handed_over {
             return;
         }
-        if let Body::Staged(legs) = &self.body {
-            for (_, leg) in legs.iter() {
-                if let Some(leg) = leg {
-                    drop_stage(&leg.attachment, &layout::stage(self.ticket));
-                }
+        self.abandoned.store(true, Ordering::Release);
+        for side in Side::BOTH {
+            if let Some(attachment) = self.files.get(side) {
+                drop_stage(attachment, &layout::stage(self.ticket));
+            }
+            if let (Some(Staged { stage, .. }), Some(attachment)) =
+                (self.stages.get(side), self.mirror.core.seat(side).attachment())
+            {
+                let_go(&attachment, &Released { side, ticket: self.ticket, stage: *stage });
             }
         }
     }

@@ -146,7 +146,7 @@ fn nobody_waits_for_a_full_log_whose_lane_can_work_nothing_off() {
     // One segment each, one more than the log may have.
     let counts = 0..=LOG_BYTES_MAX / SEGMENT_BYTES;
     let answers: Vec<_> = counts.map(|count| handle.append(payload(count, SEGMENT_BYTES as usize))).collect();
-    assert!(handle.settle());
+    assert!(handle.settle().is_some());
     handle.refuse_waiting();
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().is_ok()).collect();
     assert!(answers[0] && !answers[answers.len() - 1], "{answers:?}");

@@ -173,3 +173,37 @@ async fn room_that_somebody_else_made_counts() {
     let crc = send(&mut upload, 12 * MIB).await.unwrap();
     upload.commit(crc).await.unwrap();
 }
+
+/// Polls a future once and drops it, as a client that leaves drops its request.
+async fn cut_short<T>(future: impl Future<Output = T>) {
+    tokio::select! {
+        biased;
+        _ = future => {}
+        () = std::future::ready(()) => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_dropped_at_any_await_leaves_no_stage() {
+    let stand = Stand::new();
+    for pieces in 0..4 {
+        let mut upload = stand.begin("f", Some(8 * MIB)).unwrap();
+        for _ in 0..pieces {
+            upload.write(Bytes::from(vec![0; MIB as usize])).await.unwrap();
+        }
+        cut_short(upload.write(Bytes::from(vec![0; MIB as usize]))).await;
+        drop(upload);
+    }
+    let mut upload = stand.begin("f", Some(MIB)).unwrap();
+    let crc = send(&mut upload, MIB).await.unwrap();
+    cut_short(upload.commit(crc)).await;
+    let deadline = clock::now() + Duration::from_secs(20);
+    for side in Side::BOTH {
+        let attachment = stand.mirror.core.seat(side).attachment().unwrap();
+        while attachment.io.depth() > 0 {
+            assert!(clock::now() < deadline, "its threads do not come to rest");
+            std::thread::yield_now();
+        }
+        assert_eq!(stand.volume(side).list(layout::STAGE_FOLDER).unwrap(), [""; 0], "on {side}");
+    }
+}
