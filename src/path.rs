@@ -96,6 +96,11 @@ impl RelPath {
         if names.len() > PATH_DEPTH_MAX {
             return Err(BadPath::TooDeep { names: names.len() });
         }
+        // The normal form can be longer than what was given; it is what listings show.
+        let bytes = names.iter().map(|name| name.as_str().len() + 1).sum::<usize>() - 1;
+        if bytes > PATH_BYTES_MAX {
+            return Err(BadPath::PathTooLong { bytes });
+        }
         if let Some(first) = names.first().filter(|name| is_reserved(name.as_str())) {
             return Err(BadPath::Reserved(first.to_string()));
         }
@@ -192,6 +197,14 @@ mod tests {
         assert!(RelPath::parse(&"x/".repeat(70)).is_err());
         assert!(RelPath::parse(&format!("{}x", "xxxxxxxxx/".repeat(400))).is_err());
         assert!(RelPath::parse("a/.twinstick").is_ok(), "only the drive's root has a folder of ours");
+    }
+
+    #[test]
+    fn a_path_is_not_kept_longer_than_it_may_be_given() {
+        // Of this letter the normal form is twice as long.
+        let text = ["\u{958}".repeat(42).as_str(); 24].join("/");
+        assert!(text.len() < PATH_BYTES_MAX);
+        assert_eq!(RelPath::parse(&text), Err(BadPath::PathTooLong { bytes: 24 * 252 + 23 }));
     }
 
     #[test]
