@@ -12,5 +12,10 @@ pi:
     cargo build --release
     TWINSTICK_VM=1 TWINSTICK_BIN_DIR={{justfile_directory()}}/target/release cargo test --test pi -- --nocapture
 
+# A fuzz target for so many seconds, with coverage; needs nightly and cargo-fuzz. The targets are those of src/fuzz.rs.
+fuzz target seconds="3600":
+    mkdir -p fuzz/corpus/{{target}}
+    cargo +nightly fuzz run {{target}} fuzz/corpus/{{target}} tests/fixtures/fuzz/{{target}} -- -max_total_time={{seconds}} -max_len=40000 -rss_limit_mb=512
+
 demo:
     cargo run --release -- demo

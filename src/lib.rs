@@ -10,6 +10,8 @@ pub mod config;
 pub mod daemon;
 pub mod digest;
 pub mod elapsed;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod ids;
 pub mod journal;
 pub mod mirror;

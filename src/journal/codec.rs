@@ -231,7 +231,11 @@ pub(super) fn name_of(key: &[u8]) -> Result<Name, StoreError> {
 /// Encodes a value with its CRC.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     #[expect(clippy::expect_used, reason = "postcard fails only on types that serde cannot size; ours are plain")]
-    let mut bytes = postcard::to_stdvec(value).expect("a plain record encodes");
+    seal(postcard::to_stdvec(value).expect("a plain record encodes"))
+}
+
+/// Ends a value with its CRC.
+pub(crate) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.extend(Crc32::of(&bytes).0.to_le_bytes());
     bytes
 }

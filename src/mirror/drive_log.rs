@@ -296,12 +296,17 @@ fn as_lost(error: VolumeError) -> VolumeError {
 fn encode(buffer: &mut Vec<u8>, append: &Append, drive: DriveId, arrival: Arrival) {
     #[expect(clippy::expect_used, reason = "postcard fails only on types that serde cannot size; ours are plain")]
     let head = postcard::to_stdvec(&append.record).expect("a plain record encodes");
+    seal(buffer, &head, &append.payload, drive, arrival);
+}
+
+/// Adds a record with this head and payload, and its CRC.
+pub(crate) fn seal(buffer: &mut Vec<u8>, head: &[u8], payload: &[u8], drive: DriveId, arrival: Arrival) {
     buffer.extend(MAGIC.to_le_bytes());
     buffer.extend((head.len() as u32).to_le_bytes());
-    buffer.extend((append.payload.len() as u32).to_le_bytes());
-    buffer.extend(crc(&head, &append.payload, drive, arrival).0.to_le_bytes());
-    buffer.extend(&head);
-    buffer.extend(&append.payload);
+    buffer.extend((payload.len() as u32).to_le_bytes());
+    buffer.extend(crc(head, payload, drive, arrival).0.to_le_bytes());
+    buffer.extend(head);
+    buffer.extend(payload);
 }
 
 fn crc(head: &[u8], payload: &[u8], drive: DriveId, arrival: Arrival) -> Crc32 {

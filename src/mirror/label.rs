@@ -22,6 +22,7 @@ pub const FORMAT: u16 = 1;
 const MAGIC: [u8; 8] = *b"TWINSTK\n";
 const HEAD_BYTES: usize = 12;
 const CRC_BYTES: usize = 4;
+const BODY_BYTES_MAX: usize = SLOT_BYTES - HEAD_BYTES - CRC_BYTES;
 
 /// Who a drive is and what it had seen at the last checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,21 +163,28 @@ fn slot_path(index: usize) -> &'static VolumePath {
     if index == 0 { even } else { odd }
 }
 
-fn encode(label: &Label) -> [u8; SLOT_BYTES] {
+pub(crate) fn encode(label: &Label) -> [u8; SLOT_BYTES] {
     #[expect(clippy::expect_used, reason = "a label of numbers alone is 150 bytes at most")]
     let body = postcard::to_stdvec(label).expect("a label can be written");
+    seal(&body)
+}
+
+/// A slot with this body, or as much of it as fits, and its CRC.
+pub(crate) fn seal(body: &[u8]) -> [u8; SLOT_BYTES] {
+    let body = body.get(..BODY_BYTES_MAX).unwrap_or(body);
     let mut framed = Vec::with_capacity(HEAD_BYTES + body.len() + CRC_BYTES);
     framed.extend_from_slice(&MAGIC);
     framed.extend_from_slice(&FORMAT.to_le_bytes());
     framed.extend_from_slice(&(body.len() as u16).to_le_bytes());
-    framed.extend_from_slice(&body);
+    framed.extend_from_slice(body);
     framed.extend_from_slice(&Crc32::of(&framed).0.to_le_bytes());
     let mut slot = [0; SLOT_BYTES];
     slot.iter_mut().zip(framed).for_each(|(to, from)| *to = from);
     slot
 }
 
-fn decode(bytes: &[u8; SLOT_BYTES], index: usize) -> Slot {
+/// Reads the bytes of one of the two slots.
+pub(crate) fn decode(bytes: &[u8; SLOT_BYTES], index: usize) -> Slot {
     match unframe(bytes) {
         Some((FORMAT, body)) => match postcard::from_bytes::<Label>(body) {
             // In the other slot it would be a copy made by hand, and the next write might destroy the newest.

@@ -12,9 +12,11 @@ mod scratch;
 
 use std::sync::Arc;
 
+pub(crate) use crate::journal::codec::seal;
 pub use flaw::Flaw;
 pub use links::Totals;
 pub use node_set::NodeSet;
+pub(crate) use records::decode;
 pub use scratch::{Scratch, ScratchError};
 
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, Side, Ticket};

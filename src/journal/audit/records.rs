@@ -24,7 +24,8 @@ pub(super) fn decode_all(store: &dyn Store, found: &mut dyn FnMut(Flaw)) -> Resu
     Ok(damaged)
 }
 
-fn decode(key: &[u8], value: &[u8]) -> Result<(), String> {
+/// Decodes one record; why it is damaged.
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(), String> {
     let decoded = match space(key) {
         Some(Space::Meta) => decode_fact(key, value),
         Some(Space::Entry) => codec::decode::<Entry>(key, value)

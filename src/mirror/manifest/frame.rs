@@ -40,18 +40,22 @@ pub(crate) enum Item {
 
 /// Which file records belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Context {
-    pub(super) drive: DriveId,
-    pub(super) generation: u64,
-    pub(super) part: u64,
+pub(crate) struct Context {
+    pub(crate) drive: DriveId,
+    pub(crate) generation: u64,
+    pub(crate) part: u64,
 }
 
 pub(super) fn encode(buffer: &mut Vec<u8>, item: &Item, context: Context) {
     #[expect(clippy::expect_used, reason = "postcard fails only on types that serde cannot size; ours are plain")]
-    let body = postcard::to_stdvec(item).expect("a plain record encodes");
+    seal(buffer, &postcard::to_stdvec(item).expect("a plain record encodes"), context);
+}
+
+/// Adds a record with this body, and its CRC.
+pub(crate) fn seal(buffer: &mut Vec<u8>, body: &[u8], context: Context) {
     buffer.extend(MAGIC);
     buffer.extend((body.len() as u32).to_le_bytes());
-    buffer.extend(crc(&body, context).0.to_le_bytes());
+    buffer.extend(crc(body, context).0.to_le_bytes());
     buffer.extend(body);
 }
 

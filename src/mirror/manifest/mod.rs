@@ -14,6 +14,6 @@ mod read;
 mod tests;
 mod writer;
 
-pub(crate) use frame::Owner;
+pub(crate) use frame::{Context, Owner, seal};
 pub(crate) use keeper::{Keeper, Turn};
-pub(crate) use read::{Manifest, Problem, read};
+pub(crate) use read::{Manifest, Problem, parse, read};

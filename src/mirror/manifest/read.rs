@@ -103,7 +103,7 @@ fn read_part(
         Ok(opened) => opened,
         Err(error) => return unreadable(path, error, tell),
     };
-    let mut parser = Parser { context, path, buffer: Vec::new(), offset: 0, bad: None, nodes: 0, ended: None };
+    let mut parser = Parser::new(context, path);
     let poured = pour(&file, 0, size, |bytes, _| {
         parser.buffer.extend_from_slice(bytes);
         parser.parse(take, tell);
@@ -114,6 +114,21 @@ fn read_part(
     }
     parser.end(take, tell);
     Ok(())
+}
+
+/// Takes the pieces of a part apart, as they come from a drive.
+pub(crate) fn parse<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    context: Context,
+    mut take: impl FnMut(Change),
+    mut tell: impl FnMut(Problem),
+) {
+    let mut parser = Parser::new(context, "");
+    for piece in pieces {
+        parser.buffer.extend_from_slice(piece);
+        parser.parse(&mut take, &mut tell);
+    }
+    parser.end(&mut take, &mut tell);
 }
 
 fn unreadable(path: &str, error: VolumeError, tell: &mut dyn FnMut(Problem)) -> Result<()> {
@@ -137,7 +152,11 @@ struct Parser<'a> {
     ended: Option<(u64, u64)>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(context: Context, path: &'a str) -> Self {
+        Self { context, path, buffer: Vec::new(), offset: 0, bad: None, nodes: 0, ended: None }
+    }
+
     fn parse(&mut self, take: &mut dyn FnMut(Change), tell: &mut dyn FnMut(Problem)) {
         let mut at = 0;
         while let Some(rest) = self.buffer.get(at..).filter(|rest| !rest.is_empty()) {
