@@ -25,6 +25,8 @@ pub const PORT: u16 = 8946;
 const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
 /// Bounds of `stall_after`: below a second a healthy stick's garbage collection would count as gone.
 const STALL_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+/// Bounds of `scrub_every`: a large stick takes hours to read.
+const SCRUB_EVERY: (Duration, Duration) = (Duration::from_hours(1), Duration::from_hours(24 * 3660));
 
 /// All settings, as they are in force.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -46,6 +48,9 @@ pub struct Config {
     pub journal_entries_max: u64,
     /// A drive that fails and comes back so often within an hour is parked.
     pub flaps_max: u32,
+    /// Both drives are scrubbed when the mirror has been running for so long since the last time; `None`: never.
+    #[serde(deserialize_with = "span_or_never")]
+    pub scrub_every: Option<Duration>,
     /// Without it: `journald` where stderr is the journal, else `text`.
     pub log_format: Option<LogFormat>,
     pub log_level: LogFilter,
@@ -92,6 +97,7 @@ impl Default for Config {
             stall_after: Duration::from_secs(5),
             journal_entries_max: MirrorLimits::default().journal_entries_max,
             flaps_max: MirrorLimits::default().flaps_max,
+            scrub_every: Some(Duration::from_hours(24 * 30)),
             log_format: None,
             log_level: LogFilter::default(),
             limits: Limits::default(),
@@ -139,6 +145,9 @@ impl Config {
     fn checked(self) -> Result<Self, ConfigError> {
         within("probe_every", self.probe_every, PROBE_EVERY)?;
         within("stall_after", self.stall_after, STALL_AFTER)?;
+        if let Some(every) = self.scrub_every {
+            within("scrub_every", every, SCRUB_EVERY)?;
+        }
         if self.flaps_max == 0 {
             return Err(ConfigError::Zero { key: "flaps_max" });
         }
@@ -167,6 +176,17 @@ fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Er
     let text = String::deserialize(from)?;
     humantime::parse_duration(&text)
         .map_err(|error| serde::de::Error::custom(format!("{text:?} is no time span such as \"5s\": {error}")))
+}
+
+/// Reads a time span, or `"never"`.
+fn span_or_never<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text == "never" {
+        return Ok(None);
+    }
+    humantime::parse_duration(&text).map(Some).map_err(|error| {
+        serde::de::Error::custom(format!("{text:?} is neither \"never\" nor a time span such as \"30d\": {error}"))
+    })
 }
 
 #[cfg(test)]
@@ -226,6 +246,9 @@ mod tests {
         assert!(matches!(short, Err(ConfigError::OutOfBounds { key: "stall_after", .. })));
         let never = parse("flaps_max = 0").unwrap().checked();
         assert!(matches!(never, Err(ConfigError::Zero { key: "flaps_max" })));
+        let always = parse("scrub_every = \"5s\"").unwrap().checked();
+        assert!(matches!(always, Err(ConfigError::OutOfBounds { key: "scrub_every", .. })));
+        assert_eq!(parse("scrub_every = \"never\"").unwrap().scrub_every, None);
         let relative = parse("places = [\"media/*\"]").unwrap().checked();
         assert!(matches!(relative, Err(ConfigError::NotAbsolute { key: "places", .. })));
     }

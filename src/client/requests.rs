@@ -10,8 +10,8 @@ use crate::client::target::{Restart, Target};
 use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
-    BodyLength, BodyReader, DownloadAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, RequestLine, Time, Trailer,
-    line_of,
+    BodyLength, BodyReader, DownloadAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, RequestLine, ScrubAction,
+    ScrubAnswer, Time, Trailer, line_of,
 };
 
 /// A server and the connection to it, where there is one.
@@ -138,6 +138,16 @@ impl Client {
     pub async fn status_in_sync(&mut self) -> Result<Vec<u8>, ClientError> {
         let line = RequestLine { wait: true, ..request(Op::Status) };
         self.body(&line, "the status", Patience::Endless).await
+    }
+
+    /// Begins a scrub of both drives, or holds it.
+    pub async fn scrub(&mut self, action: ScrubAction) -> Result<ScrubAnswer, ClientError> {
+        let line = RequestLine { action: Some(action), ..request(Op::Scrub) };
+        self.retry(async |link| {
+            link.ask(&line).await?;
+            link.last().await
+        })
+        .await
     }
 
     async fn body(&mut self, line: &RequestLine, what: &str, patience: Patience) -> Result<Vec<u8>, ClientError> {

@@ -16,6 +16,7 @@ mod log_lines;
 mod logging;
 mod reload;
 pub mod replace;
+mod schedule;
 pub mod serve;
 mod signals;
 pub mod state_lock;

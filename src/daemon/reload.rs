@@ -17,13 +17,19 @@ pub(crate) struct Settings<'a> {
     logging: &'a Logging,
     limits: watch::Sender<Arc<Limits>>,
     stall_after: watch::Sender<Duration>,
+    scrub_every: watch::Sender<Option<Duration>>,
 }
 
 impl<'a> Settings<'a> {
     pub(crate) fn new(config: &Config, overrides: &'a Overrides, logging: &'a Logging) -> Self {
         let (limits, stall_after) = (Arc::new(config.limits.clone()), config.stall_after);
         let (limits, stall_after) = (watch::Sender::new(limits), watch::Sender::new(stall_after));
-        Self { config: config.clone(), overrides, logging, limits, stall_after }
+        let scrub_every = watch::Sender::new(config.scrub_every);
+        Self { config: config.clone(), overrides, logging, limits, stall_after, scrub_every }
+    }
+
+    pub(crate) fn scrub_every(&self) -> watch::Receiver<Option<Duration>> {
+        self.scrub_every.subscribe()
     }
 
     pub(crate) fn limits(&self) -> watch::Receiver<Arc<Limits>> {
@@ -47,6 +53,7 @@ impl<'a> Settings<'a> {
         self.logging.set_filter(&config.log_level);
         watcher.set_pace(pace(&config));
         self.stall_after.send_replace(config.stall_after);
+        self.scrub_every.send_replace(config.scrub_every);
         self.limits.send_if_modified(|limits| {
             let differs = **limits != config.limits;
             if differs {
@@ -84,6 +91,7 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         limits: _,
         journal_entries_max,
         flaps_max,
+        scrub_every: _,
     } = new;
     let differing = [
         ("state", *state != old.state),

@@ -14,6 +14,7 @@ use crate::daemon::drives::{keep_parked, pass_on, take_in};
 use crate::daemon::host::Host;
 use crate::daemon::logging::Logging;
 use crate::daemon::reload::{Settings, pace};
+use crate::daemon::schedule::keep_scrubbing;
 use crate::daemon::signals::{Signals, Wish};
 use crate::daemon::state_lock::{StateLock, StateLockError};
 use crate::daemon::watchdog::{self, Vital};
@@ -85,6 +86,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     tokio::spawn(take_in(Arc::clone(&mirror), news, settings.stall_after()));
     tokio::spawn(pass_on(losses, handle.clone()));
     tokio::spawn(keep_parked(Arc::clone(&mirror), handle.clone()));
+    tokio::spawn(keep_scrubbing(Arc::clone(&mirror), settings.scrub_every()));
     take_commands(&mirror, handle.clone(), &config.state);
     loop {
         tokio::select! {

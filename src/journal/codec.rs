@@ -66,6 +66,10 @@ pub(super) enum Fact {
     LabelB = 12,
     /// How long the mirror has been running, all its runs together.
     Elapsed = 13,
+    /// The last scrub that was ordered, and how far each drive is with it.
+    ScrubOrder = 20,
+    ScrubA = 21,
+    ScrubB = 22,
 }
 
 pub(super) fn meta(fact: Fact) -> Vec<u8> {
@@ -90,6 +94,13 @@ pub(super) fn label(side: Side) -> Vec<u8> {
     meta(match side {
         Side::A => Fact::LabelA,
         Side::B => Fact::LabelB,
+    })
+}
+
+pub(super) fn scrub(side: Side) -> Vec<u8> {
+    meta(match side {
+        Side::A => Fact::ScrubA,
+        Side::B => Fact::ScrubB,
     })
 }
 

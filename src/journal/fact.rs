@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::catalog::Catalog;
-use crate::journal::codec;
+use crate::journal::codec::{self, Fact};
 use crate::journal::draft::Draft;
 use crate::journal::plan::Released;
 use crate::journal::record::{Content, Copy, Debt, FileNode, Fill, Fresh, Held, Mark, Node, Place};
+use crate::journal::scrub::{ScrubOrder, ScrubProgress};
 use crate::journal::store::StoreError;
 
 /// What is durably true of a drive now.
@@ -34,6 +35,10 @@ pub enum DriveFact {
     Fills { side: Side, paths: u64, bytes: u64 },
     /// The drive has everything: its backfill, if one is on record, has ended.
     Filled { side: Side },
+    /// A scrub of all drives is ordered, paused or resumed.
+    ScrubOrdered(ScrubOrder),
+    /// How far a drive's scrub is.
+    Scrubbed { side: Side, progress: ScrubProgress },
 }
 
 pub(super) struct FactPlanner<'d, 'a> {
@@ -65,6 +70,8 @@ impl FactPlanner<'_, '_> {
                     self.draft.remove(codec::fill(*side));
                 }
             }
+            DriveFact::ScrubOrdered(order) => self.draft.set(codec::meta(Fact::ScrubOrder), order),
+            DriveFact::Scrubbed { side, progress } => self.draft.set(codec::scrub(*side), progress),
         }
         self.draft.end_facts();
         Ok(())

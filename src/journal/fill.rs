@@ -128,6 +128,7 @@ fn forget_drive(store: &dyn Store, side: Side) -> Result<(), StoreError> {
         owe(draft, side, &place, codec::decode(key, value)?)
     })?;
     store.remove(&codec::label(side))?;
+    store.remove(&codec::scrub(side))?;
     for_each_page(store, &codec::all_fresh(side), |draft, key, _| {
         draft.remove(key.to_owned());
         Ok(())

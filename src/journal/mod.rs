@@ -20,6 +20,7 @@ mod plan;
 mod reader;
 mod record;
 mod recovery;
+mod scrub;
 pub mod sled_store;
 pub mod store;
 mod writer;
@@ -34,4 +35,5 @@ pub use record::{
     FolderNode, Fresh, Held, Mark, Mutation, Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Staged,
     Version, block_count, put_fingerprint,
 };
+pub use scrub::{ScrubAmount, ScrubCause, ScrubOrder, ScrubPart, ScrubPosition, ScrubProgress};
 pub use writer::{ANSWERS_MAX, Attached, CommitError, Committed, Writer};

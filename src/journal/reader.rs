@@ -50,7 +50,7 @@ impl Catalog for Snapshot<'_> {
 }
 
 impl Snapshot<'_> {
-    fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
+    pub(super) fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
         self.guard.as_ref().ok_or(StoreError::Dead)
     }
 

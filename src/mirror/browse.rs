@@ -1,7 +1,7 @@
 //! Looking: one file, a folder.
 
 use crate::ids::{Lsn, NodeId, PerSide, Side};
-use crate::journal::{Copy, FileNode, Node, Resolved};
+use crate::journal::{Copy, FileNode, Node, Place, Resolved, ScrubProgress};
 use crate::mirror::mirror::{Mirror, unreadable};
 use crate::mirror::request::{Copied, Info, InfoDrive, ListEntry, NodeKind, Recurse, Refusal};
 use crate::path::{Name, RelPath};
@@ -14,7 +14,11 @@ impl Mirror {
         let present = self.core.present();
         let repaired = |id| PerSide::new(|side| self.core.repairs.of(side, id));
         match self.core.journal.resolve(path).map_err(unreadable)? {
-            Resolved::Found(_, Node::File(file)) => Ok(file_info(path, &file, present, repaired(file.id))),
+            Resolved::Found(place, Node::File(file)) => {
+                let scrubbed = |side| self.core.scrubs.get(side).progress();
+                let verified = PerSide::new(|side| verified_ns(&scrubbed(side), side, &place, &file));
+                Ok(file_info(path, &file, present, repaired(file.id), verified))
+            }
             Resolved::Found(_, Node::Folder(folder)) => {
                 let owed = |side| self.core.journal.snapshot().owes_node(side, folder.id).map_err(unreadable);
                 let owed = PerSide { a: owed(Side::A)?, b: owed(Side::B)? };
@@ -88,14 +92,28 @@ fn list_entry(name: String, node: &Node) -> ListEntry {
     }
 }
 
-fn file_info(path: &RelPath, file: &FileNode, present: PerSide<bool>, repaired: PerSide<u64>) -> Info {
+/// When an installed copy was last known to be right: written, or found so by a scrub.
+fn verified_ns(scrubbed: &ScrubProgress, side: Side, place: &Place, file: &FileNode) -> Option<i64> {
+    match *file.copies.get(side) {
+        Copy::Missing | Copy::Staged(_) => None,
+        Copy::Installed { verified_ns, .. } => scrubbed.verified_ns(place, file, verified_ns).max(Some(verified_ns)),
+    }
+}
+
+fn file_info(
+    path: &RelPath,
+    file: &FileNode,
+    present: PerSide<bool>,
+    repaired: PerSide<u64>,
+    verified: PerSide<Option<i64>>,
+) -> Info {
     let drive = |side: Side| {
-        let (copy, verified_ns) = match *file.copies.get(side) {
-            Copy::Missing => (Copied::Missing, None),
-            Copy::Staged(_) => (Copied::Staged, None),
-            Copy::Installed { verified_ns, .. } => (Copied::Installed, Some(verified_ns)),
+        let copy = match *file.copies.get(side) {
+            Copy::Missing => Copied::Missing,
+            Copy::Staged(_) => Copied::Staged,
+            Copy::Installed { .. } => Copied::Installed,
         };
-        InfoDrive { present: *present.get(side), copy, verified_ns, repaired: *repaired.get(side) }
+        InfoDrive { present: *present.get(side), copy, verified_ns: *verified.get(side), repaired: *repaired.get(side) }
     };
     Info {
         path: path.clone(),

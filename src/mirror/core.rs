@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::elapsed::Stopwatch;
-use crate::ids::{Lsn, Nonce, PerSide, Side};
+use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Change, DriveFact, FileNode, Journal, Place, Released, Stage};
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
@@ -19,6 +19,7 @@ use crate::mirror::label::Serials;
 use crate::mirror::layout;
 use crate::mirror::repairs::Repairs;
 use crate::mirror::request::{Notice, Refusal};
+use crate::mirror::scrub::Desk;
 use crate::mirror::seat::{Attachment, Seat};
 use crate::mirror::state::DriveEvent;
 use crate::mirror::token::InstallToken;
@@ -51,6 +52,9 @@ pub(crate) struct Core {
     pub(crate) outdated: OnceLock<String>,
     pub(crate) history: Arc<History>,
     pub(crate) repairs: Repairs,
+    pub(crate) scrubs: PerSide<Desk>,
+    /// Held by whoever orders a scrub, from his look at the last order to the next one's record.
+    pub(crate) scrub_orders: Mutex<()>,
     /// Drives that were refused, by place.
     pub(crate) refused: Mutex<Vec<(String, Notice, Moment)>>,
 }
@@ -107,6 +111,7 @@ impl Core {
         self.seat(side).apply(DriveEvent::Lost, Some(why.to_owned()));
         self.seat(side).ended(how, clock::now());
         attachment.end();
+        self.scrubs.get(side).ring();
         self.give_back_token(&attachment);
         self.committer.leave_soon(side, attachment.arrival);
         // The watcher ends before the mirror when the daemon stops.
@@ -131,6 +136,7 @@ impl Core {
     pub(crate) fn close_drive(&self, attachment: &Attachment) {
         if let Some(attachment) = self.seat(attachment.side).detach(Some(attachment.arrival)) {
             attachment.end();
+            self.scrubs.get(attachment.side).ring();
         }
         self.tell_change();
     }
@@ -261,6 +267,12 @@ impl Audience for Listener {
 }
 
 impl Core {
+    /// A drive's lane made copies whole again.
+    pub(crate) fn repaired(&self, side: Side, nodes: &[(NodeId, u64)]) {
+        self.repairs.add(side, nodes);
+        self.scrubs.get(side).repaired(nodes);
+    }
+
     /// The installed copy of a version is damaged or gone: the lane makes it whole again. Blocks until that is noted.
     pub(crate) fn report_damage(&self, side: Side, place: Place, file: FileNode) {
         // Of a drive that was replaced meanwhile nothing is marked that could be damaged.

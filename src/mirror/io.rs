@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{oneshot, watch};
@@ -29,6 +29,8 @@ struct Shared {
     ready: Condvar,
     /// Jobs queued or running.
     depth: AtomicUsize,
+    /// Jobs ever queued.
+    started: AtomicU64,
 }
 
 /// Runs operations on a drive, off the async workers. Its threads end when it is closed and empty.
@@ -75,6 +77,7 @@ impl IoPool {
             queue.jobs.push_back(job);
         }
         self.shared.depth.fetch_add(1, Ordering::Relaxed);
+        self.shared.started.fetch_add(1, Ordering::Relaxed);
         self.shared.ready.notify_one();
         Ok(answer)
     }
@@ -91,6 +94,11 @@ impl IoPool {
     /// Jobs queued or running: how busy the drive is.
     pub(crate) fn depth(&self) -> usize {
         self.shared.depth.load(Ordering::Relaxed)
+    }
+
+    /// Jobs ever queued: whether somebody was at work meanwhile.
+    pub(crate) fn started(&self) -> u64 {
+        self.shared.started.load(Ordering::Relaxed)
     }
 
     /// Takes no more jobs; those that wait are dropped.

@@ -77,8 +77,8 @@ pub(crate) struct Step {
     pub(crate) barrier: bool,
     /// Debts that were looked at; none means that there are none but those that stay.
     pub(crate) seen: usize,
-    /// Damaged or vanished copies that are whole again.
-    pub(crate) repaired: Vec<NodeId>,
+    /// Damaged or vanished copies that are whole again, with their bytes.
+    pub(crate) repaired: Vec<(NodeId, u64)>,
     /// The other drive failed while it was copied from.
     pub(crate) peer_error: Option<VolumeError>,
 }

@@ -21,6 +21,7 @@ use crate::mirror::log_thread::{LogHandle, Settled};
 use crate::mirror::manifest::{Keeper, Owner, Turn};
 use crate::mirror::pace::Amount;
 use crate::mirror::scan::{Scan, ScanKind};
+use crate::mirror::scrub;
 use crate::mirror::seat::{Attachment, NewDrive, Other, Wake, Welcome};
 use crate::mirror::state::{DriveEvent, DriveState};
 use crate::mirror::volume::FsKind;
@@ -274,6 +275,9 @@ fn attach(
     for other in core.attachments() {
         other.wake.ring_for_retry();
     }
+    if let Err(error) = scrub::start(core, &attachment, reporter) {
+        tracing::warn!(drive = %side, %error, "no scrub while the drive stays: its thread does not start");
+    }
     core.tell_change();
     Ok(attachment)
 }
@@ -390,7 +394,7 @@ impl Worker<'_> {
                 Some(Settled::WaitsForManifest) => self.list()?,
             }
         }
-        self.core.repairs.add(self.attachment.side, &repaired);
+        self.core.repaired(self.attachment.side, &repaired);
         Ok(Done { seen, worked })
     }
 

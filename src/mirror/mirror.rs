@@ -27,6 +27,7 @@ use crate::mirror::lane_thread;
 use crate::mirror::limits::MirrorLimits;
 use crate::mirror::repairs::Repairs;
 use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
+use crate::mirror::scrub::Desk;
 use crate::mirror::seat::{NewDrive, Seat};
 use crate::mirror::state::DriveState;
 use crate::path::{Name, RelPath};
@@ -117,6 +118,8 @@ impl Mirror {
         let (history, now) = (Arc::new(History::default()), Moment::now());
         history.add(now.wall_ns, None, format!("twinstickd started, epoch {}", journal.epoch()));
         let serials = serials(&journal)?;
+        let desk = |side| Ok::<_, StoreError>(Desk::new(journal.scrub_progress(side)?.unwrap_or_default()));
+        let scrubs = PerSide { a: desk(Side::A)?, b: desk(Side::B)? };
         let core = Arc::new(Core {
             seats: PerSide::new(|side| Seat::new(side, limits.flaps_max, Arc::clone(&history), now)),
             journal,
@@ -132,6 +135,8 @@ impl Mirror {
             outdated: std::sync::OnceLock::new(),
             history,
             repairs: Repairs::default(),
+            scrubs,
+            scrub_orders: Mutex::new(()),
             refused: Mutex::new(Vec::new()),
         });
         listener.listen(&core);
@@ -199,6 +204,7 @@ impl Mirror {
         self.core.committer.replace(side, drive).await?;
         self.core.seat(side).forget();
         self.core.repairs.forget(side);
+        self.core.scrubs.get(side).forget();
         // Flaps of the old one say nothing of the new one.
         let _ = self.unpark(side);
         let what = "replaced: another stick was enrolled in its place, and is filled when it comes";
@@ -279,6 +285,7 @@ impl Mirror {
     pub async fn close(&self, at_most: std::time::Duration) {
         for attachment in self.core.attachments() {
             attachment.wake.ring_for_close();
+            self.core.scrubs.get(attachment.side).ring();
         }
         let mut changed = self.core.changed.subscribe();
         let closed = async {

@@ -33,6 +33,7 @@ mod repairs;
 mod report;
 pub mod request;
 mod scan;
+mod scrub;
 mod seat;
 #[cfg(test)]
 pub(crate) mod sim_volume;
@@ -51,6 +52,7 @@ pub use download::Download;
 pub use flaps::Ending;
 pub use limits::MirrorLimits;
 pub use mirror::{Loss, Mirror, NotParked, ReplaceError};
+pub use scrub::ScrubAnswer;
 pub use seat::NewDrive;
 pub use state::{BadTransition, DriveEvent, DriveState};
 pub use upload::Upload;

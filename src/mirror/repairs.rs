@@ -19,13 +19,13 @@ pub(crate) struct Repairs {
 
 impl Repairs {
     /// Copies that a drive's lane made whole again.
-    pub(crate) fn add(&self, side: Side, nodes: &[NodeId]) {
+    pub(crate) fn add(&self, side: Side, nodes: &[(NodeId, u64)]) {
         if nodes.is_empty() {
             return;
         }
         self.drives.get(side).fetch_add(nodes.len() as u64, Ordering::Relaxed);
         let mut files = self.files.lock();
-        for node in nodes {
+        for (node, _) in nodes {
             *files.entry((*node, side)).or_default() += 1;
             if files.len() > FILES_MAX {
                 files.pop_first();

@@ -4,15 +4,16 @@ use std::time::Instant;
 
 use crate::clock;
 use crate::ids::{NodeId, Side};
-use crate::journal::Fill;
+use crate::journal::{Fill, Place, ScrubOrder};
 use crate::mirror::lane::Stay;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::pace::Outlook;
 use crate::mirror::request::{
-    Behind, DriveStatus, Health, JournalStatus, Notice, ReplayStatus, ScanKind, ScanStatus, Status, Unavailable,
-    Waiting,
+    Behind, DriveStatus, Health, JournalStatus, Notice, ReplayStatus, ScanKind, ScanStatus, ScrubState, ScrubStatus,
+    Status, Unavailable, Waiting,
 };
 use crate::mirror::scan::Scan;
+use crate::mirror::scrub::ScrubFigures;
 use crate::mirror::state::DriveState;
 use crate::mirror::words;
 use crate::path::RelPath;
@@ -79,6 +80,7 @@ impl Mirror {
                 words::stay(side, path.as_ref(), stay)
             });
             notices.extend(troubles.take(TROUBLES_NAMED_MAX));
+            notices.extend(self.beyond_repair(side));
         }
         let refused = core.refused.lock();
         notices.extend(refused.iter().map(|(_, notice, at)| Notice { since: Some(at.since(now)), ..notice.clone() }));
@@ -112,8 +114,29 @@ impl Mirror {
             repaired: core.repairs.on(side),
             replay: scan.as_ref().map(|scan| replay_status(scan, now)),
             aside: scan.as_ref().map_or(0, |scan| scan.work().aside),
+            scrub: self.scrub_status(side, now),
             scan: scan_status(scan.as_ref(), fill.as_ref(), behind, now),
         }
+    }
+
+    fn scrub_status(&self, side: Side, now: Instant) -> Option<ScrubStatus> {
+        // Nobody knows while the journal is closed.
+        let order = self.core.journal.scrub_order().ok().flatten()?;
+        let figures = self.core.scrubs.get(side).figures(now);
+        Some(scrub_status(order, &figures))
+    }
+
+    /// Copies that a scrub found damaged and that no debt is about: nothing can be made whole from anywhere.
+    fn beyond_repair(&self, side: Side) -> Option<Notice> {
+        let progress = self.core.scrubs.get(side).progress();
+        let journal = &self.core.journal;
+        let lost = |(node, place): &(&NodeId, &Place)| {
+            let there = journal.file(place, **node).ok().flatten().is_some();
+            there && !journal.snapshot().owes_node(side, **node).unwrap_or(true)
+        };
+        let mut lost = progress.unverified.iter().filter(lost);
+        let path = lost.next().and_then(|(_, place)| journal.path_of(place).ok().flatten())?;
+        Some(words::beyond_repair(side, lost.count() as u64 + 1, &path))
     }
 
     fn wanted_path(&self, side: Side, node: NodeId) -> Option<RelPath> {
@@ -145,6 +168,55 @@ impl Mirror {
         let paths = only.iter().filter_map(path).take(UNAVAILABLE_NAMED_MAX).collect();
         let at_least = only.len() == UNAVAILABLE_COUNTED_MAX;
         (!only.is_empty()).then_some(Unavailable { holder: side, count: only.len() as u64, at_least, paths })
+    }
+}
+
+fn scrub_status(order: ScrubOrder, figures: &ScrubFigures) -> ScrubStatus {
+    let progress = &figures.progress;
+    let taken_up = progress.number == order.number;
+    let ended_ns = progress.ended_ns.filter(|_| taken_up);
+    let state = match (ended_ns, order.paused, figures.at_work) {
+        (Some(_), _, _) => ScrubState::Done,
+        (None, true, _) => ScrubState::Paused,
+        (None, false, true) => ScrubState::Running,
+        (None, false, false) => ScrubState::Waiting,
+    };
+    let none = ScrubStatus {
+        state,
+        cause: order.cause,
+        began_ns: order.ordered_ns,
+        ended_ns: None,
+        seconds: 0,
+        files_total: 0,
+        files_done: 0,
+        bytes_total: 0,
+        bytes_done: 0,
+        bytes_per_second: 0,
+        seconds_left: None,
+        damaged: 0,
+        repaired: 0,
+        repaired_bytes: 0,
+    };
+    if !taken_up {
+        return none;
+    }
+    ScrubStatus {
+        began_ns: progress.began_ns,
+        ended_ns,
+        seconds: figures.seconds,
+        files_total: figures.total.files,
+        files_done: progress.done.files,
+        bytes_total: figures.total.bytes,
+        bytes_done: progress.done.bytes,
+        bytes_per_second: figures.bytes_per_second,
+        seconds_left: match figures.outlook {
+            Outlook::Unknown | Outlook::Still(_) => None,
+            Outlook::Left(left) => Some(left.as_secs()),
+        },
+        damaged: progress.damaged,
+        repaired: progress.repaired,
+        repaired_bytes: progress.repaired_bytes,
+        ..none
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::digest::Crc32;
 use crate::ids::{DriveId, Epoch, Lsn, PerSide, Side};
 pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
-pub use crate::journal::{FillCause, Receipt};
+pub use crate::journal::{FillCause, Receipt, ScrubCause};
 pub use crate::mirror::history::Event;
 pub use crate::mirror::scan::ScanKind;
 use crate::mirror::state::DriveState;
@@ -170,6 +170,8 @@ pub struct DriveStatus {
     pub replay: Option<ReplayStatus>,
     /// How far that is, or a backfill that waits for the drive.
     pub scan: Option<ScanStatus>,
+    /// The last scrub.
+    pub scrub: Option<ScrubStatus>,
     /// Files set aside because they were not what the mirror had written.
     pub aside: u64,
 }
@@ -239,6 +241,40 @@ pub struct ScanStatus {
     pub seconds_left: Option<u64>,
     /// How long nothing has moved, where that is too long.
     pub still_seconds: Option<u64>,
+}
+
+/// Whether a drive's scrub goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrubState {
+    Running,
+    /// The drive is away, or has to catch up first.
+    Waiting,
+    Paused,
+    Done,
+}
+
+/// The last scrub that was ordered, on one drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubStatus {
+    pub state: ScrubState,
+    pub cause: ScrubCause,
+    /// Nanoseconds since 1970; when it was ordered, while the drive has not begun.
+    pub began_ns: i64,
+    pub ended_ns: Option<i64>,
+    /// Time at work.
+    pub seconds: u64,
+    pub files_total: u64,
+    pub files_done: u64,
+    pub bytes_total: u64,
+    pub bytes_done: u64,
+    pub bytes_per_second: u64,
+    /// `None` while nobody knows.
+    pub seconds_left: Option<u64>,
+    /// Copies that were damaged or gone.
+    pub damaged: u64,
+    /// Those of them that are whole again, and their bytes.
+    pub repaired: u64,
+    pub repaired_bytes: u64,
 }
 
 /// Why the mirror did not do what it was asked. Nothing was changed, save where it says so.

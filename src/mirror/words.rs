@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::ids::Side;
-use crate::journal::FillCause;
+use crate::journal::{FillCause, ScrubAmount, ScrubProgress};
 use crate::mirror::lane::{Stay, Work};
 use crate::mirror::request::{DriveStatus, Notice, ScanKind, Unavailable};
 use crate::mirror::scan::Scan;
@@ -215,6 +215,29 @@ pub(crate) fn arrival(path: Option<&Path>, scan: &Scan, now: Instant) -> String 
     format!("arrived{place}: {} of {}, {} begins", kind(scan.kind()), count(paths, "path"), bytes(left))
 }
 
+pub(crate) fn scrub_begins(left: ScrubAmount) -> String {
+    format!("scrub begins: {}, {}", count(left.files, "file"), bytes(left.bytes))
+}
+
+pub(crate) fn scrub_ended(progress: &ScrubProgress) -> String {
+    let done = format!("scrub done in {}", seconds(progress.seconds));
+    let read = format!("{}, {}", count(progress.done.files, "file"), bytes(progress.done.bytes));
+    match progress.damaged {
+        0 => format!("{done}: all is right ({read})"),
+        damaged => format!("{done}: {damaged} of {read} damaged, {} repaired by now", progress.repaired),
+    }
+}
+
+/// A copy that a scrub found damaged, and that nothing can be made whole from.
+pub(crate) fn beyond_repair(side: Side, number: u64, path: &RelPath) -> Notice {
+    let others = if number > 1 { format!(" and {} others", number - 1) } else { String::new() };
+    let notice = Notice::new(
+        format!("scrub: the copy of {path}{others} on drive {side} is damaged, and no other is on record"),
+        format!("put it again, or 'fget rm {path}'; the damaged copy stays where it is"),
+    );
+    Notice { drive: Some(side), ..notice }
+}
+
 fn kind(kind: ScanKind) -> &'static str {
     match kind {
         ScanKind::Replay => "replay",
@@ -257,6 +280,7 @@ mod tests {
             repaired: 0,
             replay: None,
             scan: None,
+            scrub: None,
             aside: 0,
         }
     }

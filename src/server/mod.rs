@@ -17,6 +17,7 @@ mod place;
 mod put;
 mod refusal;
 mod rm;
+mod scrub;
 mod session;
 mod status;
 

@@ -8,7 +8,7 @@ use crate::mirror::Mirror;
 use crate::mirror::request::{Receipt, Recurse, Refusal, RequestId};
 use crate::server::connection::{Close, Connection};
 use crate::server::status::HostReporter;
-use crate::server::{get, info, ls, mkdir, mv, put, refusal, rm, status};
+use crate::server::{get, info, ls, mkdir, mv, put, refusal, rm, scrub, status};
 use crate::wire::{Fault, Request};
 
 /// A connection and the mirror that it asks.
@@ -45,6 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Mkdir(request) => mkdir::perform(self, request).await,
             Request::Mv(request) => mv::perform(self, request).await,
             Request::Status(request) => status::perform(self, request).await,
+            Request::Scrub(action) => scrub::perform(self, action).await,
         }
     }
 

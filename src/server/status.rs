@@ -7,15 +7,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::mirror::request::{
-    DriveStatus, Event, FillCause, Health, Notice, ReplayStatus, ScanKind, ScanStatus, Since, Status, Unavailable,
+    DriveStatus, Event, FillCause, Health, Notice, ReplayStatus, ScanKind, ScanStatus, ScrubCause, ScrubState,
+    ScrubStatus, Since, Status, Unavailable,
 };
 use crate::server::connection::Close;
 use crate::server::limits::HOST_TIMEOUT;
 use crate::server::session::Session;
 use crate::wire::{
     Backlog, DriveDocument, ErrorCounts, EventDocument, HealthState, HostDocument, JournalDocument, NoticeDocument,
-    OUTPUT_VERSION, ReplayDocument, ScanDocument, StatusDocument, StatusRequest, Time, UnavailableDocument,
-    WaitingDocument,
+    OUTPUT_VERSION, ReplayDocument, ScanDocument, ScrubDocument, StatusDocument, StatusRequest, Time,
+    UnavailableDocument, WaitingDocument,
 };
 
 /// The machine below the mirror, and what of it is a warning.
@@ -135,6 +136,7 @@ fn drive(drive: DriveStatus) -> DriveDocument {
         waiting_count: drive.waiting_count,
         replay: drive.replay.map(replay),
         scan: drive.scan.map(scan),
+        scrub: drive.scrub.map(scrub),
         aside: drive.aside,
     }
 }
@@ -150,6 +152,35 @@ fn replay(replay: ReplayStatus) -> ReplayDocument {
         removed: replay.removed,
         made_folders: replay.made_folders,
         unchanged: replay.unchanged,
+    }
+}
+
+fn scrub(scrub: ScrubStatus) -> ScrubDocument {
+    let state = match scrub.state {
+        ScrubState::Running => "running",
+        ScrubState::Waiting => "waiting",
+        ScrubState::Paused => "paused",
+        ScrubState::Done => "done",
+    };
+    let cause = match scrub.cause {
+        ScrubCause::Asked => "asked",
+        ScrubCause::Scheduled => "scheduled",
+    };
+    ScrubDocument {
+        state: state.to_owned(),
+        cause: cause.to_owned(),
+        began: to_the_second(scrub.began_ns),
+        ended: scrub.ended_ns.map(to_the_second),
+        seconds: scrub.seconds,
+        files_total: scrub.files_total,
+        files_done: scrub.files_done,
+        bytes_total: scrub.bytes_total,
+        bytes_done: scrub.bytes_done,
+        bytes_per_second: scrub.bytes_per_second,
+        seconds_left: scrub.seconds_left,
+        damaged: scrub.damaged,
+        repaired: scrub.repaired,
+        repaired_bytes: scrub.repaired_bytes,
     }
 }
 

@@ -165,6 +165,24 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
+/// What came of an order to scrub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubAnswer {
+    pub ok: bool,
+    pub state: ScrubOrdered,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScrubOrdered {
+    Started,
+    Resumed,
+    Paused,
+    AlreadyRunning,
+    AlreadyPaused,
+    NothingToPause,
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

@@ -114,6 +114,9 @@ pub struct DriveDocument {
     /// How far that is, or a backfill that waits for the drive.
     #[serde(default)]
     pub scan: Option<ScanDocument>,
+    /// The last scrub that was ordered; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<ScrubDocument>,
     /// Files set aside because somebody else had written them.
     #[serde(default)]
     pub aside: u64,
@@ -180,6 +183,32 @@ pub struct ScanDocument {
     /// How long nothing has moved, where that is long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub still_seconds: Option<u64>,
+}
+
+/// A scrub of one drive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubDocument {
+    /// `running`, `waiting` (for the drive, or until it is in sync), `paused`, `done`.
+    pub state: String,
+    /// `asked`, `scheduled`.
+    pub cause: String,
+    pub began: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
+    /// At work, pauses apart.
+    pub seconds: u64,
+    pub files_total: u64,
+    pub files_done: u64,
+    pub bytes_total: u64,
+    pub bytes_done: u64,
+    pub bytes_per_second: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
+    /// Copies that were damaged or gone.
+    pub damaged: u64,
+    /// Those of them that are whole again.
+    pub repaired: u64,
+    pub repaired_bytes: u64,
 }
 
 /// The machine below the mirror. Bytes.

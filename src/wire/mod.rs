@@ -15,18 +15,19 @@ mod text;
 mod time;
 
 pub use answer::{
-    BodyAnswer, CopyState, DownloadAnswer, EntryLine, HelloAnswer, InfoAnswer, InfoCopy, Kind, MutationAnswer, Trailer,
-    line_of, read_answer,
+    BodyAnswer, CopyState, DownloadAnswer, EntryLine, HelloAnswer, InfoAnswer, InfoCopy, Kind, MutationAnswer,
+    ScrubAnswer, ScrubOrdered, Trailer, line_of, read_answer,
 };
 pub use body::{BodyLength, BodyReader};
 pub use document::{
     Backlog, DiskDocument, DriveDocument, ErrorCounts, EventDocument, HealthState, HostDocument, JournalDocument,
-    NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument, StatusDocument, UnavailableDocument, WaitingDocument,
+    NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument, ScrubDocument, StatusDocument, UnavailableDocument,
+    WaitingDocument,
 };
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
 pub use request::{
     GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, PutRequest, RemoveRequest, Request, RequestError,
-    RequestLine, StatusRequest, VERSION,
+    RequestLine, ScrubAction, StatusRequest, VERSION,
 };
 pub use time::{BadTime, Time};

@@ -35,6 +35,8 @@ pub struct RequestLine {
     pub recursive: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<ScrubAction>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,11 +56,12 @@ pub enum Op {
     Mkdir,
     Mv,
     Status,
+    Scrub,
 }
 
 impl Op {
-    pub const ALL: [Self; 8] =
-        [Self::Get, Self::Put, Self::Rm, Self::Info, Self::Ls, Self::Mkdir, Self::Mv, Self::Status];
+    pub const ALL: [Self; 9] =
+        [Self::Get, Self::Put, Self::Rm, Self::Info, Self::Ls, Self::Mkdir, Self::Mv, Self::Status, Self::Scrub];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,6 +73,7 @@ impl Op {
             Self::Mkdir => "mkdir",
             Self::Mv => "mv",
             Self::Status => "status",
+            Self::Scrub => "scrub",
         }
     }
 }
@@ -88,6 +92,7 @@ pub enum Request {
     Mkdir(MakeFolderRequest),
     Mv(MoveRequest),
     Status(StatusRequest),
+    Scrub(ScrubAction),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +144,15 @@ pub struct MoveRequest {
 pub struct StatusRequest {
     /// Whether to answer only when both drives are in sync.
     pub wait: bool,
+}
+
+/// What is to become of a scrub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScrubAction {
+    /// Begins one, or resumes the one that is paused.
+    Start,
+    Pause,
 }
 
 /// Why a line is no request.
@@ -220,6 +234,7 @@ impl Request {
             Op::Mkdir => Self::Mkdir(MakeFolderRequest { path: needed(line.path, "path")?, recursive, id }),
             Op::Mv => Self::Mv(MoveRequest { path: needed(line.path, "path")?, to: needed(line.to, "to")?, id }),
             Op::Status => Self::Status(StatusRequest { wait: line.wait }),
+            Op::Scrub => Self::Scrub(line.action.ok_or(RequestError::Missing { op: op.as_str(), key: "action" })?),
         })
     }
 }

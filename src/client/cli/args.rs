@@ -50,6 +50,9 @@ pub enum Command {
     /// Show the mirror and its drives.
     #[command(alias = "STATUS")]
     Status(Status),
+    /// Read both drives' copies from the medium, check them, repair what is damaged.
+    #[command(alias = "SCRUB")]
+    Scrub(Scrub),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -143,6 +146,26 @@ pub struct Status {
     pub json: bool,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct Scrub {
+    #[command(subcommand)]
+    pub action: Scrubbing,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Scrubbing {
+    /// Begin one in the background, or resume the one that is paused.
+    Start,
+    /// Hold it where it is, until it is started again.
+    Pause,
+    /// Show how far it is, and what the last one found.
+    Status {
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -161,6 +184,7 @@ mod tests {
             ("MKDIR a", "mkdir a"),
             ("MV a b", "mv a b"),
             ("STATUS -x", "status -x"),
+            ("SCRUB start", "scrub start"),
         ] {
             let parse = |line: &str| {
                 let words = ["fget"].into_iter().chain(line.split(' '));

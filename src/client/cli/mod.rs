@@ -11,6 +11,7 @@ mod progress;
 mod remote;
 mod render;
 mod run;
+mod scrub;
 mod tree;
 mod upload;
 

@@ -23,6 +23,9 @@ pub(crate) fn status(document: &StatusDocument, server: &str, remarks: Remarks) 
     for drive in &document.drives {
         text += &scan(drive).map(|scan| labelled("scan", &scan)).unwrap_or_default();
     }
+    for drive in &document.drives {
+        text += &scrub(drive).map(|scrub| labelled("scan", &scrub)).unwrap_or_default();
+    }
     let journal = &document.journal;
     let writable = if journal.writable { "" } else { ", cannot be written" };
     let entries = if journal.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", journal.entries) };
@@ -108,6 +111,47 @@ fn scan(drive: &DriveDocument) -> Option<String> {
         format!("{what}, decided on {}, waits for the drive: {}", clock_time(scan.began), amounts(scan))
     } else {
         format!("{what} broken off after {lasted}, goes on when {name} is back: {}", amounts(scan))
+    })
+}
+
+/// The scrubs alone, a line a drive.
+pub(crate) fn scrubs(drives: &[DriveDocument]) -> String {
+    let line = |drive: &DriveDocument| {
+        let scrub = scrub(drive).unwrap_or_else(|| format!("drive {} was never scrubbed", drive.name));
+        format!("{scrub}\n")
+    };
+    drives.iter().map(line).collect()
+}
+
+/// The last scrub of a drive, in zpool's words.
+fn scrub(drive: &DriveDocument) -> Option<String> {
+    let scrub = drive.scrub.as_ref()?;
+    let what = format!("scrub of {}", drive.name);
+    let errors = count(scrub.damaged.saturating_sub(scrub.repaired), "error");
+    let amounts = format!("{} of {}", bytes(scrub.bytes_done), bytes(scrub.bytes_total));
+    let found = match scrub.damaged {
+        0 => String::new(),
+        damaged => format!("; {damaged} damaged, {} repaired", scrub.repaired),
+    };
+    Some(match (scrub.state.as_str(), scrub.ended) {
+        ("done", ended) => {
+            let repaired = match scrub.repaired {
+                0 => "0 files".to_owned(),
+                files => format!("{} ({})", count(files, "file"), bytes(scrub.repaired_bytes)),
+            };
+            let when = ended.map(|ended| format!(" on {}", clock_time(ended))).unwrap_or_default();
+            format!("{what} repaired {repaired} in {} with {errors}{when}", seconds(scrub.seconds))
+        }
+        ("running", _) => {
+            let left = match scrub.seconds_left {
+                Some(left) => format!(", at {}/s, about {} left", bytes(scrub.bytes_per_second), seconds(left)),
+                None => ", time left not known yet".to_owned(),
+            };
+            format!("{what}, running for {}: {amounts}{left}{found}", seconds(scrub.seconds))
+        }
+        ("paused", _) => format!("{what} paused at {amounts}{found}"),
+        // What a newer daemon says is not to be hidden.
+        (state, _) => format!("{what} {state}: {amounts}{found}"),
     })
 }
 

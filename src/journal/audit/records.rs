@@ -6,6 +6,7 @@ use crate::ids::{Epoch, Lsn, NodeId, Nonce, RequestId, Side, Ticket};
 use crate::journal::audit::flaw::Flaw;
 use crate::journal::codec::{self, Fact, Space};
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, Fill, Flags, Fresh, Node, Place};
+use crate::journal::scrub::{ScrubOrder, ScrubProgress};
 use crate::journal::store::{Store, StoreError};
 
 /// After all keys that there can be: a name is 255 bytes long at most, and no space is 255.
@@ -66,6 +67,8 @@ fn decode_fact(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         }
         Some(Fact::Nonces) => codec::decode::<Vec<Nonce>>(key, value).map(drop),
         Some(Fact::Elapsed) => codec::decode::<Elapsed>(key, value).map(drop),
+        Some(Fact::ScrubOrder) => codec::decode::<ScrubOrder>(key, value).map(drop),
+        Some(Fact::ScrubA | Fact::ScrubB) => codec::decode::<ScrubProgress>(key, value).map(drop),
         Some(Fact::FillA | Fact::FillB) => codec::decode::<Fill>(key, value).map(drop),
         None => codec::decode::<()>(key, value),
     }
@@ -90,7 +93,7 @@ fn space(key: &[u8]) -> Option<Space> {
 }
 
 fn fact(key: &[u8]) -> Option<Fact> {
-    const ALL: [Fact; 13] = [
+    const ALL: [Fact; 16] = [
         Fact::Format,
         Fact::Enrolment,
         Fact::Epoch,
@@ -104,6 +107,9 @@ fn fact(key: &[u8]) -> Option<Fact> {
         Fact::LabelA,
         Fact::LabelB,
         Fact::Elapsed,
+        Fact::ScrubOrder,
+        Fact::ScrubA,
+        Fact::ScrubB,
     ];
     ALL.into_iter().find(|fact| codec::meta(*fact) == key)
 }
@@ -154,6 +160,9 @@ fn describe_fact(fact: Option<Fact>) -> &'static str {
         Some(Fact::LabelA) => "the last label of drive a",
         Some(Fact::LabelB) => "the last label of drive b",
         Some(Fact::Elapsed) => "the running time",
+        Some(Fact::ScrubOrder) => "the last order to scrub",
+        Some(Fact::ScrubA) => "how far the scrub of drive a is",
+        Some(Fact::ScrubB) => "how far the scrub of drive b is",
         None => "a fact that this program does not know",
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn prove(volume: &dyn Volume) -> Result<()> {
 /// What came of a step that is durable.
 pub(super) struct Finished {
     pub(super) facts: Vec<DriveFact>,
-    pub(super) repaired: Vec<NodeId>,
+    pub(super) repaired: Vec<(NodeId, u64)>,
 }
 
 impl Lane {
@@ -47,8 +47,10 @@ impl Lane {
             };
             let home = self.is_home(*node, held.as_ref())?;
             self.work.paths += u64::from(home);
-            if home && held.is_some() {
-                repaired.extend(batch.mended.take(node));
+            if let Some(Held { content: Content::File { version, .. }, .. }) = &held
+                && home
+            {
+                repaired.extend(batch.mended.take(node).map(|node| (node, version.size)));
                 let bad = batch.bad_copies.remove(node);
                 let side = self.side.other();
                 bad_copies.extend(bad.map(|(place, file)| DriveFact::Damaged { side, place, file }));

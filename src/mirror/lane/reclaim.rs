@@ -278,9 +278,30 @@ impl<'a> Search<'a> {
                 break;
             }
         }
+        if !self.found.contains_key(&id) {
+            self.keep_damaged(id, &debt)?;
+        }
         self.under_way.remove(&id);
         if self.phase == Phase::Wanted {
             self.found.entry(id).or_insert(None);
+        }
+        Ok(())
+    }
+
+    /// A copy that was found damaged is no version by its bytes: it is known by its place, and stays what it was. As
+    /// nobody's it would be left behind when the file is removed.
+    fn keep_damaged(&mut self, id: NodeId, debt: &Debt) -> Result<(), LaneError> {
+        let Some(held) = &debt.have else { return Ok(()) };
+        let Content::File { version, observed: None } = held.content else { return Ok(()) };
+        let Some(folder) = self.folder_path(held.place.parent)? else { return Ok(()) };
+        let path = layout::join(&folder, held.place.name.as_str());
+        if self.claimed.contains(&path) || self.is_anothers(id, &held.place)? {
+            return Ok(());
+        }
+        let meta = self.volume.stat(&path)?;
+        if meta.is_some_and(|meta| meta.kind == FileKind::File && meta.observed.size == version.size) {
+            self.claimed.insert(path);
+            self.found.insert(id, Some(held.clone()));
         }
         Ok(())
     }

@@ -289,21 +289,6 @@ fn at_block(number: usize) -> u64 {
     (number * BLOCK_BYTES + 5) as u64
 }
 
-/// What lies aside on a drive goes, as a user removes it who has looked at it.
-fn empty_aside(world: &World) {
-    for side in Side::BOTH {
-        let volume = world.disk(side).mount().unwrap();
-        for folder in volume.list(layout::ASIDE_FOLDER).unwrap() {
-            let folder = layout::join(layout::ASIDE_FOLDER, &folder);
-            for name in volume.list(&folder).unwrap() {
-                volume.remove_file(&layout::join(&folder, &name)).unwrap();
-            }
-            volume.remove_folder(&folder).unwrap();
-        }
-        volume.sync_all().unwrap();
-    }
-}
-
 #[test]
 fn copies_with_different_bad_blocks_make_each_other_whole() {
     for kind in [FsKind::Atomic, FsKind::Fat] {
@@ -326,7 +311,7 @@ fn copies_with_different_bad_blocks_make_each_other_whole() {
                 world.step(Side::B);
             }
             world.check_reads();
-            empty_aside(&world);
+            world.empty_aside();
             settle(world);
         }
     }
@@ -354,7 +339,7 @@ fn a_copy_found_damaged_while_the_other_drive_is_away_keeps_its_blocks_until_tha
         world.step(Side::A);
         world.step(Side::B);
     }
-    empty_aside(&world);
+    world.empty_aside();
     settle(world);
 }
 
@@ -395,4 +380,33 @@ fn a_damaged_stage_is_made_whole_from_the_other_drive() {
         world.step(Side::B);
     }
     settle(world);
+}
+
+#[test]
+fn a_scrub_finds_what_is_damaged_changed_or_gone_and_the_lane_repairs_it() {
+    for kind in [FsKind::Atomic, FsKind::Fat] {
+        let mut world = World::new(kind, 7);
+        for name in ["rotten", "right", "changed", "gone"] {
+            world.put(&format!("d/{name}"), &blocks(2), Way::File);
+        }
+        world.put("staged", b"in the log", Way::Log);
+        for side in Side::BOTH {
+            world.step(side);
+            world.step(side);
+            world.checkpoint(side);
+            assert_eq!(world.scrub(side), 0, "{side}");
+        }
+        world.damage_at(Side::B, "d/rotten", at_block(1));
+        let volume = world.disk(Side::B).mount().unwrap();
+        volume.remove_file("d/gone").unwrap();
+        volume.open_write("d/changed").unwrap().write_at(b"longer", (2 * BLOCK_BYTES) as u64).unwrap();
+        volume.sync_all().unwrap();
+        assert_eq!((world.scrub(Side::A), world.scrub(Side::B)), (0, 3));
+        for _ in 0..3 {
+            world.step(Side::B);
+        }
+        assert_eq!((world.scrub(Side::A), world.scrub(Side::B)), (0, 0));
+        world.empty_aside();
+        settle(world);
+    }
 }

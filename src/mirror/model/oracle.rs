@@ -78,6 +78,13 @@ impl Oracle {
         }
     }
 
+    /// A drive's copy of one file is damaged: it is not to be read from there, until it is whole again.
+    pub(super) fn lose_copy(&mut self, side: Side, path: &str) {
+        if let Some(Thing::File(_, holders)) = self.tree.get_mut(path) {
+            *holders.get_mut(side) = false;
+        }
+    }
+
     pub(super) fn judge_folder(&self, path: &str) -> Verdict {
         match self.tree.get(path) {
             Some(Thing::File(..)) => Verdict::Exists,

@@ -32,6 +32,7 @@ enum Act {
     Replace(bool),
     ReplaceCutShort(bool, bool, u8),
     Limit(u8),
+    Rot(bool, usize),
 }
 
 const PATHS: [&str; 12] = ["x", "y", "z", "x/x", "x/y", "y/x", "y/y", "x/x/x", "x/y/x", "y/x/y", "z/x", "y/x/y/x"];
@@ -64,6 +65,7 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => (any::<bool>(), any::<bool>(), any::<u8>())
             .prop_map(|(side, first, survivors)| Act::ReplaceCutShort(side, first, survivors)),
         2 => (0u8..6).prop_map(Act::Limit),
+        2 => (any::<bool>(), 0..PATHS.len()).prop_map(|(side, path)| Act::Rot(side, path)),
     ]
 }
 
@@ -128,6 +130,7 @@ fn act(world: &mut World, act: &Act) {
             world.replace(side(first), Some((u64::from(!early), usize::from(survivors) / 4)));
         }
         Act::Limit(entries) => world.limit(u64::from(entries)),
+        Act::Rot(first, path) => world.rot(side(first), PATHS[path]),
     }
 }
 

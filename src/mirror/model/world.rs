@@ -5,6 +5,7 @@
 mod checks;
 mod media;
 mod mutations;
+mod rot;
 
 use std::sync::Arc;
 
@@ -82,6 +83,8 @@ pub(super) struct World {
     pub(super) oracle: Oracle,
     /// Whether reads may fail by themselves: then a present holder may be passed over for a while.
     bad_reads: bool,
+    /// Whether copies were damaged: what they are replaced by lies aside.
+    rotten: bool,
 }
 
 fn drive_id(side: Side) -> DriveId {
@@ -121,6 +124,7 @@ impl World {
             random: 1,
             oracle: Oracle::default(),
             bad_reads: false,
+            rotten: false,
         }
     }
 

@@ -4,13 +4,13 @@
 
 use crate::digest::Crc32;
 use crate::ids::{Lsn, PerSide, Side};
-use crate::journal::{DriveFact, Node, Resolved};
+use crate::journal::{Node, Resolved};
 use crate::mirror::content::pour;
 use crate::mirror::lane::Stay;
 use crate::mirror::model::oracle::Thing;
 use crate::mirror::model::world::World;
 use crate::mirror::sim_volume::SimDisk;
-use crate::mirror::volume::{Attributes, Disposition, Volume, VolumeError};
+use crate::mirror::volume::{Disposition, Volume, VolumeError};
 use crate::mirror::{layout, places};
 use crate::path::RelPath;
 
@@ -21,34 +21,6 @@ impl World {
 
     pub(in crate::mirror::model) fn entries(&self) -> u64 {
         self.journal.entries()
-    }
-
-    /// Changes a byte of a file behind the mirror's back, as a failing stick does: size and time stay.
-    pub(in crate::mirror::model) fn damage(&mut self, side: Side, path: &str) {
-        self.damage_at(side, path, 0);
-    }
-
-    /// The same at any position.
-    pub(in crate::mirror::model) fn damage_at(&mut self, side: Side, path: &str, at: u64) {
-        let disk = self.disks.get(side);
-        if disk.is_pulled() {
-            disk.reinsert(&mut |_| 0);
-        }
-        let volume = disk.mount().unwrap();
-        let before = volume.stat(path).unwrap().unwrap();
-        let file = volume.open_write(path).unwrap();
-        let mut byte = [0];
-        file.read_at(&mut byte, at).unwrap();
-        file.write_at(&[!byte[0]], at).unwrap();
-        let attributes = Attributes { mtime_ns: before.observed.mtime_ns, executable: before.executable };
-        file.set_attributes(attributes).unwrap();
-        file.sync().unwrap();
-    }
-
-    /// A reader or a scrub found a drive's copy damaged.
-    pub(in crate::mirror::model) fn report_damage(&mut self, side: Side, path: &str) {
-        let Resolved::Found(place, Node::File(file)) = self.resolve(path) else { panic!("{path} is no file") };
-        self.writer.lock().note(&[DriveFact::Damaged { side, place, file }]).unwrap();
     }
 
     /// Whether a lane has a debt that stays since the only copy, on `holder`, is damaged.
@@ -127,6 +99,9 @@ impl World {
             assert!(debts.is_empty(), "{side} stays behind: {debts:?}, {stays:?}");
         }
         self.check_reads();
+        if self.rotten {
+            self.empty_aside();
+        }
         self.check_trees();
         assert_eq!(self.journal.entries(), 0, "no debt means no entries");
     }

@@ -1,0 +1,113 @@
+//! Bits that change by themselves, and the scrub that finds them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use crate::ids::Side;
+use crate::journal::{Copy, DriveFact, Node, Resolved, ScrubPosition};
+use crate::mirror::lane::LaneError;
+use crate::mirror::model::world::World;
+use crate::mirror::scrub::pass::{Pass, Turn};
+use crate::mirror::volume::{Attributes, Volume};
+use crate::mirror::{layout, places};
+
+/// Turns in which a small tree is read through.
+const TURNS_MAX: usize = 1000;
+
+impl World {
+    /// Changes a byte of a file behind the mirror's back, as a failing stick does: size and time stay.
+    pub(in crate::mirror::model) fn damage(&mut self, side: Side, path: &str) {
+        self.damage_at(side, path, 0);
+    }
+
+    /// The same at any position.
+    pub(in crate::mirror::model) fn damage_at(&mut self, side: Side, path: &str, at: u64) {
+        let disk = self.disks.get(side);
+        if disk.is_pulled() {
+            disk.reinsert(&mut |_| 0);
+        }
+        let volume = disk.mount().unwrap();
+        let before = volume.stat(path).unwrap().unwrap();
+        let file = volume.open_write(path).unwrap();
+        let mut byte = [0];
+        file.read_at(&mut byte, at).unwrap();
+        file.write_at(&[!byte[0]], at).unwrap();
+        let attributes = Attributes { mtime_ns: before.observed.mtime_ns, executable: before.executable };
+        file.set_attributes(attributes).unwrap();
+        file.sync().unwrap();
+    }
+
+    /// A reader or a scrub found a drive's copy damaged.
+    pub(in crate::mirror::model) fn report_damage(&mut self, side: Side, path: &str) {
+        let Resolved::Found(place, Node::File(file)) = self.resolve(path) else { panic!("{path} is no file") };
+        self.writer.lock().note(&[DriveFact::Damaged { side, place, file }]).unwrap();
+    }
+
+    /// Damages a copy of a file that the other drive has as well, and lets a scrub find it.
+    pub(in crate::mirror::model) fn rot(&mut self, side: Side, path: &str) {
+        self.disks.get(side).clear_faults();
+        self.store.clear_fault();
+        let Resolved::Found(place, Node::File(file)) = self.resolve(path) else { return };
+        let Copy::Installed { .. } = file.copies.get(side) else { return };
+        // What a lane is moving is for the next scrub to find.
+        if self.journal.snapshot().owes_way(side, file.id, &place).unwrap() {
+            return;
+        }
+        let whole = *file.copies.get(side.other()) != Copy::Missing && file.version.size > 0;
+        if !whole || !self.is_present(side) || self.disks.get(side).is_dead() {
+            return;
+        }
+        let Some(source) = places::source(&self.journal.snapshot(), side, &place, &file).unwrap() else { return };
+        let volume = self.disks.get(side).mount().unwrap();
+        if volume.stat(&source.path).unwrap().is_none_or(|meta| meta.observed.size != file.version.size) {
+            return;
+        }
+        self.rotten = true;
+        self.oracle.lose_copy(side, path);
+        self.damage(side, &source.path);
+        assert!(self.scrub(side) > 0, "{path} on {side}: a damaged copy that a scrub does not find");
+    }
+
+    /// Reads a drive through, and reports what is damaged; how many copies were.
+    pub(in crate::mirror::model) fn scrub(&mut self, side: Side) -> usize {
+        let Some(drive) = self.drives.get(side) else { return 0 };
+        let journal = Arc::clone(&self.journal);
+        let mut pass = Pass::new(side, journal, Arc::clone(&drive.volume), ScrubPosition::default());
+        let mut found = 0;
+        for _ in 0..TURNS_MAX {
+            match pass.turn() {
+                Ok(Turn::End) => return found,
+                Ok(Turn::Bad { place, file, .. }) => {
+                    found += 1;
+                    if let Copy::Installed { .. } = file.copies.get(side) {
+                        self.writer.lock().note(&[DriveFact::Damaged { side, place, file: *file }]).unwrap();
+                        self.writer.lock().barrier().unwrap();
+                    }
+                }
+                Ok(Turn::Read(_) | Turn::Right(_) | Turn::Owed | Turn::Moving | Turn::LeftOut(..)) => {}
+                Err(LaneError::Volume(_)) => {
+                    self.lose(side);
+                    return found;
+                }
+                Err(LaneError::Store(error)) => panic!("{error}"),
+            }
+        }
+        panic!("a scrub of {side} without an end");
+    }
+
+    /// What lies aside goes, as a user removes it who has looked at it.
+    pub(in crate::mirror::model) fn empty_aside(&self) {
+        for side in Side::BOTH {
+            let volume = self.disks.get(side).mount().unwrap();
+            for folder in volume.list(layout::ASIDE_FOLDER).unwrap() {
+                let folder = layout::join(layout::ASIDE_FOLDER, &folder);
+                for name in volume.list(&folder).unwrap() {
+                    volume.remove_file(&layout::join(&folder, &name)).unwrap();
+                }
+                volume.remove_folder(&folder).unwrap();
+            }
+            volume.sync_all().unwrap();
+        }
+    }
+}
