@@ -5,6 +5,7 @@
 
 mod device;
 mod errno;
+mod fat;
 mod file;
 mod lock;
 mod probe;
@@ -24,6 +25,7 @@ pub use self::device::{BlockStat, Device, Identity, MountId};
 use self::errno::Act;
 use self::file::OsFile;
 pub use self::lock::{DriveLock, LOCK_PATH, LockError};
+use crate::mirror::layout;
 use crate::mirror::volume::{FileKind, FsKind, Meta, Observed, Result, Space, Volume, VolumeFile, VolumePath};
 
 /// Statfs magic of vfat (linux/magic.h).
@@ -172,6 +174,13 @@ impl OsVolume {
         Ok(names.filter_map(|name| name.into_string().inspect_err(|name| warn_of_name(path, name)).ok()).collect())
     }
 
+    fn remove(&self, op: &'static str, path: &VolumePath, flags: AtFlags) -> Result<()> {
+        match self.kind {
+            FsKind::Atomic => self.unlink(path, flags).map_err(Act::Change.of(op, path)),
+            FsKind::Fat => self.unlink_on_fat(op, path, flags),
+        }
+    }
+
     fn unlink(&self, path: &VolumePath, flags: AtFlags) -> rustix::io::Result<()> {
         let (folder, name) = self.parent(path)?;
         rustix::fs::unlinkat(folder, name, flags)
@@ -199,9 +208,13 @@ impl Volume for OsVolume {
 
     fn create(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>> {
         let flags = PLAIN | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let folder = match self.kind {
+            FsKind::Atomic => None,
+            FsKind::Fat => Some(self.open_folder(layout::parent(path)).map_err(Act::Change.of("create", path))?),
+        };
         let file = self
             .open_below(path, flags, FILE_MODE, ResolveFlags::empty())
-            .and_then(|handle| OsFile::of(handle, path, self.kind))
+            .and_then(|handle| OsFile::new(handle, folder, path, self.kind))
             .map_err(Act::Change.of("create", path))?;
         Ok(Arc::new(file))
     }
@@ -238,13 +251,19 @@ impl Volume for OsVolume {
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {
+        if self.kind == FsKind::Fat {
+            return self.make_folder_on_fat(path);
+        }
         self.parent(path)
             .and_then(|(folder, name)| rustix::fs::mkdirat(folder, name, FOLDER_MODE))
             .map_err(Act::Change.of("make folder", path))
     }
 
     fn rename(&self, from: &VolumePath, to: &VolumePath) -> Result<()> {
-        self.rename_free(from, to).map_err(Act::Change.of("rename", from))
+        match self.kind {
+            FsKind::Atomic => self.rename_free(from, to).map_err(Act::Change.of("rename", from)),
+            FsKind::Fat => self.rename_on_fat(from, to),
+        }
     }
 
     fn replace(&self, from: &VolumePath, to: &VolumePath) -> Result<()> {
@@ -258,11 +277,11 @@ impl Volume for OsVolume {
     }
 
     fn remove_file(&self, path: &VolumePath) -> Result<()> {
-        self.unlink(path, AtFlags::empty()).map_err(Act::Change.of("remove file", path))
+        self.remove("remove file", path, AtFlags::empty())
     }
 
     fn remove_folder(&self, path: &VolumePath) -> Result<()> {
-        self.unlink(path, AtFlags::REMOVEDIR).map_err(Act::Change.of("remove folder", path))
+        self.remove("remove folder", path, AtFlags::REMOVEDIR)
     }
 
     fn sync_folder(&self, path: &VolumePath) -> Result<()> {
@@ -271,7 +290,10 @@ impl Volume for OsVolume {
     }
 
     fn sync_all(&self) -> Result<()> {
-        rustix::fs::syncfs(&self.root).map_err(Act::Sync.of("sync all", ""))
+        match self.kind {
+            FsKind::Atomic => rustix::fs::syncfs(&self.root).map_err(Act::Sync.of("sync all", "")),
+            FsKind::Fat => self.sync_all_on_fat(),
+        }
     }
 
     fn space(&self) -> Result<Space> {

@@ -2,6 +2,7 @@
 
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, FileType, Mode, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
@@ -13,6 +14,13 @@ const NS_PER_S: i64 = 1_000_000_000;
 
 pub(super) struct OsFile {
     handle: OwnedFd,
+    /// Of a file made on FAT, the folder it is in: what it takes of the medium reaches the table with the folder's
+    /// sync, and is to be there before the file's own sync lets its name lead to it.
+    folder: Option<OwnedFd>,
+    /// Bytes that the table has clusters for, as far as is known.
+    room: AtomicU64,
+    /// Whether it took clusters since it was last synced.
+    grown: AtomicBool,
     /// Where it was opened, for error texts.
     path: String,
     kind: FsKind,
@@ -21,10 +29,30 @@ pub(super) struct OsFile {
 impl OsFile {
     /// Takes a handle of a plain file; of anything else EISDIR or EEXIST, which say that something is in the way.
     pub(super) fn of(handle: OwnedFd, path: &VolumePath, kind: FsKind) -> rustix::io::Result<Self> {
-        match meta(&rustix::fs::fstat(&handle)?, kind).kind {
-            FileKind::File => Ok(Self { handle, path: path.to_owned(), kind }),
+        Self::new(handle, None, path, kind)
+    }
+
+    /// As [`OsFile::of`], of a file that is to grow.
+    pub(super) fn new(
+        handle: OwnedFd,
+        folder: Option<OwnedFd>,
+        path: &VolumePath,
+        kind: FsKind,
+    ) -> rustix::io::Result<Self> {
+        let meta = meta(&rustix::fs::fstat(&handle)?, kind);
+        match meta.kind {
+            FileKind::File => {
+                let (room, grown) = (AtomicU64::new(meta.observed.size), AtomicBool::new(false));
+                Ok(Self { handle, folder, room, grown, path: path.to_owned(), kind })
+            }
             FileKind::Folder => Err(Errno::ISDIR),
             FileKind::Other => Err(Errno::EXIST),
+        }
+    }
+
+    fn grow(&self, end: u64) {
+        if self.room.fetch_max(end, Ordering::AcqRel) < end {
+            self.grown.store(true, Ordering::Release);
         }
     }
 
@@ -57,10 +85,12 @@ impl VolumeFile for OsFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.grow(offset + bytes.len() as u64);
         write_full(&self.handle, bytes, offset).map_err(Act::Change.of("write", &self.path))
     }
 
     fn preallocate(&self, len: u64) -> Result<()> {
+        self.grow(len);
         let made = match rustix::fs::fallocate(&self.handle, FallocateFlags::empty(), 0, len) {
             // EINVAL: a length of 0.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => rustix::fs::ftruncate(&self.handle, len),
@@ -88,6 +118,9 @@ impl VolumeFile for OsFile {
     }
 
     fn sync(&self) -> Result<()> {
+        if let Some(folder) = self.folder.as_ref().filter(|_| self.grown.swap(false, Ordering::AcqRel)) {
+            rustix::fs::fsync(folder).map_err(Act::Sync.of("sync folder of", &self.path))?;
+        }
         // fsync, not fdatasync: on vfat a file's new name reaches the medium only with the file's whole sync.
         rustix::fs::fsync(&self.handle).map_err(Act::Sync.of("sync", &self.path))
     }

@@ -73,7 +73,9 @@ fn written_holder(handle: &OwnedFd) -> String {
     }
 }
 
+// Always as long, so that the file keeps its place: on FAT a new one could be another file's after a power cut.
 fn write_holder(handle: &OwnedFd, holder: &str) -> rustix::io::Result<()> {
-    rustix::fs::ftruncate(handle, 0)?;
-    write_full(handle, holder.as_bytes(), 0)
+    let mut bytes = [b' '; HOLDER_BYTES_MAX];
+    bytes.iter_mut().zip(holder.bytes()).for_each(|(to, from)| *to = from);
+    write_full(handle, &bytes, 0)
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::mirror::label::{SLOT_BYTES, SLOT_PATHS};
 use crate::mirror::volume::{Attributes, Disposition};
+use crate::mirror::volume_tests::check;
 
 fn drive() -> (TempDir, OsVolume) {
     let folder = tempfile::tempdir().unwrap();
@@ -36,6 +37,15 @@ fn text(volume: &OsVolume, path: &str) -> String {
     let count = Volume::open(volume, path).unwrap().read_at(&mut bytes, 0).unwrap();
     bytes.truncate(count);
     String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_real_volume_keeps_the_contract_in_the_order_for_fat_too() {
+    let (_folder, volume) = drive();
+    for kind in [FsKind::Atomic, FsKind::Fat] {
+        let root = volume.root.try_clone().unwrap();
+        check(&OsVolume { root, place: volume.place.clone(), identity: volume.identity, kind });
+    }
 }
 
 #[test]
@@ -181,7 +191,7 @@ fn a_locked_drive_names_its_holder_and_is_free_again_when_the_lock_is_dropped() 
     }
     drop(lock);
     let _again = other.lock("fsck pid 9").unwrap();
-    assert_eq!(text(&volume, ".twinstick/lock"), "fsck pid 9");
+    assert_eq!(text(&volume, ".twinstick/lock").trim_end(), "fsck pid 9");
 }
 
 #[test]
