@@ -1,0 +1,98 @@
+//! Power cuts on real kernels: the real daemon and its clients inside User-Mode Linux, which is killed at random.
+//!
+//! Each cycle boots the same disks again, checks what is served at once and what lies on both sticks in the end, and
+//! lets four clients work until the power is cut. `TWINSTICK_POWER_CUTS` says how many cycles each pair of file systems
+//! gets, `TWINSTICK_SEED` where the randomness begins.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod guest;
+mod history;
+mod init;
+mod machine;
+mod verdict;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use twinstick_rig::{Binaries, Random};
+
+use crate::machine::{Fs, Machine};
+
+const CYCLES: &str = "TWINSTICK_POWER_CUTS";
+/// A few, for everyday; `.ci/run` asks for 100, `just power-cut` for more.
+const CYCLES_DEFAULT: usize = 4;
+const SEED: &str = "TWINSTICK_SEED";
+/// How long the clients work before the power is cut, at most.
+const WORK_MS_MAX: usize = 1200;
+
+const PAIRS: [(&str, [Fs; 2]); 3] = [
+    ("power_cuts_lose_nothing_on_ext4_and_ext4", [Fs::Ext4, Fs::Ext4]),
+    ("power_cuts_lose_nothing_on_ext4_and_vfat", [Fs::Ext4, Fs::Vfat]),
+    ("power_cuts_lose_nothing_on_vfat_and_vfat", [Fs::Vfat, Fs::Vfat]),
+];
+
+fn main() -> ExitCode {
+    if std::env::var_os(guest::FOLDER).is_some() {
+        guest::run(&binaries());
+    }
+    let missing = machine::missing();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(2));
+    let trials = PAIRS.into_iter().map(|(name, pair)| {
+        let missing = missing.clone();
+        Trial::ignorable_test(name, move || {
+            if let Some(reason) = missing {
+                return Ok(Completion::ignored_with(reason));
+            }
+            cycles(pair);
+            Ok(Completion::Completed)
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn binaries() -> Binaries {
+    Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"))
+}
+
+fn number(setting: &str, default: usize) -> usize {
+    std::env::var(setting).map_or(default, |value| value.parse().expect("a number"))
+}
+
+fn cycles(pair: [Fs; 2]) {
+    let (cycles, seed) = (number(CYCLES, CYCLES_DEFAULT), number(SEED, 1) as u64);
+    let mut random = Random::new(seed);
+    let programs = binaries().twinstickd.parent().map(PathBuf::from).expect("a folder of programs");
+    let machine = Machine::new(pair);
+    let (begin, mut repaired) = (Instant::now(), 0);
+    for cycle in 0..=cycles {
+        let mut power = machine.boot(&programs, random.number() >> 1);
+        let (found, rest) = power.wait_for(&[guest::GOOD, guest::BAD]);
+        assert!(found == 0, "{pair:?}, seed {seed}, cycle {cycle}: {rest}\n{}", machine.said());
+        repaired += machine.said().matches(guest::DAMAGED).count();
+        if cycle < cycles {
+            power.wait_for(&[guest::WORKING]);
+            std::thread::sleep(Duration::from_millis(random.below(WORK_MS_MAX) as u64));
+        }
+    }
+    let stories = history::read(&machine.history());
+    let acknowledged: u64 = stories.values().map(|story| story.answered).sum();
+    assert!(acknowledged > cycles as u64, "the clients hardly worked: {acknowledged}");
+    println!(
+        "{} and {}: {cycles} cycles, {acknowledged} acknowledged, 0 lost, 0 stale, 0 torn, 0 resurrected, \
+         {repaired} repaired, {:.1} s a cycle, seed {seed}",
+        pair[0].name(),
+        pair[1].name(),
+        begin.elapsed().as_secs_f64() / f64::from(u32::try_from(cycles).unwrap())
+    );
+}
