@@ -16,6 +16,7 @@ pi:
 fuzz target seconds="3600":
     mkdir -p fuzz/corpus/{{target}}
     cargo +nightly fuzz run {{target}} fuzz/corpus/{{target}} tests/fixtures/fuzz/{{target}} -- -max_total_time={{seconds}} -max_len=40000 -rss_limit_mb=512
+
 # Power cuts on real kernels, on ext4 and vfat: so many for each pair. Needs the packages user-mode-linux and dosfstools.
 power-cut cycles="1000":
     cargo build --release

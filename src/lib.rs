@@ -2,7 +2,7 @@
 //!
 //! `ARCHITECTURE.md` has the map; the arrows of knowledge go one way:
 //! `daemon → server, watcher, mirror, journal, config`; `server → mirror, wire`;
-//! `watcher → mirror`; `mirror → journal → path, digest, ids`; `fget → client → wire`.
+//! `watcher → mirror`; `mirror → journal → path, namespace, digest, ids`; `fget → client → wire`.
 
 pub mod client;
 pub mod clock;
@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod ids;
 pub mod journal;
 pub mod mirror;
+pub mod namespace;
 pub mod path;
 pub mod pulse;
 pub mod server;

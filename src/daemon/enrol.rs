@@ -12,6 +12,7 @@ use crate::mirror::Mirror;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::os_volume::OsVolume;
 use crate::mirror::volume::Volume;
+use crate::namespace::Namespace;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
@@ -32,6 +33,7 @@ pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
     let _lock = lock(&plan.state)?;
     let mirror = MirrorId(random());
     let ids = PerSide::new(|_| DriveId(random()));
+    let mut namespaces = PerSide::default();
     for side in Side::BOTH {
         let label = Label {
             mirror,
@@ -43,12 +45,12 @@ pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
             arrivals: Arrival(0),
             serial: 0,
         };
-        write_label(plan.drives.get(side), &label)?;
+        *namespaces.get_mut(side) = write_label(plan.drives.get(side), &label)?;
     }
     let enrolled = |side: Side| Enrolled { id: *ids.get(side), place: plan.drives.get(side).display().to_string() };
     let enrolment =
         Enrolment { mirror, drives: PerSide::new(enrolled), plain: matches!(plan.kind, DriveKind::PlainDirectory) };
-    Mirror::create(&plan.state, &enrolment)?;
+    Mirror::create_for(&plan.state, &enrolment, namespaces)?;
     Ok(enrolment)
 }
 
@@ -59,9 +61,11 @@ fn lock(state: &Path) -> Result<StateLock, EnrolError> {
     Ok(StateLock::take(state, "init")?)
 }
 
-fn write_label(place: &Path, label: &Label) -> Result<(), EnrolError> {
+/// Writes a drive's label; what the drive asks of names.
+fn write_label(place: &Path, label: &Label) -> Result<Namespace, EnrolError> {
     let path = || place.display().to_string();
     let volume = OsVolume::open(place).map_err(|source| EnrolError::Open { path: path(), source })?;
     let volume: &dyn Volume = &volume;
-    label::create(volume, label).map_err(|source| EnrolError::Label { path: path(), source })
+    label::create(volume, label).map_err(|source| EnrolError::Label { path: path(), source })?;
+    Ok(volume.namespace())
 }

@@ -17,6 +17,9 @@ use crate::path::OWN_FOLDER;
 /// Bytes beside the files themselves that a new stick must have free: for names, logs and the file system.
 const MARGIN_BYTES: u64 = 16 << 20;
 
+/// Names that a new stick cannot have, shown at most.
+const MISFITS_MAX: usize = 3;
+
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplaceRequest {
@@ -60,6 +63,11 @@ pub enum ReplaceError {
     StateOnIt { state: PathBuf, path: PathBuf },
     #[error("{} has {free} bytes free, all files need {needed}: take a larger stick", path.display())]
     TooSmall { path: PathBuf, free: u64, needed: u64 },
+    #[error(
+        "{} cannot have everything that is in the mirror: {misfits}; rename these with fget mv, or take a stick with ext4",
+        path.display()
+    )]
+    Misfits { path: PathBuf, misfits: String },
     #[error("{}: {source}", path.display())]
     Open { path: PathBuf, source: std::io::Error },
     #[error("labelling {}: {source}; what was made is in its {OWN_FOLDER} folder", path.display())]
@@ -86,6 +94,11 @@ pub async fn replace(mirror: &Mirror, state: &Path, request: &ReplaceRequest) ->
         DriveId(random())
     };
     check_size(mirror, &root, &volume)?;
+    let namespace = volume.namespace();
+    let misfits = mirror.misfits(namespace, MISFITS_MAX)?;
+    if !misfits.is_empty() {
+        return Err(ReplaceError::Misfits { path: root, misfits: misfits.join(", ") });
+    }
     let label = |source| ReplaceError::Label { path: root.clone(), source };
     if label::read(&volume).map_err(label)?.is_none() {
         label::create(&volume, &first_label(&enrolment, side, drive)).map_err(label)?;
@@ -93,6 +106,7 @@ pub async fn replace(mirror: &Mirror, state: &Path, request: &ReplaceRequest) ->
     drop(volume);
     let enrolled = Enrolled { id: drive, place: root.display().to_string() };
     mirror.replace(side, enrolled, loss).await?;
+    mirror.note_names(side, drive, namespace)?;
     let behind = mirror.behind(side);
     Ok(Replaced { side, drive, path: root, paths: behind.paths, bytes: behind.bytes })
 }

@@ -70,6 +70,9 @@ pub(super) enum Fact {
     ScrubOrder = 20,
     ScrubA = 21,
     ScrubB = 22,
+    /// What a drive's file system asks of names, as it was seen last.
+    NamespaceA = 30,
+    NamespaceB = 31,
 }
 
 pub(super) fn meta(fact: Fact) -> Vec<u8> {
@@ -101,6 +104,13 @@ pub(super) fn scrub(side: Side) -> Vec<u8> {
     meta(match side {
         Side::A => Fact::ScrubA,
         Side::B => Fact::ScrubB,
+    })
+}
+
+pub(super) fn namespace(side: Side) -> Vec<u8> {
+    meta(match side {
+        Side::A => Fact::NamespaceA,
+        Side::B => Fact::NamespaceB,
     })
 }
 
@@ -202,6 +212,13 @@ pub(super) fn claim(side: Side, place: &Place, id: NodeId) -> Vec<u8> {
     let mut key = claims_to(side, place);
     key.extend(id.0.to_be_bytes());
     key
+}
+
+/// The name in a claim's key.
+pub(super) fn claimed_name(key: &[u8]) -> Result<&str, StoreError> {
+    let name = key.get(10..).and_then(|rest| rest.split(|byte| *byte == 0).next());
+    let name = name.and_then(|name| std::str::from_utf8(name).ok());
+    name.ok_or_else(|| corrupt(key, "a claim's key without a name"))
 }
 
 /// The first key after all that start with `prefix`.

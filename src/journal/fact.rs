@@ -10,6 +10,7 @@ use crate::journal::plan::Released;
 use crate::journal::record::{Content, Copy, Debt, FileNode, Fill, Fresh, Held, Mark, Node, Place};
 use crate::journal::scrub::{ScrubOrder, ScrubProgress};
 use crate::journal::store::StoreError;
+use crate::namespace::Namespace;
 
 /// What is durably true of a drive now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum DriveFact {
     Checkpoint { side: Side },
     /// The drive has a label with this serial.
     Labelled { side: Side, serial: u64 },
+    /// The drive's file system asks this of names.
+    Names { side: Side, namespace: Namespace },
     /// The drive is there, and its backfill goes on, if one is on record.
     Fills { side: Side, paths: u64, bytes: u64 },
     /// The drive has everything: its backfill, if one is on record, has ended.
@@ -64,6 +67,7 @@ impl FactPlanner<'_, '_> {
             DriveFact::Damaged { side, place, file } => self.damaged(*side, place, file)?,
             DriveFact::Checkpoint { side } => self.checkpoint(*side)?,
             DriveFact::Labelled { side, serial } => self.draft.set(codec::label(*side), serial),
+            DriveFact::Names { side, namespace } => self.draft.set(codec::namespace(*side), namespace),
             DriveFact::Fills { side, paths, bytes } => self.fills(*side, *paths, *bytes)?,
             DriveFact::Filled { side } => {
                 if self.draft.value(&codec::fill(*side))?.is_some() {

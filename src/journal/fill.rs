@@ -129,6 +129,7 @@ fn forget_drive(store: &dyn Store, side: Side) -> Result<(), StoreError> {
     })?;
     store.remove(&codec::label(side))?;
     store.remove(&codec::scrub(side))?;
+    store.remove(&codec::namespace(side))?;
     for_each_page(store, &codec::all_fresh(side), |draft, key, _| {
         draft.remove(key.to_owned());
         Ok(())

@@ -16,6 +16,7 @@ mod fact;
 mod fill;
 #[cfg(test)]
 pub(crate) mod mem_store;
+mod names;
 mod plan;
 mod reader;
 mod record;

@@ -6,11 +6,13 @@ use crate::ids::{Arrival, Lsn, NodeId, PerSide, Side};
 use crate::journal::catalog::{Catalog, Resolved};
 use crate::journal::codec::{self, Fact};
 use crate::journal::draft::{Draft, bytes_of};
+use crate::journal::names;
 use crate::journal::record::{
     Answered, Blocks, Content, Copy, Debt, Deed, Entry, FileNode, FolderNode, Held, Mark, Mutation, Node, PAGE_BLOCKS,
     Parents, Place, Put, Receipt, Request, Stage,
 };
 use crate::journal::store::StoreError;
+use crate::namespace::Misfit;
 use crate::path::{Name, RelPath};
 
 /// Most goals given up that a debt remembers; past it the oldest goes, and its leftovers are set aside, not deleted.
@@ -40,6 +42,10 @@ pub enum Precondition {
     Root,
     #[error("this id was given to another request before: give each its own")]
     IdInUse,
+    #[error("drive {drive} has {file_system}, which {misfit}: choose another name than {name}")]
+    Misfit { name: Name, drive: Side, file_system: &'static str, misfit: Misfit },
+    #[error("drive {drive} has {file_system}, which takes {name} for {other}, that is there: choose another name")]
+    SameButCase { name: Name, other: Name, drive: Side, file_system: &'static str },
     /// Every drive that the bytes went to has left meanwhile.
     #[error("every drive that had the bytes has left: put a stick back in and send it again")]
     NoStage,
@@ -136,10 +142,25 @@ impl Planner<'_, '_> {
             Resolved::Found(place, Node::File(file)) => Ok((place, Some(file))),
             Resolved::BelowAFile { depth } => Err(Precondition::NotAFolder(above(path, depth)).into()),
             Resolved::Missing { parent, depth } => {
+                self.check_names(path, parent, depth, None)?;
                 let parent = self.make_missing(path, parent, depth, mtime_ns);
                 let (_, name) = path.split_last().ok_or(Precondition::Root)?;
                 Ok((Place::new(parent, name.clone()), None))
             }
+        }
+    }
+
+    /// Refuses new names that an enrolled drive cannot have, before anything is made.
+    fn check_names(
+        &self,
+        path: &RelPath,
+        parent: NodeId,
+        depth: usize,
+        leaving: Option<&Place>,
+    ) -> Result<(), PlanError> {
+        match names::refuse(self.draft, path, parent, depth, leaving)? {
+            Some(reason) => Err(reason.into()),
+            None => Ok(()),
         }
     }
 
@@ -276,6 +297,7 @@ impl Planner<'_, '_> {
                 Err(Precondition::NotFound(above(path, depth + 1)).into())
             }
             (Resolved::Missing { parent, depth }, _) => {
+                self.check_names(path, parent, depth, None)?;
                 let parent = self.make_missing(path, parent, depth, mtime_ns);
                 let (_, name) = path.split_last().ok_or(Precondition::Root)?;
                 let answered = |planner: &mut Self, lsn| answered(planner, &receipt(lsn, present));
@@ -302,7 +324,8 @@ impl Planner<'_, '_> {
             Resolved::Missing { depth, .. } if depth + 1 < to.names().len() => {
                 return Err(Precondition::NotFound(above(to, depth + 1)).into());
             }
-            Resolved::Missing { parent, .. } => {
+            Resolved::Missing { parent, depth } => {
+                self.check_names(to, parent, depth, Some(&old_place))?;
                 let (_, name) = to.split_last().ok_or(Precondition::Root)?;
                 Place::new(parent, name.clone())
             }

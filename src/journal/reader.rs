@@ -9,8 +9,11 @@ use crate::digest::Crc32;
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, Ticket};
 use crate::journal::catalog::{Catalog, Child, Resolved};
 use crate::journal::codec;
+use crate::journal::names::{self, Folders};
+use crate::journal::plan::Precondition;
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
 use crate::journal::store::{Pair, Store, StoreError};
+use crate::namespace::{Namespace, folded};
 use crate::path::{Name, RelPath};
 
 /// The catalog, the debts and the counts; read by any thread at any time.
@@ -46,6 +49,14 @@ pub struct Snapshot<'a> {
 impl Catalog for Snapshot<'_> {
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.store()?.get(key)
+    }
+}
+
+impl Folders for Snapshot<'_> {
+    fn child_names(&self, parent: NodeId) -> Result<Vec<Name>, StoreError> {
+        let prefix = codec::children(parent);
+        let pairs = self.store()?.scan(&prefix, &codec::end_of(&prefix));
+        pairs.map(|pair| codec::name_of(&pair?.0)).collect()
     }
 }
 
@@ -140,9 +151,26 @@ impl Snapshot<'_> {
         self.claims(&codec::claims_in(side, parent), limit)
     }
 
-    /// Nodes that have, or may have, a name on a drive though they belong elsewhere; at most `limit`.
+    /// Nodes that have, or may have, a name on a drive though they belong elsewhere; at most `limit`. Names that are
+    /// one to the drive's file system are one.
     pub fn claims_to(&self, side: Side, place: &Place, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        if names::namespaces(self)?.get(side).folds_case() {
+            return self.folded_claims(side, place, limit);
+        }
         self.claims(&codec::claims_to(side, place), limit)
+    }
+
+    fn folded_claims(&self, side: Side, place: &Place, limit: usize) -> Result<Vec<NodeId>, StoreError> {
+        let prefix = codec::claims_in(side, place.parent);
+        let wanted = folded(place.name.as_str());
+        let mut claims = Vec::new();
+        for pair in self.store()?.scan(&prefix, &codec::end_of(&prefix)) {
+            let (key, value) = pair?;
+            if claims.len() < limit && folded(codec::claimed_name(&key)?) == wanted {
+                claims.push(codec::decode(&key, &value)?);
+            }
+        }
+        Ok(claims)
     }
 
     fn claims(&self, prefix: &[u8], limit: usize) -> Result<Vec<NodeId>, StoreError> {
@@ -189,6 +217,21 @@ impl Journal {
 
     pub fn enrolment(&self) -> Arc<Enrolment> {
         Arc::clone(&self.enrolment.read())
+    }
+
+    /// What the drives ask of names, as far as they were ever seen.
+    pub fn namespaces(&self) -> Result<PerSide<Namespace>, StoreError> {
+        names::namespaces(&self.snapshot())
+    }
+
+    /// Why a new file cannot have this path, which leads nowhere from `depth` on.
+    pub fn refuse_name(
+        &self,
+        path: &RelPath,
+        parent: NodeId,
+        depth: usize,
+    ) -> Result<Option<Precondition>, StoreError> {
+        names::refuse(&self.snapshot(), path, parent, depth, None)
     }
 
     /// The serial of the last label that a drive was given, as far as it was noted.

@@ -19,6 +19,7 @@ use crate::journal::reader::{Counts, Journal};
 use crate::journal::record::{Answered, Enrolment, Entry, Receipt, Request};
 use crate::journal::recovery::{Recovered, apply, apply_all};
 use crate::journal::store::{Store, StoreError};
+use crate::namespace::Namespace;
 
 /// Answers that are remembered for a mutation sent again.
 pub const ANSWERS_MAX: u64 = 10_000;
@@ -79,6 +80,15 @@ impl Writer {
         // Last: a store without it is not a journal yet.
         store.insert(&codec::meta(Fact::Format), &codec::encode(&codec::FORMAT))?;
         store.barrier()
+    }
+
+    /// Notes, in a journal that is about to be begun, what the drives ask of names: one may be away before it is
+    /// ever served.
+    pub fn note_names(store: &dyn Store, namespaces: PerSide<Namespace>) -> Result<(), StoreError> {
+        for (side, namespace) in namespaces.iter() {
+            store.insert(&codec::namespace(side), &codec::encode(namespace))?;
+        }
+        Ok(())
     }
 
     /// Opens a journal: redoes what was committed and not yet published, and starts a new epoch.

@@ -13,6 +13,7 @@ use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Debt, DriveFact, FileNode, Held, Journal, Place};
 use crate::mirror::scan::Copied;
 use crate::mirror::volume::{Volume, VolumeError};
+use crate::namespace::folded;
 
 mod aside;
 mod converge;
@@ -106,7 +107,7 @@ struct Batch {
     peer: Option<Arc<dyn Volume>>,
     /// Where nodes are now that this batch moved, or nowhere.
     placed: BTreeMap<NodeId, Option<Held>>,
-    /// Paths that this batch emptied: not to be used again before that is recorded.
+    /// Paths that this batch emptied, as they compare: not to be used again before that is recorded.
     vacated: BTreeSet<String>,
     /// Drafts made ready for a version. The node may have another one by the time it is placed.
     drafts: BTreeMap<Ticket, String>,
@@ -260,6 +261,16 @@ impl Lane {
             at = place.parent;
         };
         Ok(Some(names.iter().rev().fold(root, |path, name| crate::mirror::layout::join(&path, name.as_str()))))
+    }
+
+    /// A path as the drive's file system compares it.
+    fn compared(&self, path: &str) -> String {
+        if self.volume.namespace().folds_case() { folded(path) } else { path.to_owned() }
+    }
+
+    /// Whether two places are one to the drive's file system.
+    fn is_same_place(&self, one: &Place, other: &Place) -> bool {
+        one.parent == other.parent && self.compared(one.name.as_str()) == self.compared(other.name.as_str())
     }
 
     fn path_at(&self, batch: &Batch, place: &Place) -> Result<Option<String>, StoreError> {

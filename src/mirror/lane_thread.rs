@@ -164,6 +164,10 @@ fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
     // What this lets go of on this drive waits at the seat.
     let reporter = Reporter { side, drive: label.drive };
     core.committer.note(reporter, arrived.facts, Durable::Now)?;
+    let namespace = volume.namespace();
+    if *core.journal.namespaces()?.get(side) != namespace {
+        core.committer.note(reporter, vec![DriveFact::Names { side, namespace }], Durable::Now)?;
+    }
     let (paths, bytes) = core.journal.behind(side);
     core.committer.note(reporter, vec![DriveFact::Fills { side, paths, bytes }], Durable::Later)?;
     let log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, arrived.staged)

@@ -10,14 +10,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock;
 use crate::elapsed::{Elapsed, Stopwatch};
-use crate::ids::{NodeId, PerSide, RequestId, Side};
+use crate::ids::{DriveId, NodeId, PerSide, RequestId, Side};
 use crate::journal::sled_store::{SledPlace, SledStore};
 use crate::journal::store::StoreError;
 use crate::journal::{
-    Answered, CommitError, Enrolled, Enrolment, Journal, Mutation, Node, Parents, Precondition, Receipt, Request,
-    Resolved, Writer,
+    Answered, CommitError, DriveFact, Enrolled, Enrolment, Journal, Mutation, Node, Parents, Precondition, Receipt,
+    Request, Resolved, Writer,
 };
-use crate::mirror::committer::{Audience, Committer};
+use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::core::{Core, Listener, Lost};
 use crate::mirror::extent;
 use crate::mirror::flaps::Ending;
@@ -30,6 +30,7 @@ use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
 use crate::mirror::scrub::Desk;
 use crate::mirror::seat::{NewDrive, Seat};
 use crate::mirror::state::DriveState;
+use crate::namespace::Namespace;
 use crate::path::{Name, RelPath};
 
 /// Bytes of bodies on their way to the drives, for all clients together.
@@ -89,7 +90,13 @@ pub struct Mirror {
 impl Mirror {
     /// Begins the journal of a new mirror in an empty state directory.
     pub fn create(state: &Path, enrolment: &Enrolment) -> Result<(), StoreError> {
+        Self::create_for(state, enrolment, PerSide::default())
+    }
+
+    /// As [`Mirror::create`], for drives that ask this of names.
+    pub fn create_for(state: &Path, enrolment: &Enrolment, namespaces: PerSide<Namespace>) -> Result<(), StoreError> {
         let store = SledStore::open(&state.join(JOURNAL_FOLDER))?;
+        Writer::note_names(&store, namespaces)?;
         Writer::create(&store, enrolment)
     }
 
@@ -211,6 +218,17 @@ impl Mirror {
         self.core.history.add(clock::wall_ns(), Some(side), what);
         self.core.tell_change();
         Ok(())
+    }
+
+    /// Notes what a drive that was just enrolled asks of names.
+    pub fn note_names(&self, side: Side, drive: DriveId, namespace: Namespace) -> Result<(), StoreError> {
+        let fact = DriveFact::Names { side, namespace };
+        self.core.committer.note(Reporter { side, drive }, vec![fact], Durable::Now).map(drop)
+    }
+
+    /// What the mirror has that a drive could not take, at most `limit` of it, in words.
+    pub fn misfits(&self, namespace: Namespace, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.core.journal.misfits(namespace, limit)
     }
 
     /// Whether a drive can be replaced now.
@@ -431,8 +449,22 @@ impl Mirror {
         match self.core.journal.resolve(path).map_err(unreadable)? {
             Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Refusal::IsAFolder(path.to_string())),
             Resolved::BelowAFile { .. } => Err(Refusal::NotAFolder(path.to_string())),
-            Resolved::Found(_, Node::File(_)) | Resolved::Missing { .. } => Ok(()),
+            Resolved::Found(_, Node::File(_)) => Ok(()),
+            Resolved::Missing { parent, depth } => {
+                let refused = self.core.journal.refuse_name(path, parent, depth).map_err(unreadable)?;
+                refused.map_or(Ok(()), |reason| Err(refusal(CommitError::Precondition(reason))))
+            }
         }
+    }
+
+    /// Refuses a file that is longer than an enrolled drive can have it.
+    pub(super) fn check_length(&self, bytes: u64) -> Result<(), Refusal> {
+        for (drive, namespace) in self.core.journal.namespaces().map_err(unreadable)?.iter() {
+            if let Some(limit) = namespace.file_bytes_max().filter(|limit| bytes > *limit) {
+                return Err(Refusal::TooLargeForDrive { drive, file_system: namespace.file_system(), limit });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn children(
@@ -489,6 +521,9 @@ pub(super) fn refusal(error: CommitError) -> Refusal {
             Precondition::NotEmpty(path) => Refusal::NotEmpty(path.to_string()),
             Precondition::IntoItself(_) | Precondition::Root | Precondition::IdInUse => {
                 Refusal::BadRequest(reason.to_string())
+            }
+            Precondition::Misfit { drive, .. } | Precondition::SameButCase { drive, .. } => {
+                Refusal::BadName { drive, message: reason.to_string() }
             }
             Precondition::NoStage => Refusal::Unavailable { drive: None, message: reason.to_string() },
         },

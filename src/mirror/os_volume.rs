@@ -27,6 +27,7 @@ use self::file::OsFile;
 pub use self::lock::{DriveLock, LOCK_PATH, LockError};
 use crate::mirror::layout;
 use crate::mirror::volume::{FileKind, FsKind, Meta, Observed, Result, Space, Volume, VolumeFile, VolumePath};
+use crate::namespace::Namespace;
 
 /// Statfs magic of vfat (linux/magic.h).
 const MSDOS_MAGIC: i64 = 0x4d44;
@@ -52,6 +53,7 @@ pub struct OsVolume {
     place: PathBuf,
     identity: Identity,
     kind: FsKind,
+    namespace: Namespace,
 }
 
 impl OsVolume {
@@ -64,11 +66,12 @@ impl OsVolume {
         let identity = Identity::of_handle(&handle)?;
         let magic = rustix::fs::fstatfs(&handle)?.f_type;
         #[expect(clippy::useless_conversion, reason = "f_type is narrower on 32-bit machines")]
-        let kind = match i64::from(magic) {
-            MSDOS_MAGIC | EXFAT_MAGIC => FsKind::Fat,
-            _ => FsKind::Atomic,
+        let (kind, namespace) = match i64::from(magic) {
+            MSDOS_MAGIC => (FsKind::Fat, Namespace::Vfat),
+            EXFAT_MAGIC => (FsKind::Fat, Namespace::Exfat),
+            _ => (FsKind::Atomic, Namespace::Any),
         };
-        Ok(Self { root: handle, place, identity, kind })
+        Ok(Self { root: handle, place, identity, kind, namespace })
     }
 
     /// Where it was opened.
@@ -190,6 +193,10 @@ impl OsVolume {
 impl Volume for OsVolume {
     fn kind(&self) -> FsKind {
         self.kind
+    }
+
+    fn namespace(&self) -> Namespace {
+        self.namespace
     }
 
     fn open(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>> {

@@ -294,6 +294,11 @@ pub enum Refusal {
     BadRequest(String),
     #[error("{what} is {size}, at most {limit} are taken")]
     TooLarge { what: &'static str, size: u64, limit: u64 },
+    /// An enrolled drive cannot have the name.
+    #[error("{message}")]
+    BadName { drive: Side, message: String },
+    #[error("drive {drive} has {file_system}, where a file has at most {limit} bytes: split it")]
+    TooLargeForDrive { drive: Side, file_system: &'static str, limit: u64 },
     #[error("the bytes have CRC-32 {actual}, the trailer says {expected}: nothing was stored, send it again")]
     BadChecksum { expected: Crc32, actual: Crc32 },
     #[error("drive {drive} has {free} bytes free, {needed} are needed: remove something or put in a larger stick")]
@@ -318,7 +323,8 @@ impl Refusal {
             Self::NotAFolder(_) => "not-a-directory",
             Self::NotEmpty(_) => "not-empty",
             Self::BadRequest(_) => "bad-request",
-            Self::TooLarge { .. } => "too-large",
+            Self::TooLarge { .. } | Self::TooLargeForDrive { .. } => "too-large",
+            Self::BadName { .. } => "bad-path",
             Self::BadChecksum { .. } => "bad-checksum",
             Self::NoSpace { .. } => "no-space",
             Self::Unavailable { .. } => "unavailable",
@@ -330,7 +336,9 @@ impl Refusal {
     /// The drive that holds what was asked for, or that lacks room.
     pub fn drive(&self) -> Option<Side> {
         match self {
-            Self::NoSpace { drive, .. } => Some(*drive),
+            Self::NoSpace { drive, .. } | Self::BadName { drive, .. } | Self::TooLargeForDrive { drive, .. } => {
+                Some(*drive)
+            }
             Self::Unavailable { drive, .. } => *drive,
             Self::NotFound(_)
             | Self::Exists(_)

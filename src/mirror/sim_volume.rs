@@ -29,6 +29,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::mirror::volume::{FsKind, Meta, Result, Space, Volume, VolumeFile, VolumePath};
+use crate::namespace::Namespace;
 
 pub(crate) use crash::Choice;
 use fault::classified;
@@ -205,6 +206,13 @@ impl fmt::Debug for SimVolume {
 impl Volume for SimVolume {
     fn kind(&self) -> FsKind {
         self.handle.medium.lock().kind
+    }
+
+    fn namespace(&self) -> Namespace {
+        match self.kind() {
+            FsKind::Atomic => Namespace::Any,
+            FsKind::Fat => Namespace::Vfat,
+        }
     }
 
     fn open(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>> {

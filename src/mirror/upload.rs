@@ -79,6 +79,7 @@ impl Mirror {
         let answered = self.answer(request.id.as_ref())?;
         if answered.is_none() {
             self.check_place(&request.path)?;
+            self.check_length(request.len.unwrap_or(0))?;
             if self.core.attachments().is_empty() {
                 return Err(self.core.nobody_there());
             }
@@ -136,6 +137,7 @@ impl Upload {
         if self.request.len.is_some() || end <= self.room_end {
             return Ok(());
         }
+        self.mirror.check_length(end)?;
         let core = &self.mirror.core;
         // What is written of it is in use now, not in the figures that the lanes left.
         for attachment in core.attachments() {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use crate::journal::Observed;
+use crate::namespace::Namespace;
 
 /// A path on a drive below its root, `/` between names, none at either end. Empty is the root.
 ///
@@ -102,6 +103,8 @@ pub trait VolumeFile: Send + Sync {
 /// A drive's file system below its root handle. Symbolic links and other mounts are never followed.
 pub trait Volume: Send + Sync + fmt::Debug {
     fn kind(&self) -> FsKind;
+    /// What its file system asks of names.
+    fn namespace(&self) -> Namespace;
     /// Opens a file to read. `NotFound` where there is none, `InTheWay` where it is no plain file.
     fn open(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>>;
     /// As `open`, without ever blocking; `None` where the kernel would have to read the drive.

@@ -8,6 +8,7 @@ use crate::journal::codec::{self, Fact, Space};
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, Fill, Flags, Fresh, Node, Place};
 use crate::journal::scrub::{ScrubOrder, ScrubProgress};
 use crate::journal::store::{Store, StoreError};
+use crate::namespace::Namespace;
 
 /// After all keys that there can be: a name is 255 bytes long at most, and no space is 255.
 const END: [u8; 1] = [u8::MAX];
@@ -69,6 +70,7 @@ fn decode_fact(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         Some(Fact::Elapsed) => codec::decode::<Elapsed>(key, value).map(drop),
         Some(Fact::ScrubOrder) => codec::decode::<ScrubOrder>(key, value).map(drop),
         Some(Fact::ScrubA | Fact::ScrubB) => codec::decode::<ScrubProgress>(key, value).map(drop),
+        Some(Fact::NamespaceA | Fact::NamespaceB) => codec::decode::<Namespace>(key, value).map(drop),
         Some(Fact::FillA | Fact::FillB) => codec::decode::<Fill>(key, value).map(drop),
         None => codec::decode::<()>(key, value),
     }
@@ -93,7 +95,7 @@ fn space(key: &[u8]) -> Option<Space> {
 }
 
 fn fact(key: &[u8]) -> Option<Fact> {
-    const ALL: [Fact; 16] = [
+    const ALL: [Fact; 18] = [
         Fact::Format,
         Fact::Enrolment,
         Fact::Epoch,
@@ -110,6 +112,8 @@ fn fact(key: &[u8]) -> Option<Fact> {
         Fact::ScrubOrder,
         Fact::ScrubA,
         Fact::ScrubB,
+        Fact::NamespaceA,
+        Fact::NamespaceB,
     ];
     ALL.into_iter().find(|fact| codec::meta(*fact) == key)
 }
@@ -163,6 +167,8 @@ fn describe_fact(fact: Option<Fact>) -> &'static str {
         Some(Fact::ScrubOrder) => "the last order to scrub",
         Some(Fact::ScrubA) => "how far the scrub of drive a is",
         Some(Fact::ScrubB) => "how far the scrub of drive b is",
+        Some(Fact::NamespaceA) => "what drive a asks of names",
+        Some(Fact::NamespaceB) => "what drive b asks of names",
         None => "a fact that this program does not know",
     }
 }

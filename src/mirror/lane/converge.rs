@@ -88,7 +88,7 @@ impl Lane {
         }
         self.work.removed += 1;
         batch.touch(&path);
-        batch.vacated.insert(path);
+        batch.vacated.insert(self.compared(&path));
         Ok(gone(batch, id))
     }
 
@@ -134,6 +134,10 @@ impl Lane {
             batch.placed.insert(id, None);
             return Ok(Progress::Deferred);
         }
+        if self.differs_in_case(debt, place) {
+            self.evict(batch, id, place)?;
+            return Ok(Progress::Deferred);
+        }
         match self.make_way(batch, id, place, &path, None)? {
             Way::Free => {}
             Way::Already => {
@@ -146,7 +150,7 @@ impl Lane {
             self.volume.rename(from, &path)?;
             self.work.moved += 1;
             batch.touch(from);
-            batch.vacated.insert(from.clone());
+            batch.vacated.insert(self.compared(from));
         } else {
             self.volume.make_folder(&path)?;
             self.work.made_folders += 1;
@@ -178,7 +182,7 @@ impl Lane {
         file: &FileNode,
         path: &str,
     ) -> Result<Progress> {
-        if batch.vacated.contains(path) {
+        if batch.vacated.contains(&self.compared(path)) {
             return Ok(Progress::Deferred);
         }
         let Content::File { version, observed } = held.content else { return Ok(Progress::Deferred) };
@@ -222,6 +226,10 @@ impl Lane {
         if let Found::Same(_) = found
             && version == file.version
         {
+            if self.is_same_place(&held.place, place) {
+                self.evict(batch, file.id, place)?;
+                return Ok(Progress::Deferred);
+            }
             if let Way::Not(progress) = self.make_way(batch, file.id, place, path, None)? {
                 return Ok(progress);
             }
@@ -230,7 +238,7 @@ impl Lane {
             batch.named_file = true;
             batch.touch(&from);
             batch.touch(path);
-            batch.vacated.insert(from);
+            batch.vacated.insert(self.compared(&from));
             return Ok(placed(batch, file.id, place, Content::File { version, observed: None }));
         }
         match found {
@@ -240,9 +248,14 @@ impl Lane {
             Found::Other => return Ok(aside_is_full(&from)),
         }
         batch.touch(&from);
-        batch.vacated.insert(from);
+        batch.vacated.insert(self.compared(&from));
         batch.placed.insert(file.id, None);
         Ok(Progress::Deferred)
+    }
+
+    /// Whether a node has its name but for the case, which makes it stand in its own way.
+    fn differs_in_case(&self, debt: &Debt, place: &Place) -> bool {
+        debt.have.as_ref().is_some_and(|held| held.place != *place && self.is_same_place(&held.place, place))
     }
 
     /// What is under the name is the version already.
@@ -313,8 +326,15 @@ impl Lane {
             return Ok(None);
         }
         let Some(place) = self.held_now(batch, id)? else { return Ok(None) };
-        let parent = self.folder_ready(batch, place.parent)?;
-        Ok(parent.map(|parent| layout::join(&parent, place.name.as_str())))
+        let Some(parent) = self.folder_ready(batch, place.parent)? else { return Ok(None) };
+        let path = layout::join(&parent, place.name.as_str());
+        // On record, and gone: a power cut on FAT can take a folder, or somebody did.
+        if self.volume.stat(&path)?.is_none() {
+            tracing::warn!(drive = %self.side, path, "a folder was missing and is made anew");
+            self.volume.make_folder(&path)?;
+            batch.touch(&path);
+        }
+        Ok(Some(path))
     }
 
     /// Frees a name for a node: what the mirror knows goes its way or to limbo, anything else is set aside.
@@ -327,7 +347,7 @@ impl Lane {
         wanted: Option<&Version>,
     ) -> Result<Way> {
         // What left this name is not recorded yet: after a crash the newcomer would be taken for it.
-        if batch.vacated.contains(path) {
+        if batch.vacated.contains(&self.compared(path)) {
             return Ok(Way::Not(Progress::Deferred));
         }
         let claims = self.journal.snapshot().claims_to(self.side, place, CLAIMS_MAX)?;
@@ -336,10 +356,10 @@ impl Lane {
             for other in others {
                 // One that this batch has placed is on record here still.
                 if !batch.placed.contains_key(&other) {
-                    self.evict(batch, other, place, path)?;
+                    self.evict(batch, other, place)?;
                 }
             }
-            batch.vacated.insert(path.to_owned());
+            batch.vacated.insert(self.compared(path));
             return Ok(Way::Not(Progress::Deferred));
         }
         let Some(meta) = self.volume.stat(path)? else { return Ok(Way::Free) };
@@ -359,13 +379,16 @@ impl Lane {
     }
 
     /// Takes a known node out of another's place: away if it was removed, else to limbo.
-    fn evict(&mut self, batch: &mut Batch, id: NodeId, place: &Place, path: &str) -> Result<()> {
+    fn evict(&mut self, batch: &mut Batch, id: NodeId, place: &Place) -> Result<()> {
         let Some(debt) = self.journal.snapshot().debt(self.side, id)? else { return Ok(()) };
-        let Some(held) = debt.have.clone().filter(|held| held.place == *place) else {
+        let Some(held) = debt.have.clone().filter(|held| self.is_same_place(&held.place, place)) else {
             // It only may have been there. This lane knows that it is not: that is to be recorded.
             batch.placed.insert(id, debt.have);
             return Ok(());
         };
+        // On FAT its name may have other cases.
+        let Some(path) = self.path_at(batch, &held.place)? else { return Ok(()) };
+        let path = path.as_str();
         if debt.want.is_none() && self.converge(batch, id)? == Progress::There {
             return Ok(());
         }

@@ -13,6 +13,7 @@ use crate::mirror::lane::LaneError;
 use crate::mirror::lane::finish::prove;
 use crate::mirror::layout;
 use crate::mirror::volume::{Disposition, FileKind, Volume};
+use crate::namespace::folded;
 use crate::path::Name;
 
 /// Installs since the last checkpoint that are read back, at most: more than a lane does between two.
@@ -52,6 +53,7 @@ pub(crate) fn reclaim(
         Ok((debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(debt)?)
     })?;
     arrived.facts = search.facts(now_ns);
+    search.give_up_lost_folders(&mut arrived.facts)?;
     sweep_stages(journal, volume, &stages)?;
     search.verify_last_installs(&mut arrived.facts)?;
     Ok(arrived)
@@ -170,7 +172,7 @@ struct Search<'a> {
     side: Side,
     doubtful: BTreeMap<NodeId, Debt>,
     found: BTreeMap<NodeId, Option<Held>>,
-    /// Paths that a node was found at.
+    /// Paths that a node was found at, as they compare.
     claimed: BTreeSet<String>,
     under_way: BTreeSet<NodeId>,
     phase: Phase,
@@ -330,7 +332,7 @@ impl<'a> Search<'a> {
     fn claim(&mut self, id: NodeId, held: &Held) -> Result<bool, LaneError> {
         let Some(folder) = self.folder_path(held.place.parent)? else { return Ok(false) };
         let path = layout::join(&folder, held.place.name.as_str());
-        if self.claimed.contains(&path) || self.is_anothers(id, &held.place)? {
+        if self.claimed.contains(&self.compared(&path)) || self.is_anothers(id, &held.place)? {
             return Ok(false);
         }
         let content = match held.content {
@@ -343,7 +345,7 @@ impl<'a> Search<'a> {
                 Found::Nothing | Found::Other => return Ok(false),
             },
         };
-        self.claimed.insert(path);
+        self.claimed.insert(self.compared(&path));
         self.found.insert(id, Some(Held { place: held.place.clone(), content }));
         Ok(true)
     }
@@ -356,11 +358,21 @@ impl<'a> Search<'a> {
                 continue;
             }
             let have = snapshot.debt(self.side, other)?.and_then(|debt| debt.have);
-            if have.is_some_and(|held| held.place == *place) {
+            // Of a claim to the place: on FAT its name may have other cases.
+            if have.is_some_and(|held| self.is_same_place(&held.place, place)) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// A path as the drive's file system compares it.
+    fn compared(&self, path: &str) -> String {
+        if self.volume.namespace().folds_case() { folded(path) } else { path.to_owned() }
+    }
+
+    fn is_same_place(&self, one: &Place, other: &Place) -> bool {
+        one.parent == other.parent && self.compared(one.name.as_str()) == self.compared(other.name.as_str())
     }
 
     fn compare(
@@ -370,6 +382,45 @@ impl<'a> Search<'a> {
         observed: Option<crate::journal::Observed>,
     ) -> Result<Found, LaneError> {
         Ok(compare(self.volume, path, version, observed)?)
+    }
+
+    /// A folder that is nowhere has taken with it what the drive had in it: on FAT a cut in the midst of a move does that.
+    fn give_up_lost_folders(&self, facts: &mut Vec<DriveFact>) -> Result<(), LaneError> {
+        for (id, debt) in &self.doubtful {
+            let had = debt.have.as_ref().is_some_and(|held| held.content == Content::Folder);
+            if had && self.found.get(id).is_some_and(Option::is_none) {
+                tracing::warn!(drive = %self.side, node = %id, "a folder is nowhere on the drive");
+                self.give_up_below(*id, facts)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up_below(&self, gone: NodeId, facts: &mut Vec<DriveFact>) -> Result<(), LaneError> {
+        let mut folders = vec![gone];
+        while let Some(folder) = folders.pop() {
+            let mut after = None;
+            loop {
+                let page = self.journal.snapshot().children(folder, after.as_ref(), PAGE)?;
+                let Some((last, _)) = page.last() else { break };
+                after = Some(last.clone());
+                for (name, node) in page {
+                    match node {
+                        // What is staged lies elsewhere, and what is owed was looked for by itself.
+                        Node::File(file) if !is_installed(&file, self.side) || self.owes(file.id)? => {}
+                        Node::File(file) => {
+                            facts.push(DriveFact::Damaged { side: self.side, place: Place::new(folder, name), file });
+                        }
+                        Node::Folder(child) => folders.push(child.id),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn owes(&self, id: NodeId) -> Result<bool, StoreError> {
+        self.journal.snapshot().owes_node(self.side, id)
     }
 
     /// Reads back what was installed since the last checkpoint: on FAT a cut can hurt it.
@@ -414,6 +465,10 @@ impl<'a> Search<'a> {
         let folder = self.folder_path(place.parent)?;
         Ok(folder.map(|folder| layout::join(&folder, place.name.as_str())))
     }
+}
+
+fn is_installed(file: &FileNode, side: Side) -> bool {
+    matches!(file.copies.get(side), Copy::Installed { .. })
 }
 
 /// Whether a drive never had the node, as far as is recorded.

@@ -80,6 +80,22 @@ fn both_drives_away_in_turn_with_debts_on_both_sides_waste_nothing() {
 }
 
 #[test]
+fn names_that_change_their_case_alone_are_one_on_fat() {
+    let mut world = World::new(FsKind::Fat, 7);
+    world.make_folder("d");
+    world.put("d/f", b"one", Way::Log);
+    world.step(Side::A);
+    world.move_to("d/f", "d/F");
+    world.move_to("d", "D");
+    world.step(Side::A);
+    world.remove("D/F");
+    world.put("D/f", b"one", Way::File);
+    world.kill();
+    world.check_reads();
+    settle(world);
+}
+
+#[test]
 fn a_failed_commit_is_decided_by_the_journal_opened_again() {
     for survivors in 0..12 {
         let mut world = world();

@@ -97,6 +97,8 @@ impl World {
         let disks = PerSide::new(|_| SimDisk::new(kind, CAPACITY));
         let enrolled = |side| Enrolled { id: drive_id(side), place: String::new() };
         let enrolment = Enrolment { mirror: MirrorId([9; 16]), drives: PerSide::new(enrolled), plain: true };
+        let namespace = disks.a.mount().unwrap().namespace();
+        Writer::note_names(&store.open(), PerSide::new(|_| namespace)).unwrap();
         Writer::create(&store.open(), &enrolment).unwrap();
         let mut world = Self::opened(kind, Media { store, disks }, Past::default());
         world.random = seed | 1;

@@ -44,7 +44,13 @@ fn a_real_volume_keeps_the_contract_in_the_order_for_fat_too() {
     let (_folder, volume) = drive();
     for kind in [FsKind::Atomic, FsKind::Fat] {
         let root = volume.root.try_clone().unwrap();
-        check(&OsVolume { root, place: volume.place.clone(), identity: volume.identity, kind });
+        check(&OsVolume {
+            root,
+            place: volume.place.clone(),
+            identity: volume.identity,
+            kind,
+            namespace: Namespace::Any,
+        });
     }
 }
 

@@ -315,6 +315,10 @@ fn verdict_of(reason: &Precondition) -> Verdict {
         Precondition::NotAFolder(_) => Verdict::NotAFolder,
         Precondition::NotEmpty(_) => Verdict::NotEmpty,
         Precondition::IntoItself(_) => Verdict::IntoItself,
-        Precondition::Root | Precondition::IdInUse | Precondition::NoStage => panic!("{reason}"),
+        Precondition::Root
+        | Precondition::IdInUse
+        | Precondition::NoStage
+        | Precondition::Misfit { .. }
+        | Precondition::SameButCase { .. } => panic!("{reason}"),
     }
 }
