@@ -13,11 +13,12 @@ use twinstick_rig::Binaries;
 /// The most exposure that the sandbox may leave, in tenths of systemd-analyze's points.
 const EXPOSURE_MAX: &str = "20";
 const UNITS: [&str; 3] = ["twinstickd.service", "media-twinstick-a.mount", "media-twinstick-b.mount"];
+const LOOK: &str = "twinstick-fsck";
 
 /// A test, and the tools that it cannot do without.
 type Test = (&'static str, &'static [&'static str], fn());
 
-const TESTS: [Test; 9] = [
+const TESTS: [Test; 10] = [
     ("the_sandbox_leaves_little", &["systemd-analyze"], exposure),
     ("the_sandbox_leaves_what_the_daemon_needs", &[], needs),
     ("what_is_installed_is_verified_by_systemd", &["systemd-analyze"], verified),
@@ -26,6 +27,7 @@ const TESTS: [Test; 9] = [
     ("a_dry_run_changes_nothing", &[], dry_run),
     ("a_program_for_another_machine_is_refused", &[], other_machine),
     ("bad_words_are_refused", &[], bad_words),
+    ("a_fat_stick_is_looked_at_and_left_as_it_is", &["mkfs.vfat", "fsck.vfat", "blkid"], looked_at),
     ("the_scripts_are_clean", &["shellcheck"], shellcheck),
 ];
 
@@ -43,7 +45,9 @@ fn main() -> ExitCode {
 }
 
 fn is_there(tool: &str) -> bool {
-    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(tool).is_file())
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.into_iter().any(|folder| folder.join(tool).is_file())
 }
 
 fn systemd(name: &str) -> PathBuf {
@@ -215,7 +219,36 @@ fn bad_words() {
     assert_eq!(root.tree(), []);
 }
 
+/// Only what costs files counts as damage, and nothing is changed.
+fn looked_at() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (image, found) = (folder.path().join("image"), folder.path().join("found"));
+    fs::File::create(&image).and_then(|file| file.set_len(40 << 20)).expect("room");
+    good(&Command::new("/usr/sbin/mkfs.vfat").args(["-F", "32"]).arg(&image).output().expect("mkfs.vfat"));
+    let look = || {
+        let before = fs::read(&image).expect("the image");
+        good(&Command::new(systemd(LOOK)).arg(&image).arg(&found).output().expect("the script"));
+        assert!(fs::read(&image).expect("the image") == before, "it was changed");
+        // A file has no device number.
+        fs::read_to_string(found.join("0:0")).expect("what it found")
+    };
+    assert!(look().starts_with("0 clean vfat\n"));
+    let change = |at: usize, byte: u8| {
+        let mut bytes = fs::read(&image).expect("the image");
+        *bytes.get_mut(at).expect("an image of 40 MB") = byte;
+        fs::write(&image, bytes).expect("room");
+    };
+    // As the kernel marks a stick that is mounted.
+    change(0x41, 1);
+    let dirty = look();
+    assert!(dirty.starts_with("0 clean vfat\n"), "{dirty}");
+    // The first table's third entry, of the root folder: it leads beyond the end.
+    change(32 * 512 + 8 + 1, 0x77);
+    let damaged = look();
+    assert!(damaged.starts_with("0 damaged vfat\n"), "{damaged}");
+}
+
 fn shellcheck() {
-    let scripts = [systemd("install"), systemd("../tests/vm/image"), systemd("../tests/vm/guest")];
+    let scripts = [systemd("install"), systemd(LOOK), systemd("../tests/vm/image"), systemd("../tests/vm/guest")];
     good(&Command::new("shellcheck").args(scripts).output().expect("shellcheck"));
 }

@@ -12,6 +12,7 @@ use sysinfo::{
 };
 
 use crate::clock;
+use crate::daemon::fsck::{self, Sole};
 use crate::journal::sled_store::SPACE_FLOOR_BYTES;
 use crate::server::{HostReport, HostReporter};
 use crate::units::bytes;
@@ -30,22 +31,26 @@ const STATE: &str = "state";
 /// names below `/dev`.
 const KINDLESS: [&str; 9] = ["loop", "vd", "xvd", "nbd", "zram", "ram", "dm-", "mapper/", "md"];
 
+/// Whether the drive of this name has versions that no other has.
+type HasSoleCopies = Box<dyn Fn(&str) -> Sole + Send + Sync>;
+
 /// What measures the machine.
 pub struct Host {
     state: PathBuf,
+    has_sole_copies: HasSoleCopies,
     /// `None` while it measures.
     system: Mutex<Option<System>>,
     last: Mutex<Option<(Instant, HostReport)>>,
 }
 
 impl Host {
-    fn new(state: PathBuf) -> Self {
-        Self { state, system: Mutex::new(Some(System::new())), last: Mutex::new(None) }
+    fn new(state: PathBuf, has_sole_copies: HasSoleCopies) -> Self {
+        Self { state, has_sole_copies, system: Mutex::new(Some(System::new())), last: Mutex::new(None) }
     }
 
     /// Reports on the machine whose journal lies in `state`.
-    pub fn reporter(state: PathBuf) -> HostReporter {
-        let host = Self::new(state);
+    pub(super) fn reporter(state: PathBuf, has_sole_copies: HasSoleCopies) -> HostReporter {
+        let host = Self::new(state, has_sole_copies);
         Arc::new(move |drives| host.report(clock::now(), drives))
     }
 
@@ -60,7 +65,10 @@ impl Host {
         let Some(mut system) = self.system.lock().take() else { return known.map(|(_, report)| report) };
         let document = measure(&mut system, &self.state, drives);
         *self.system.lock() = Some(system);
-        let report = HostReport { warnings: warnings(&document), document };
+        let mut warnings = warnings(&document);
+        let looked_at = |(name, place): &(String, PathBuf)| fsck::warning(name, place, (self.has_sole_copies)(name));
+        warnings.extend(drives.iter().filter_map(looked_at));
+        let report = HostReport { document, warnings };
         *self.last.lock() = Some((now, report.clone()));
         Some(report)
     }
@@ -221,7 +229,7 @@ mod tests {
     #[test]
     fn this_machine_has_memory_and_its_state_a_disk() {
         let state = tempfile::tempdir().unwrap();
-        let reporter = Host::reporter(state.path().to_owned());
+        let reporter = Host::reporter(state.path().to_owned(), Box::new(|_| Sole::No));
         let drive = ("a".to_owned(), state.path().to_owned());
         let document = reporter(&[drive]).unwrap().document;
         assert!(document.memory_total > document.process_memory && document.process_memory > 0, "{document:?}");
@@ -233,7 +241,7 @@ mod tests {
     #[test]
     fn it_is_measured_once_a_second_at_most_and_who_asks_meanwhile_gets_the_last() {
         let state = tempfile::tempdir().unwrap();
-        let (host, now) = (Host::new(state.path().to_owned()), clock::now());
+        let (host, now) = (Host::new(state.path().to_owned(), Box::new(|_| Sole::No)), clock::now());
         let system = host.system.lock().take();
         assert!(host.report(now, &[]).is_none());
         *host.system.lock() = system;

@@ -10,6 +10,7 @@ pub mod control;
 pub mod demo;
 mod drives;
 pub mod enrol;
+mod fsck;
 pub mod host;
 pub mod init;
 mod log_lines;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::control;
 use crate::daemon::drives::{keep_parked, pass_on, take_in};
+use crate::daemon::fsck::Sole;
 use crate::daemon::host::Host;
 use crate::daemon::logging::Logging;
 use crate::daemon::reload::{Settings, pace};
@@ -102,7 +103,16 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     }
     let (phase, phases) = watch::channel(Phase::Running);
     let (accepting, heart) = pulse();
-    let host = Host::reporter(config.state.clone());
+    let asked = Arc::clone(&mirror);
+    let has_sole_copies = move |name: &str| {
+        let side = Side::BOTH.into_iter().find(|side| side.name() == name);
+        // What cannot be told counts as yes: a repair is not offered then.
+        match side.map(|side| asked.has_sole_copies(side)) {
+            Some(Ok(false)) => Sole::No,
+            Some(Ok(true) | Err(_)) | None => Sole::Yes,
+        }
+    };
+    let host = Host::reporter(config.state.clone(), Box::new(has_sole_copies));
     let mut server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), host, settings.limits(), phases, heart));
     // In one piece: scripts wait for this line.
     logging.say(&format!("listening on {address}"));

@@ -226,6 +226,11 @@ impl Mirror {
         self.core.committer.note(Reporter { side, drive }, vec![fact], Durable::Now).map(drop)
     }
 
+    /// Whether a drive has versions that the other lacks.
+    pub fn has_sole_copies(&self, side: Side) -> Result<bool, StoreError> {
+        Ok(!self.core.journal.only_on(side, 1)?.is_empty())
+    }
+
     /// What the mirror has that a drive could not take, at most `limit` of it, in words.
     pub fn misfits(&self, namespace: Namespace, limit: usize) -> Result<Vec<String>, StoreError> {
         self.core.journal.misfits(namespace, limit)
