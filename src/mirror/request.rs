@@ -301,7 +301,7 @@ pub enum Refusal {
     TooLargeForDrive { drive: Side, file_system: &'static str, limit: u64 },
     #[error("the bytes have CRC-32 {actual}, the trailer says {expected}: nothing was stored, send it again")]
     BadChecksum { expected: Crc32, actual: Crc32 },
-    #[error("drive {drive} has {free} bytes free, {needed} are needed: remove something or put in a larger stick")]
+    #[error("{}", no_space(*drive, *free, *needed))]
     NoSpace { drive: Side, free: u64, needed: u64 },
     /// No present drive holds it; `drive` names the one that does, where one does.
     #[error("{message}")]
@@ -311,6 +311,16 @@ pub enum Refusal {
     /// The outcome of the mutation is open until the journal works again; its id tells.
     #[error("the journal cannot be written: {0}; reads go on, see twinstickd's log for the boot disk's state")]
     JournalUnavailable(String),
+}
+
+fn no_space(drive: Side, free: u64, needed: u64) -> String {
+    if free < needed {
+        return format!(
+            "drive {drive} has {free} bytes free, {needed} are needed: remove something or put in a larger stick"
+        );
+    }
+    // A file system can be out of inodes, or have a quota.
+    format!("drive {drive} has no room for another file, though {free} bytes are free: remove something there")
 }
 
 impl Refusal {
