@@ -22,6 +22,7 @@ mod reader;
 mod record;
 mod recovery;
 mod scrub;
+mod sled_copy;
 pub mod sled_store;
 pub mod store;
 mod writer;

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::journal::store::{Pair, Pairs, Store, StoreError, StorePlace};
+use crate::journal::sled_copy;
+use crate::journal::store::{Contents, Pair, Pairs, Store, StoreError, StorePlace};
 
 /// Free bytes of the boot disk below which the store is not opened.
 pub const SPACE_FLOOR_BYTES: u64 = 16 << 20;
@@ -67,6 +68,7 @@ impl SledStore {
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
+        sled_copy::remove_left_over(dir);
         Ok(Self {
             dir: dir.to_owned(),
             db: Some(db),
@@ -115,11 +117,23 @@ impl SledPlace {
 }
 
 impl StorePlace for SledPlace {
-    fn is_ready(&self) -> Result<(), StoreError> {
-        check_space(&self.0, SPACE_FLOOR_BYTES)
+    fn prepare(&self, contents: Contents) -> Result<(), StoreError> {
+        check_space(&self.0, SPACE_FLOOR_BYTES)?;
+        match contents {
+            Contents::Kept => sled_copy::try_disk(&self.0)?,
+            Contents::Copied => sled_copy::copy(&self.0)?,
+        }
+        Ok(())
     }
 
-    fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+    fn open(&self, contents: Contents) -> Result<Arc<dyn Store>, StoreError> {
+        match contents {
+            Contents::Kept => {}
+            Contents::Copied => {
+                wait_for_lock(&self.0.join("db"))?;
+                sled_copy::put_in_place(&self.0)?;
+            }
+        }
         Ok(Arc::new(SledStore::open(&self.0)?))
     }
 }
@@ -347,6 +361,34 @@ mod tests {
     fn a_panic_inside_sled_is_damage() {
         let error = caught(|| -> sled::Result<()> { panic!("page {} is not there", 7) });
         assert!(matches!(error, Err(StoreError::Corrupt(text)) if text == "page 7 is not there"));
+    }
+
+    #[test]
+    fn a_copied_store_has_new_files_and_all_that_the_old_ones_had() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("journal");
+        let store = SledStore::open(&dir).unwrap();
+        store.insert(b"a", b"1").unwrap();
+        store.barrier().unwrap();
+        drop(store);
+        let inode = || fs::metadata(dir.join("db")).unwrap().ino();
+        let before = inode();
+        let place = SledPlace::new(dir.clone());
+        place.prepare(Contents::Kept).unwrap();
+        let kept = place.open(Contents::Kept).unwrap();
+        assert_eq!(inode(), before);
+        // What an earlier copying left half done.
+        fs::create_dir(folder.path().join("journal.copy")).unwrap();
+        fs::write(folder.path().join("journal.copy/db"), "half").unwrap();
+        place.prepare(Contents::Copied).unwrap();
+        drop(kept);
+        let copied = place.open(Contents::Copied).unwrap();
+        assert_ne!(inode(), before);
+        assert_eq!(copied.get(b"a").unwrap(), Some(b"1".to_vec()));
+        copied.insert(b"b", b"2").unwrap();
+        copied.barrier().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -30,10 +30,34 @@ pub trait Store: Send + Sync + fmt::Debug {
 
 /// Where a store is opened again after an error.
 pub trait StorePlace: Send {
-    /// Whether opening has a chance; touches nothing. Until then the failed handle is worth keeping: it answers reads.
-    fn is_ready(&self) -> Result<(), StoreError>;
-    /// Opens the store. The failed handle must have been dropped: a store has one owner.
-    fn open(&self) -> Result<Arc<dyn Store>, StoreError>;
+    /// Does what can be done before the failed handle is dropped, and fails where opening would: until then that
+    /// handle is worth keeping, since it answers reads.
+    fn prepare(&self, contents: Contents) -> Result<(), StoreError>;
+    /// Opens the store as it was prepared. The failed handle must have been dropped: a store has one owner.
+    fn open(&self, contents: Contents) -> Result<Arc<dyn Store>, StoreError>;
+}
+
+/// What an opened store goes on with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contents {
+    /// What lies there.
+    #[default]
+    Kept,
+    /// A synced copy of it. After EIO the kernel takes pages for written that never reached the disk, and no later
+    /// sync writes them: only new files do.
+    Copied,
+}
+
+impl Contents {
+    /// What to go on with after an error, where it was to be these.
+    #[must_use]
+    pub fn after(self, error: &StoreError) -> Self {
+        match error {
+            StoreError::Io(_) => Self::Copied,
+            // A full disk keeps pages dirty until there is room.
+            StoreError::NoSpace | StoreError::Corrupt(_) | StoreError::Dead => self,
+        }
+    }
 }
 
 /// Why the store did not do what it was asked.

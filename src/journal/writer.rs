@@ -18,7 +18,7 @@ use crate::journal::plan::{Counters, PlanError, Planner, Precondition, Released}
 use crate::journal::reader::{Counts, Journal};
 use crate::journal::record::{Answered, Enrolment, Entry, Receipt, Request};
 use crate::journal::recovery::{Recovered, apply, apply_all};
-use crate::journal::store::{Store, StoreError};
+use crate::journal::store::{Contents, Store, StoreError};
 use crate::namespace::Namespace;
 
 /// Answers that are remembered for a mutation sent again.
@@ -60,6 +60,8 @@ pub struct Writer {
     journal: Arc<Journal>,
     /// `None` after an error.
     store: Option<Arc<dyn Store>>,
+    /// What the next store goes on with.
+    contents: Contents,
     counters: Counters,
     batches: PerSide<u64>,
     unsettled: PerSide<BTreeSet<Lsn>>,
@@ -115,6 +117,7 @@ impl Writer {
         let mut writer = Self {
             journal: Arc::clone(&journal),
             store: None,
+            contents: Contents::Kept,
             counters: recovered.counters,
             batches: PerSide::default(),
             unsettled: PerSide::default(),
@@ -140,7 +143,18 @@ impl Writer {
         let recovered = Recovered::read(store.as_ref())?;
         store.barrier()?;
         self.take_over(store, recovered);
+        self.contents = Contents::Kept;
         Ok(())
+    }
+
+    /// What the store to be opened anew goes on with.
+    pub fn contents(&self) -> Contents {
+        self.contents
+    }
+
+    /// Opening it anew came to nothing, too.
+    pub fn blame(&mut self, error: &StoreError) {
+        self.contents = self.contents.after(error);
     }
 
     /// Reads again what the store says after a change beside commits and facts. The drives stay as they are.
@@ -374,6 +388,7 @@ impl Writer {
 
     pub(super) fn fail(&mut self, error: &StoreError) {
         tracing::error!(%error, "journal closed: nothing is acknowledged until it is open again");
+        self.blame(error);
         self.store = None;
         self.journal.counts.writable.store(false, Ordering::Release);
     }

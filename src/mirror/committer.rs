@@ -323,9 +323,10 @@ impl Work {
     fn reopen(&mut self) {
         self.reopening.tried = Some(clock::now());
         let place = &self.reopening.place;
-        let opened = place.is_ready().and_then(|()| {
+        let contents = self.writer.contents();
+        let opened = place.prepare(contents).and_then(|()| {
             self.writer.close();
-            self.writer.reopen(place.open()?)
+            self.writer.reopen(place.open(contents)?)
         });
         match opened {
             Ok(()) => {
@@ -333,7 +334,10 @@ impl Work {
                 self.reopening.refused = None;
                 self.audience.reopened();
             }
-            Err(error) => self.reopening.refuse(&error),
+            Err(error) => {
+                self.writer.blame(&error);
+                self.reopening.refuse(&error);
+            }
         }
     }
 }
