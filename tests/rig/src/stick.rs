@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::faulty::Faulty;
 use crate::freeze::Frozen;
 use crate::mounted::{loop_device, make_image, remount};
 use crate::namespace::{attempt, tool};
@@ -49,6 +50,7 @@ pub enum Pull {
 enum Kind {
     Loop { image: PathBuf },
     Plain { aside: PathBuf },
+    Faulty { medium: Faulty },
 }
 
 /// A made-up drive.
@@ -87,12 +89,31 @@ impl Stick {
         Self { root, kind: Kind::Plain { aside }, away: None, bare_changed }
     }
 
+    /// A file system of its own whose every call can be made to go wrong, mounted.
+    pub fn faulty(dir: &Path, name: &str) -> Self {
+        let root = dir.join(name);
+        fs::create_dir(&root).expect("a new folder");
+        let bare_changed = changed(&root);
+        let stick = Self { root, kind: Kind::Faulty { medium: Faulty::new(dir, name) }, away: None, bare_changed };
+        stick.mount();
+        stick
+    }
+
+    /// The medium whose calls can be made to go wrong.
+    #[track_caller]
+    pub fn medium(&self) -> &Faulty {
+        match &self.kind {
+            Kind::Faulty { medium } => medium,
+            Kind::Loop { .. } | Kind::Plain { .. } => panic!("{} works as it should", self.root.display()),
+        }
+    }
+
     /// The file that stands for the medium.
     #[track_caller]
     pub fn image(&self) -> &Path {
         match &self.kind {
             Kind::Loop { image } => image,
-            Kind::Plain { .. } => panic!("{} has no image", self.root.display()),
+            Kind::Plain { .. } | Kind::Faulty { .. } => panic!("{} has no image", self.root.display()),
         }
     }
 
@@ -105,7 +126,10 @@ impl Stick {
                 attempt(tool("umount").arg("-l").arg(&self.root)).expect("umount -l");
             }
             (Kind::Plain { aside }, Pull::Rename) => fs::rename(&self.root, aside).expect("a free name"),
-            (Kind::Loop { .. }, Pull::Rename) | (Kind::Plain { .. }, Pull::Shutdown | Pull::Unmount) => {
+            (Kind::Faulty { .. }, Pull::Unmount) => Faulty::unmount(&self.root),
+            (Kind::Loop { .. }, Pull::Rename)
+            | (Kind::Plain { .. }, Pull::Shutdown | Pull::Unmount)
+            | (Kind::Faulty { .. }, Pull::Rename | Pull::Shutdown) => {
                 panic!("{how:?} is no way for this kind of drive");
             }
         }
@@ -137,7 +161,7 @@ impl Stick {
                 self.mount();
             }
             (Pull::Rename, Kind::Plain { aside }) => fs::rename(aside, &self.root).expect("the name is free again"),
-            (Pull::Rename, Kind::Loop { .. }) => unreachable!("refused by pull"),
+            (Pull::Rename, Kind::Loop { .. } | Kind::Faulty { .. }) => unreachable!("refused by pull"),
         }
     }
 
@@ -171,7 +195,7 @@ impl Stick {
     /// What was written where the drive should be, in words.
     pub fn trespass(&self) -> Option<String> {
         match self.kind {
-            Kind::Loop { .. } => {
+            Kind::Loop { .. } | Kind::Faulty { .. } => {
                 let names: Vec<_> = fs::read_dir(&self.root).expect("the bare mount point").collect();
                 let touched = changed(&self.root) != self.bare_changed;
                 (touched || !names.is_empty()).then(|| format!("it was changed and has {names:?}"))
@@ -185,6 +209,7 @@ impl Stick {
             Kind::Loop { image } => {
                 attempt(tool("mount").args(["-o", "loop"]).arg(image).arg(&self.root)).expect("mount -o loop");
             }
+            Kind::Faulty { medium } => medium.mount(&self.root),
             Kind::Plain { .. } => {}
         }
     }
@@ -194,7 +219,7 @@ impl Drop for Stick {
     fn drop(&mut self) {
         match self.kind {
             // Fails where it is away already, which is as good.
-            Kind::Loop { .. } => drop(attempt(tool("umount").arg("-l").arg(&self.root))),
+            Kind::Loop { .. } | Kind::Faulty { .. } => drop(attempt(tool("umount").arg("-l").arg(&self.root))),
             Kind::Plain { .. } => {}
         }
     }

@@ -13,6 +13,7 @@ use crate::binaries::Binaries;
 use crate::boot_disk::BootDisk;
 use crate::client::{Client, Outcome};
 use crate::daemon::{self, Daemon, End};
+use crate::faulty::Faulty;
 use crate::process::Process;
 use crate::stick::{Pull, Side, Stick};
 use crate::tree;
@@ -26,6 +27,8 @@ pub enum Drives {
         bytes: u64,
     },
     Plain,
+    /// File systems of their own whose every call can be made to go wrong.
+    Faulty,
 }
 
 impl Drives {
@@ -33,9 +36,18 @@ impl Drives {
         match self {
             Self::Loop { bytes } => Stick::loop_mounted(dir, name, bytes),
             Self::Plain => Stick::plain(dir, name),
+            Self::Faulty => Stick::faulty(dir, name),
         }
     }
 }
+/// Where the state directory lies.
+enum Boot {
+    /// Beside the drives.
+    Here,
+    Disk(BootDisk),
+    Medium(Faulty),
+}
+
 /// What most tests run with: they pull a drive more often in a minute than any owner in an hour, and are not about
 /// what becomes of a drive that flaps.
 const PATIENT: &str = "flaps_max = 1000\n";
@@ -52,6 +64,8 @@ pub struct Twins {
     b: Stick,
     /// A file system for the state directory; `None`: it lies in `dir`.
     boot_disk: Option<BootDisk>,
+    /// As a boot disk, one whose every call can be made to go wrong.
+    boot_medium: Option<Faulty>,
     // The last field, dropped last: all others lie in it.
     dir: TempDir,
 }
@@ -59,31 +73,37 @@ pub struct Twins {
 impl Twins {
     /// Makes and enrols two drives and starts the daemon.
     pub fn new(binaries: Binaries, drives: Drives) -> Self {
-        Self::in_dir(binaries, drives, temporary(), None, |_| PATIENT.to_owned())
+        Self::in_dir(binaries, drives, temporary(), Boot::Here, |_| PATIENT.to_owned())
     }
 
     /// As [`Twins::new`], with the daemon's settings, made for the folder that all lies in.
     pub fn with_config(binaries: Binaries, drives: Drives, config: impl Fn(&Path) -> String) -> Self {
-        Self::in_dir(binaries, drives, temporary(), None, config)
+        Self::in_dir(binaries, drives, temporary(), Boot::Here, config)
     }
 
     /// As [`Twins::new`], with the state directory on a boot disk of its own of this many bytes.
     pub fn with_boot_disk(binaries: Binaries, drives: Drives, bytes: u64) -> Self {
         let dir = temporary();
         let boot_disk = BootDisk::new(dir.path(), bytes);
-        Self::in_dir(binaries, drives, dir, Some(boot_disk), |_| PATIENT.to_owned())
+        Self::in_dir(binaries, drives, dir, Boot::Disk(boot_disk), |_| PATIENT.to_owned())
     }
 
-    fn in_dir(
-        binaries: Binaries,
-        drives: Drives,
-        dir: TempDir,
-        boot_disk: Option<BootDisk>,
-        config: impl Fn(&Path) -> String,
-    ) -> Self {
+    /// As [`Twins::new`], with the state directory on a medium whose every call can be made to go wrong.
+    pub fn with_failing_boot_disk(binaries: Binaries, drives: Drives) -> Self {
+        let dir = temporary();
+        let medium = Faulty::new(dir.path(), "boot");
+        Self::in_dir(binaries, drives, dir, Boot::Medium(medium), |_| PATIENT.to_owned())
+    }
+
+    fn in_dir(binaries: Binaries, drives: Drives, dir: TempDir, boot: Boot, config: impl Fn(&Path) -> String) -> Self {
         let (a, b) = (drives.stick(dir.path(), "a"), drives.stick(dir.path(), "b"));
         fs::create_dir(dir.path().join("home")).expect("a new folder");
         fs::write(dir.path().join("twinstickd.toml"), config(dir.path())).expect("a new file");
+        let (boot_disk, boot_medium) = match boot {
+            Boot::Here => (None, None),
+            Boot::Disk(disk) => (Some(disk), None),
+            Boot::Medium(medium) => (None, Some(medium)),
+        };
         let mut twins = Self {
             binaries,
             address: "127.0.0.1:0".into(),
@@ -92,6 +112,7 @@ impl Twins {
             a,
             b,
             boot_disk,
+            boot_medium,
             dir,
         };
         twins.init(drives);
@@ -105,7 +126,7 @@ impl Twins {
             command.arg("--drive").arg(format!("{}={}", side.name(), self.root(side).display()));
         }
         match drives {
-            Drives::Loop { .. } => {}
+            Drives::Loop { .. } | Drives::Faulty => {}
             Drives::Plain => drop(command.arg("--plain-directory")),
         }
         command.arg("--config").arg(self.config()).arg("--state").arg(self.state());
@@ -274,8 +295,18 @@ impl Twins {
         self.boot_disk.as_ref().expect("made with a boot disk")
     }
 
+    /// The medium that stands for the boot disk.
+    #[track_caller]
+    pub fn boot_medium(&self) -> &Faulty {
+        self.boot_medium.as_ref().expect("made with a boot disk that can fail")
+    }
+
     pub fn state(&self) -> PathBuf {
-        self.boot_disk.as_ref().map_or_else(|| self.dir.path().join("state"), BootDisk::state)
+        match (&self.boot_disk, &self.boot_medium) {
+            (Some(disk), _) => disk.state(),
+            (None, Some(medium)) => medium.base().join("state"),
+            (None, None) => self.dir.path().join("state"),
+        }
     }
 
     pub fn config(&self) -> PathBuf {
