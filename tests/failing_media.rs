@@ -1,0 +1,203 @@
+//! Sticks and boot disks that are full or fail, with the real daemon and client: what clients see meanwhile, and that
+//! all is well again by itself when the cause goes away.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+
+use std::process::ExitCode;
+
+use rustix::io::Errno;
+use twinstick_rig::{Binaries, Call, Client, Content, Drives, End, Needs, Side, Trials, Twins, wait_until};
+
+/// Exit code for what cannot be had now.
+const UNAVAILABLE: i32 = 5;
+/// Exit code for no space.
+const NO_SPACE: i32 = 7;
+/// A file whose bytes go through the drive logs, and one whose bytes go to a stage of their own.
+const SMALL: usize = 5000;
+const LARGE: usize = 300_000;
+
+fn main() -> ExitCode {
+    Trials::default()
+        .with("one_full_stick_refuses_puts_and_nothing_else_and_room_heals", Needs::LoopMounts, || full(&[Side::B]))
+        .with("two_full_sticks_refuse_puts_and_nothing_else_and_room_heals", Needs::LoopMounts, || full(&Side::BOTH))
+        .with("a_stick_that_fails_in_any_way_is_not_noticed_by_clients_and_heals", Needs::LoopMounts, failing)
+        .with("two_failing_sticks_give_a_clear_answer_and_heal", Needs::LoopMounts, both_failing)
+        .with("a_failing_boot_disk_stops_changes_and_no_reads_and_heals", Needs::LoopMounts, boot_disk)
+        .main()
+}
+
+fn twins() -> Twins {
+    let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
+    Twins::with_config(binaries, Drives::Faulty, |_| "flaps_max = 100000\nprobe_every = \"200ms\"\n".to_owned())
+}
+
+fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    Content { seed, len }.bytes()
+}
+
+/// Files that are there before anything fails.
+fn prepare(client: &Client) {
+    for (name, len) in [("small", SMALL), ("large", LARGE), ("gone", SMALL), ("d/moved", LARGE)] {
+        client.put(name, &bytes(1, len)).expect(0);
+    }
+}
+
+#[track_caller]
+fn check_read(client: &Client, name: &str, seed: u64, len: usize) {
+    assert!(client.get(name).expect(0).stdout == bytes(seed, len), "{name} has other bytes");
+}
+
+/// Waits until all is on both drives, and checks the daemon's end and what it leaves.
+#[track_caller]
+fn check_healed(twins: &mut Twins) {
+    let client = twins.client();
+    for side in Side::BOTH {
+        wait_until("the drive is in sync by itself", || client.state(side) == "in-sync");
+    }
+    client.put("after", &bytes(9, LARGE)).expect(0);
+    twins.check_identical();
+    assert!(!twins.log().contains("panicked"), "{}", twins.log());
+}
+
+fn full(sides: &[Side]) {
+    let mut twins = twins();
+    let client = twins.client();
+    prepare(&client);
+    twins.check_identical();
+    for side in sides {
+        twins.stick(*side).medium().fail_all(vec![(Call::ALLOCATING, Errno::NOSPC)]);
+    }
+    for name in ["large", "n/new"] {
+        let refused = client.put(name, &bytes(2, LARGE)).expect(NO_SPACE);
+        assert!(refused.stderr.contains("has no room"), "{}", refused.stderr);
+    }
+    // The drive log has room for some more, and keeps it until there is room for its name.
+    let small = if client.put("small", &bytes(2, SMALL)).code == 0 { 2 } else { 1 };
+    check_read(&client, "small", small, SMALL);
+    check_read(&client, "large", 1, LARGE);
+    client.run(&["rm", "gone"]).expect(0);
+    client.run(&["mv", "d/moved", "moved"]).expect(0);
+    client.run(&["mkdir", "e"]).expect(0);
+    check_read(&client, "moved", 1, LARGE);
+    for side in sides {
+        wait_until("the drive says that it is full", || client.state(*side) == "full");
+    }
+    check_read(&client, "small", small, SMALL);
+    for side in sides {
+        twins.stick(*side).medium().revive();
+    }
+    wait_until("a put works again", || client.put("large", &bytes(3, LARGE)).code == 0);
+    check_healed(&mut twins);
+    check_read(&client, "small", small, SMALL);
+    check_read(&client, "large", 3, LARGE);
+    client.get("gone").expect(4);
+    client.get("n/new").expect(4);
+    twins.end(End::Drain);
+    twins.check(&[]).expect(0);
+}
+
+/// What a drive can do wrong for as long as it likes.
+const FAILURES: &[(&str, &[Call], Errno)] = &[
+    ("reads", &[Call::Read], Errno::IO),
+    ("writes", &[Call::Write, Call::Overwrite], Errno::IO),
+    ("syncs", Call::SYNCING, Errno::IO),
+    ("renames", &[Call::Rename], Errno::IO),
+    ("look-ups", &[Call::Lookup], Errno::IO),
+    ("all changes: read-only", Call::CHANGING, Errno::ROFS),
+    ("creation: no inodes", &[Call::Create, Call::MakeFolder], Errno::NOSPC),
+];
+
+fn failing() {
+    let mut twins = twins();
+    let client = twins.client();
+    prepare(&client);
+    twins.check_identical();
+    for (number, (what, calls, errno)) in FAILURES.iter().enumerate() {
+        let side = Side::BOTH[number % 2];
+        let seed = 100 + number as u64;
+        twins.stick(side).medium().fail_all(vec![(calls, *errno)]);
+        for (name, len) in [("small", SMALL), ("large", LARGE)] {
+            let put = client.put(name, &bytes(seed, len));
+            match (*errno, put.code) {
+                // What the drive lacks is room.
+                (Errno::NOSPC, NO_SPACE) => {}
+                _ => drop(put.expect(0)),
+            }
+        }
+        check_read(&client, "d/moved", 1, LARGE);
+        client.run(&["mkdir", &format!("folder-{number}")]).expect(0);
+        twins.stick(side).medium().revive();
+        check_healed(&mut twins);
+        for (name, len) in [("small", SMALL), ("large", LARGE)] {
+            let stored = client.get(name).expect(0).stdout;
+            assert!(stored == bytes(seed, len) || *errno == Errno::NOSPC, "{name} with failing {what}");
+        }
+    }
+    twins.end(End::Drain);
+    twins.check(&[]).expect(0);
+}
+
+fn both_failing() {
+    let mut twins = twins();
+    let client = twins.client();
+    prepare(&client);
+    twins.check_identical();
+    for (number, (calls, errno)) in [(Call::SYNCING, Errno::IO), (Call::CHANGING, Errno::ROFS)].into_iter().enumerate()
+    {
+        for side in Side::BOTH {
+            twins.stick(side).medium().fail_all(vec![(calls, errno)]);
+        }
+        let refused = client.put("small", &bytes(2, SMALL)).expect(UNAVAILABLE);
+        assert!(refused.stderr.contains("drive"), "{}", refused.stderr);
+        for side in Side::BOTH {
+            twins.stick(side).medium().revive();
+        }
+        check_healed(&mut twins);
+        check_read(&client, "small", 1 + 10 * number as u64, SMALL);
+        client.put("small", &bytes(11, SMALL)).expect(0);
+    }
+    twins.end(End::Drain);
+    twins.check(&[]).expect(0);
+}
+
+/// What a boot disk can do wrong for as long as it likes.
+const BOOT_FAILURES: &[(&str, &[Call], Errno)] = &[
+    ("syncs", Call::SYNCING, Errno::IO),
+    ("writes", &[Call::Write, Call::Overwrite], Errno::IO),
+    ("writes for want of room", &[Call::Create, Call::Write, Call::Overwrite], Errno::NOSPC),
+    ("all changes: read-only", Call::CHANGING, Errno::ROFS),
+    ("syncs again", Call::SYNCING, Errno::IO),
+];
+
+fn boot_disk() {
+    let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
+    let mut twins = Twins::with_failing_boot_disk(binaries, Drives::Faulty);
+    let client = twins.client();
+    prepare(&client);
+    twins.check_identical();
+    let (mut kept, mut seed) = (1, 100);
+    for (what, calls, errno) in BOOT_FAILURES {
+        twins.boot_medium().fail_all(vec![(calls, *errno)]);
+        for _ in 0..3 {
+            seed += 1;
+            let refused = client.put("small", &bytes(seed, SMALL));
+            assert_eq!(refused.code, UNAVAILABLE, "{what}: {}{}", refused.stderr, twins.log());
+            assert!(refused.stderr.contains("journal"), "it says why: {}", refused.stderr);
+            check_read(&client, "small", kept, SMALL);
+            check_read(&client, "large", 1, LARGE);
+        }
+        let status = client.status();
+        assert_eq!(status.pointer("/journal/writable"), Some(&false.into()), "{status}");
+        twins.boot_medium().revive();
+        seed += 1;
+        wait_until("a put works again", || client.put("small", &bytes(seed, SMALL)).code == 0);
+        kept = seed;
+        check_healed(&mut twins);
+        // What was acknowledged is on the disk, not only in the daemon's mind.
+        twins.end(End::Kill);
+        twins.serve();
+        check_read(&client, "small", kept, SMALL);
+    }
+    check_healed(&mut twins);
+    twins.end(End::Drain);
+    twins.check(&[]).expect(0);
+}

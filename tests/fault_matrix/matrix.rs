@@ -1,0 +1,269 @@
+//! All scenarios with all sites and errors, by several daemons at once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use rustix::io::Errno;
+use twinstick_rig::{Fault, Side, Site, is_full, seconds};
+
+use crate::bench::Bench;
+use crate::case::{Outcome, play};
+use crate::scenario::{self, Moment, Scenario};
+
+/// Names the one scenario to play, for those who look into a failure.
+const ONLY: &str = "TWINSTICK_FAULT_SCENARIO";
+/// Daemons at once: a case mostly waits.
+const WORKERS: usize = 6;
+/// Daemons at once while the sites are counted: another one's mounts wake a watcher, whose probes are calls too.
+const COUNTERS: usize = 1;
+/// Runs without a fault that find the sites: calls of several threads do not always come in the same numbers.
+const DRY_RUNS: usize = 5;
+/// Times that a case is played until its call comes.
+const TRIES: usize = 10;
+/// Lines of the daemon's log that are shown with a broken rule.
+const LOG_LINES: usize = 40;
+/// Cases that one daemon lives through.
+const CHUNK: usize = 40;
+
+const FAULTS: &[(&str, Fault)] = &[
+    ("EIO", Fault::Fails(Errno::IO)),
+    ("ENOSPC", Fault::Fails(Errno::NOSPC)),
+    ("EROFS", Fault::Fails(Errno::ROFS)),
+    ("ENODEV", Fault::Fails(Errno::NODEV)),
+];
+
+/// One call that goes wrong in one way.
+#[derive(Clone, Copy)]
+struct Case {
+    scenario: &'static Scenario,
+    side: Side,
+    site: Site,
+    /// Which of [`FAULTS`].
+    fault: usize,
+}
+
+/// Cases of one scenario, for one daemon.
+struct Chunk {
+    scenario: &'static Scenario,
+    cases: Vec<Case>,
+}
+
+/// One line of the table, by fault.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    sites: usize,
+    fired: usize,
+    broken: usize,
+}
+
+#[derive(Default)]
+struct Findings {
+    tallies: BTreeMap<(&'static str, usize), Tally>,
+    broken: Vec<String>,
+    unreached: Vec<String>,
+}
+
+static CASE: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) fn all() {
+    let begin = Instant::now();
+    let only = std::env::var(ONLY).ok();
+    let wanted = |scenario: &&Scenario| only.as_ref().is_none_or(|only| scenario.name == only);
+    let scenarios: Vec<&'static Scenario> = scenario::ALL.iter().filter(wanted).collect();
+    let sites = find_sites(&scenarios);
+    let found = seconds(begin.elapsed());
+    let chunks = chunks(&scenarios, &sites);
+    let count: usize = chunks.iter().map(|chunk| chunk.cases.len()).sum();
+    println!("{count} cases of {} scenarios; the sites were found in {found}", scenarios.len());
+    let queue = Mutex::new(VecDeque::from(chunks));
+    let findings = Mutex::new(Findings::default());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(chunk) = pop(&queue) {
+                    play_chunk(chunk, &findings);
+                }
+            });
+        }
+    });
+    let findings = findings.into_inner().expect("no worker panics");
+    println!("{}", findings.table());
+    println!("{count} cases in {}", seconds(begin.elapsed()));
+    for line in findings.unreached.iter().chain(&findings.broken) {
+        println!("{line}");
+    }
+    assert!(findings.broken.is_empty(), "{} rules were broken", findings.broken.len());
+    assert!(findings.unreached.is_empty(), "{} sites were not reached", findings.unreached.len());
+}
+
+fn pop<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
+    queue.lock().expect("no worker panics").pop_front()
+}
+
+/// The sites of each scenario on each drive: those of every run without a fault.
+fn find_sites(scenarios: &[&'static Scenario]) -> BTreeMap<(&'static str, &'static str), BTreeSet<Site>> {
+    let jobs = scenarios.iter().flat_map(|scenario| sides(scenario).into_iter().map(move |side| (*scenario, side)));
+    let queue = Mutex::new(jobs.collect::<VecDeque<_>>());
+    let all = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..COUNTERS {
+            scope.spawn(|| {
+                while let Some((scenario, side)) = pop(&queue) {
+                    let mut bench = Bench::new(scenario.settings);
+                    let mut common: Option<BTreeSet<Site>> = None;
+                    for _ in 0..DRY_RUNS {
+                        let Outcome { sites, broken, .. } = play(&mut bench, scenario, side, next_case(), None);
+                        assert!(broken.is_empty(), "{} with no fault: {broken:#?}", scenario.name);
+                        let sites = BTreeSet::from_iter(sites);
+                        common = Some(common.map_or_else(|| sites.clone(), |common| &common & &sites));
+                    }
+                    let key = (scenario.name, side.name());
+                    all.lock().expect("no worker panics").insert(key, common.unwrap_or_default());
+                }
+            });
+        }
+    });
+    all.into_inner().expect("no worker panics")
+}
+
+/// The drives that a scenario is played on: both with the full figures, else one, which differs by scenario.
+fn sides(scenario: &Scenario) -> Vec<Side> {
+    let number = scenario::ALL.iter().position(|other| other.name == scenario.name).unwrap_or_default();
+    if is_full() { Side::BOTH.to_vec() } else { vec![Side::BOTH[number % 2]] }
+}
+
+/// The errors that a site gets. With the full figures all; else the hundreds of sites of a return take turns.
+fn faults(scenario: &Scenario, number: usize) -> Vec<usize> {
+    match scenario.moment {
+        Moment::Return if !is_full() => vec![number % FAULTS.len()],
+        Moment::Request | Moment::Checkpoint | Moment::Return => (0..FAULTS.len()).collect(),
+    }
+}
+
+fn chunks(
+    scenarios: &[&'static Scenario],
+    sites: &BTreeMap<(&'static str, &'static str), BTreeSet<Site>>,
+) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    for scenario in scenarios {
+        for side in sides(scenario) {
+            let sites = &sites[&(scenario.name, side.name())];
+            let cases: Vec<_> = sites
+                .iter()
+                .enumerate()
+                .flat_map(|(number, site)| {
+                    let faults = faults(scenario, number).into_iter();
+                    faults.map(move |fault| Case { scenario, side, site: *site, fault })
+                })
+                .collect();
+            chunks.extend(cases.chunks(CHUNK).map(|cases| Chunk { scenario, cases: cases.to_vec() }));
+        }
+    }
+    chunks
+}
+
+fn next_case() -> usize {
+    CASE.fetch_add(1, Ordering::Relaxed)
+}
+
+fn play_chunk(chunk: Chunk, findings: &Mutex<Findings>) {
+    let Chunk { scenario, cases } = chunk;
+    let mut cases = VecDeque::from(cases);
+    // A daemon that was hurt is not judged any further: the next cases get another one.
+    while !cases.is_empty() {
+        let mut bench = Bench::new(scenario.settings);
+        let mut hurt = false;
+        while !hurt && let Some(case) = cases.pop_front() {
+            hurt = play_case(&mut bench, case, findings) == Verdict::Broken;
+        }
+        if !hurt {
+            let ended = catch_unwind(AssertUnwindSafe(|| bench.finish()));
+            let broken = ended.unwrap_or_else(|_| vec!["the daemon did not end well".to_owned()]);
+            let lines = broken.into_iter().map(|line| format!("{} after all: {line}", scenario.name));
+            findings.lock().expect("no worker panics").broken.extend(lines);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Kept,
+    Broken,
+}
+
+/// Plays one case until its call came.
+fn play_case(bench: &mut Bench, case: Case, findings: &Mutex<Findings>) -> Verdict {
+    let (name, fault) = FAULTS[case.fault];
+    let (mut fired, mut broken) = (false, Vec::new());
+    for _ in 0..TRIES {
+        let plan = Some((case.site, fault));
+        let played = catch_unwind(AssertUnwindSafe(|| play(bench, case.scenario, case.side, next_case(), plan)));
+        let Ok(outcome) = played else {
+            broken.push("the bench broke".to_owned());
+            break;
+        };
+        (fired, broken) = (outcome.fired, outcome.broken);
+        if fired || !broken.is_empty() {
+            break;
+        }
+    }
+    let verdict = if broken.is_empty() { Verdict::Kept } else { Verdict::Broken };
+    let label = format!("{} on {}: {} {name}", case.scenario.name, case.side.name(), case.site);
+    let mut findings = findings.lock().expect("no worker panics");
+    let tally = findings.tallies.entry((case.scenario.name, case.fault)).or_default();
+    tally.sites += 1;
+    tally.fired += usize::from(fired);
+    tally.broken += usize::from(verdict == Verdict::Broken);
+    match (verdict, fired) {
+        (Verdict::Kept, true) => {}
+        (Verdict::Kept, false) => findings.unreached.push(format!("{label}: not reached")),
+        (Verdict::Broken, _) => {
+            let log = bench.twins.log();
+            let end: Vec<_> = log.lines().rev().take(LOG_LINES).collect();
+            let mut text = format!("{label}: {broken:#?}");
+            for line in end.into_iter().rev() {
+                let _ = write!(text, "\n      {line}");
+            }
+            println!("{text}");
+            findings.broken.push(text);
+        }
+    }
+    verdict
+}
+
+impl Findings {
+    fn table(&self) -> String {
+        let mut table = format!("{:<18}", "scenario");
+        for (name, _) in FAULTS {
+            let _ = write!(table, "{name:>22}");
+        }
+        table.push_str("   (sites, reached, rules broken)\n");
+        let mut sums = vec![Tally::default(); FAULTS.len()];
+        for scenario in scenario::ALL {
+            let _ = write!(table, "{:<18}", scenario.name);
+            for (fault, sum) in sums.iter_mut().enumerate() {
+                let tally = self.tallies.get(&(scenario.name, fault)).copied().unwrap_or_default();
+                let _ = write!(table, "{:>22}", tally.cell());
+                sum.sites += tally.sites;
+                sum.fired += tally.fired;
+                sum.broken += tally.broken;
+            }
+            table.push('\n');
+        }
+        let _ = write!(table, "{:<18}", "all");
+        for sum in sums {
+            let _ = write!(table, "{:>22}", sum.cell());
+        }
+        table
+    }
+}
+
+impl Tally {
+    fn cell(self) -> String {
+        format!("{} {} {}", self.sites, self.fired, self.broken)
+    }
+}
