@@ -31,6 +31,14 @@ enum Drives {
     OnlyA,
 }
 
+/// Whether the power is cut a second time, while what the first cut left is recovered from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    No,
+    /// At every sync point of the recovery from what loses most, of each first cut.
+    Yes,
+}
+
 /// What was explored.
 #[derive(Default)]
 struct Figures {
@@ -99,45 +107,67 @@ impl Explorer {
             then(&mut world, act.then);
         }
         let expected = last.change.outcomes(&world.oracle, before.len());
-        let cuts = self.watched(&mut world, |world| last.change.perform(world, before.len()));
-        self.try_all(history, "within the mutation", &cuts, &expected);
+        let media = world.media();
+        let cuts = self.watched(&media, || {
+            last.change.perform(&mut world, before.len());
+            world.past()
+        });
+        self.try_all(history, "within the mutation", &cuts, &expected, Again::Yes);
         let expected = [world.oracle.clone()];
-        let cuts = self.watched(&mut world, |world| then(world, last.then));
-        self.try_all(history, "after the answer", &cuts, &expected);
+        let cuts = self.watched(&media, || {
+            then(&mut world, last.then);
+            world.past()
+        });
+        self.try_all(history, "after the answer", &cuts, &expected, Again::Yes);
     }
 
     /// The moments just before each sync and barrier of an act, and the one after the act.
-    fn watched(&self, world: &mut World, act: impl FnOnce(&mut World)) -> Vec<Cut> {
-        let media = world.media();
+    fn watched(&self, media: &Media, act: impl FnOnce() -> Past) -> Vec<Cut> {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (running, slot) = (media.clone(), Arc::clone(&seen));
         let watcher: Arc<dyn Fn() + Send + Sync> = Arc::new(move || slot.lock().push(running.fork()));
         media.watch(&watcher);
-        act(world);
+        let past = act();
         media.unwatch();
         let mut seen = std::mem::take(&mut *seen.lock());
         seen.push(media.fork());
-        let past = world.past();
         self.figures.sync_points.fetch_add(seen.len() as u64, Relaxed);
         seen.into_iter().map(|media| Cut { media, past }).collect()
     }
 
-    fn try_all(&self, history: &[Act], when: &str, cuts: &[Cut], expected: &[Oracle]) {
+    fn try_all(&self, history: &[Act], when: &str, cuts: &[Cut], expected: &[Oracle], again: Again) {
         let promise = hash_of(&expected.iter().map(|oracle| format!("{:?}", oracle.tree)).collect::<Vec<_>>());
         for (point, cut) in cuts.iter().enumerate() {
             let subsets = subsets(&cut.media);
             self.figures.bounded.fetch_add(u64::from(!subsets.complete), Relaxed);
             for (nth, media) in subsets.media.into_iter().enumerate() {
                 self.figures.states.fetch_add(1, Relaxed);
-                if self.explored.lock().insert(hash_of(&(promise, &media))) {
-                    self.figures.distinct.fetch_add(1, Relaxed);
-                    let checked = catch_unwind(AssertUnwindSafe(|| check(self.kind, media, cut.past, expected)));
-                    let (kind, drives) = (self.kind, self.drives);
-                    let shown = format!("{kind:?}, {drives:?}: {history:?}, sync point {point} {when}, state {nth}");
-                    assert!(checked.is_ok(), "{shown}");
+                if !self.explored.lock().insert(hash_of(&(promise, &media))) {
+                    continue;
+                }
+                self.figures.distinct.fetch_add(1, Relaxed);
+                let left = Cut { media: media.fork(), past: cut.past };
+                let checked = catch_unwind(AssertUnwindSafe(|| check(self.kind, media, cut.past, expected)));
+                let (kind, drives) = (self.kind, self.drives);
+                let shown = format!("{kind:?}, {drives:?}: {history:?}, sync point {point} {when}, state {nth}");
+                let Ok(oracle) = checked else { panic!("{shown}") };
+                // What loses most comes first.
+                if nth == 0 && again == Again::Yes {
+                    let cuts = self.recovery(&left);
+                    self.try_all(history, &format!("of the recovery from {shown}"), &cuts, &[oracle], Again::No);
                 }
             }
         }
+    }
+
+    /// The moments at which the power may go again while what a cut left is recovered from.
+    fn recovery(&self, left: &Cut) -> Vec<Cut> {
+        put_in(&left.media);
+        self.watched(&left.media, || {
+            let mut world = World::recover(self.kind, left.media.clone(), left.past);
+            world.rest();
+            world.past()
+        })
     }
 }
 
@@ -151,13 +181,19 @@ fn then(world: &mut World, then: Then) {
     }
 }
 
-/// Recovers, and checks all that was acknowledged, and that what was under way is there whole or not at all.
-fn check(kind: FsKind, media: Media, past: Past, expected: &[Oracle]) {
+/// Sticks that were out come back.
+fn put_in(media: &Media) {
     for side in Side::BOTH {
         if media.disks.get(side).is_pulled() {
             media.disks.get(side).reinsert(&mut |_| 0);
         }
     }
+}
+
+/// Recovers, and checks all that was acknowledged, and that what was under way is there whole or not at all; which of
+/// these it is.
+fn check(kind: FsKind, media: Media, past: Past, expected: &[Oracle]) -> Oracle {
+    put_in(&media);
     let mut world = World::recover(kind, media, past);
     let found = world.catalog();
     let oracle = expected.iter().find(|oracle| same(oracle, &found));
@@ -172,7 +208,9 @@ fn check(kind: FsKind, media: Media, past: Past, expected: &[Oracle]) {
         }
     }
     world.check_reads();
+    let oracle = world.oracle.clone();
     world.drain();
+    oracle
 }
 
 fn same(oracle: &Oracle, found: &Found) -> bool {
