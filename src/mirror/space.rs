@@ -17,15 +17,15 @@ pub(crate) struct Reservation {
 }
 
 /// Takes room for `bytes` on both drives. An absent drive has what it last had, less what it owes.
-pub(crate) fn reserve(core: &Core, bytes: u64) -> Result<Reservation, Refusal> {
+pub(crate) async fn reserve(core: &Core, bytes: u64) -> Result<Reservation, Refusal> {
     let mut reservation = Reservation { reserved: Arc::clone(&core.reserved), bytes: 0 };
-    reservation.renew(core, bytes)?;
+    reservation.renew(core, bytes).await?;
     Ok(reservation)
 }
 
 impl Reservation {
     /// Takes room for `bytes` in place of what it had, which is written by now. Refused it has none.
-    pub(crate) fn renew(&mut self, core: &Core, bytes: u64) -> Result<(), Refusal> {
+    pub(crate) async fn renew(&mut self, core: &Core, bytes: u64) -> Result<(), Refusal> {
         self.release();
         let before = self.reserved.fetch_add(bytes, Ordering::AcqRel);
         self.bytes = bytes;
@@ -35,7 +35,7 @@ impl Reservation {
         let refused = match lack(core, bytes, before) {
             // Others free room on a stick, too: only fresh figures refuse.
             Some(_) => {
-                refresh(core);
+                refresh(core).await;
                 lack(core, bytes, before)
             }
             None => None,
@@ -64,10 +64,11 @@ fn lack(core: &Core, bytes: u64, before: u64) -> Option<Refusal> {
     })
 }
 
-fn refresh(core: &Core) {
+/// Asks the drives themselves; one that does not say keeps what it last had.
+pub(crate) async fn refresh(core: &Core) {
     for attachment in core.attachments() {
-        // A drive that does not say keeps what it last had.
-        if let Ok(space) = attachment.volume.space() {
+        let volume = Arc::clone(&attachment.volume);
+        if let Ok(Ok(space)) = attachment.io.run(move || volume.space()).await {
             core.seat(attachment.side).set_space(space);
         }
     }

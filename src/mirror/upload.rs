@@ -74,7 +74,7 @@ struct Leg {
 impl Mirror {
     /// Checks name, space and drives; from here on the body streams to all present drives.
     /// A request id that was answered before gives an upload that swallows its body and answers the same again.
-    pub fn begin_put(self: &Arc<Self>, request: PutRequest) -> Result<Upload, Refusal> {
+    pub async fn begin_put(self: &Arc<Self>, request: PutRequest) -> Result<Upload, Refusal> {
         self.core.check_journal()?;
         let answered = self.answer(request.id.as_ref())?;
         if answered.is_none() {
@@ -85,7 +85,7 @@ impl Mirror {
             }
         }
         let bytes = if answered.is_some() { 0 } else { request.len.unwrap_or(0) };
-        let reservation = space::reserve(&self.core, bytes)?;
+        let reservation = space::reserve(&self.core, bytes).await?;
         let count = self.tickets.fetch_add(1, Ordering::Relaxed);
         let upload = Upload {
             mirror: Arc::clone(self),
@@ -140,19 +140,14 @@ impl Upload {
         self.mirror.check_length(end)?;
         let core = &self.mirror.core;
         // What is written of it is in use now, not in the figures that the lanes left.
-        for attachment in core.attachments() {
-            let volume = Arc::clone(&attachment.volume);
-            if let Ok(Ok(space)) = attachment.io.run(move || volume.space()).await {
-                core.seat(attachment.side).set_space(space);
-            }
-        }
+        space::refresh(core).await;
         let needed = end - self.room_end;
         let ahead = if end <= LOGGED_BYTES_MAX as u64 { LOGGED_BYTES_MAX as u64 } else { ROOM_BYTES };
         let ahead = ahead.max(needed);
         // Close to the end of a drive what came must fit, not what may come.
-        let taken = match self.space.renew(core, ahead) {
+        let taken = match self.space.renew(core, ahead).await {
             Ok(()) => ahead,
-            Err(_) => self.space.renew(core, needed).map(|()| needed)?,
+            Err(_) => self.space.renew(core, needed).await.map(|()| needed)?,
         };
         self.room_end += taken;
         Ok(())
@@ -238,7 +233,8 @@ impl Upload {
     fn judge(&mut self, attachment: &Attachment, error: &VolumeError) -> Result<(), Refusal> {
         match error.disposition {
             Disposition::NoSpace => {
-                let free = attachment.volume.space().map_or(0, |space| space.free);
+                // What the drive last said: nothing that could block is asked here.
+                let free = self.mirror.core.seat(attachment.side).space().map_or(0, |space| space.free);
                 Err(self.no_space(attachment.side, free))
             }
             Disposition::DriveLost | Disposition::BadRead => {

@@ -1,8 +1,10 @@
 //! `put`: takes a file. The body goes to the mirror as it comes; nothing of it is kept here.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::mirror::{Upload, request};
+use crate::mirror::{Mirror, Upload, request};
 use crate::server::connection::Close;
 use crate::server::session::{Session, request_id, said};
 use crate::server::{place, refusal};
@@ -14,7 +16,7 @@ where
 {
     let bytes_max = session.connection.limits().body_bytes_max.get();
     let mut body = BodyReader::new(request.length, bytes_max);
-    let mut upload = match begin(session, request, bytes_max) {
+    let mut upload = match begin(&session.mirror, request, bytes_max).await {
         Ok(upload) => upload,
         Err(fault) => return session.connection.refuse_body(fault, body).await,
     };
@@ -30,7 +32,7 @@ where
     session.settle(outcome).await
 }
 
-fn begin<S>(session: &Session<S>, request: PutRequest, bytes_max: u64) -> Result<Upload, Fault> {
+async fn begin(mirror: &Arc<Mirror>, request: PutRequest, bytes_max: u64) -> Result<Upload, Fault> {
     let len = match request.length {
         BodyLength::Known(len) if len > bytes_max => {
             return Err(Fault::new(
@@ -48,5 +50,5 @@ fn begin<S>(session: &Session<S>, request: PutRequest, bytes_max: u64) -> Result
         executable: request.executable,
         id: request_id(request.id),
     };
-    said(session.mirror.begin_put(request))
+    said(mirror.begin_put(request).await)
 }

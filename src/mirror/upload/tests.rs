@@ -88,9 +88,9 @@ impl Stand {
         self.mirror.core.seat(side).attachment().is_some()
     }
 
-    fn begin(&self, path: &str, len: Option<u64>) -> Result<Upload, Refusal> {
+    async fn begin(&self, path: &str, len: Option<u64>) -> Result<Upload, Refusal> {
         let path = RelPath::parse(path).unwrap();
-        self.mirror.begin_put(PutRequest { path, len, mtime_ns: Some(5), executable: false, id: None })
+        self.mirror.begin_put(PutRequest { path, len, mtime_ns: Some(5), executable: false, id: None }).await
     }
 }
 
@@ -112,7 +112,7 @@ async fn a_small_put_on_a_full_drive_is_refused_and_the_drive_stays() {
     let volume = stand.volume(Side::B);
     let filling = volume.create("filling").unwrap();
     filling.preallocate(volume.space().unwrap().free).unwrap();
-    let mut upload = stand.begin("f", Some(3)).unwrap();
+    let mut upload = stand.begin("f", Some(3)).await.unwrap();
     let crc = send(&mut upload, 3).await.unwrap();
     let refusal = upload.commit(crc).await.unwrap_err();
     assert!(matches!(refusal, Refusal::NoSpace { drive: Side::B, free: 0, needed: 3 }), "{refusal}");
@@ -123,7 +123,7 @@ async fn a_small_put_on_a_full_drive_is_refused_and_the_drive_stays() {
 async fn a_drive_that_does_not_take_a_stage_is_not_lost() {
     let stand = Stand::new();
     stand.volume(Side::A).remove_folder(layout::STAGE_FOLDER).unwrap();
-    let mut upload = stand.begin("f", Some(MIB)).unwrap();
+    let mut upload = stand.begin("f", Some(MIB)).await.unwrap();
     send(&mut upload, MIB).await.unwrap();
     assert!(stand.is_there(Side::A));
     drop(upload);
@@ -133,7 +133,7 @@ async fn a_drive_that_does_not_take_a_stage_is_not_lost() {
         assert!(clock::now() < deadline, "the stage stays");
         tokio::task::yield_now().await;
     }
-    let mut upload = stand.begin("f", Some(MIB)).unwrap();
+    let mut upload = stand.begin("f", Some(MIB)).await.unwrap();
     let refusal = send(&mut upload, MIB).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Unavailable { drive: Some(_), .. }), "{refusal}");
     assert!(Side::BOTH.into_iter().all(|side| stand.is_there(side)));
@@ -142,8 +142,8 @@ async fn a_drive_that_does_not_take_a_stage_is_not_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_of_unknown_length_does_not_take_the_room_of_an_announced_one() {
     let stand = Stand::new();
-    let mut announced = stand.begin("announced", Some(14 * MIB)).unwrap();
-    let mut grown = stand.begin("grown", None).unwrap();
+    let mut announced = stand.begin("announced", Some(14 * MIB)).await.unwrap();
+    let mut grown = stand.begin("grown", None).await.unwrap();
     let refusal = send(&mut grown, 12 * MIB).await.unwrap_err();
     assert!(matches!(refusal, Refusal::NoSpace { .. }), "{refusal}");
     drop(grown);
@@ -154,7 +154,7 @@ async fn a_body_of_unknown_length_does_not_take_the_room_of_an_announced_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_of_unknown_length_may_fill_what_is_free() {
     let stand = Stand::new();
-    let mut upload = stand.begin("f", None).unwrap();
+    let mut upload = stand.begin("f", None).await.unwrap();
     let crc = send(&mut upload, 22 * MIB).await.unwrap();
     assert_eq!(upload.commit(crc).await.unwrap().drives, Side::BOTH);
 }
@@ -165,11 +165,11 @@ async fn room_that_somebody_else_made_counts() {
     let volume = stand.volume(Side::B);
     let filling = volume.create("filling").unwrap();
     filling.preallocate(20 * MIB).unwrap();
-    let mut upload = stand.begin("f", None).unwrap();
+    let mut upload = stand.begin("f", None).await.unwrap();
     send(&mut upload, 12 * MIB).await.unwrap_err();
     drop((upload, filling));
     volume.remove_file("filling").unwrap();
-    let mut upload = stand.begin("f", Some(12 * MIB)).unwrap();
+    let mut upload = stand.begin("f", Some(12 * MIB)).await.unwrap();
     let crc = send(&mut upload, 12 * MIB).await.unwrap();
     upload.commit(crc).await.unwrap();
 }
@@ -187,14 +187,14 @@ async fn cut_short<T>(future: impl Future<Output = T>) {
 async fn an_upload_dropped_at_any_await_leaves_no_stage() {
     let stand = Stand::new();
     for pieces in 0..4 {
-        let mut upload = stand.begin("f", Some(8 * MIB)).unwrap();
+        let mut upload = stand.begin("f", Some(8 * MIB)).await.unwrap();
         for _ in 0..pieces {
             upload.write(Bytes::from(vec![0; MIB as usize])).await.unwrap();
         }
         cut_short(upload.write(Bytes::from(vec![0; MIB as usize]))).await;
         drop(upload);
     }
-    let mut upload = stand.begin("f", Some(MIB)).unwrap();
+    let mut upload = stand.begin("f", Some(MIB)).await.unwrap();
     let crc = send(&mut upload, MIB).await.unwrap();
     cut_short(upload.commit(crc)).await;
     let deadline = clock::now() + Duration::from_secs(20);
