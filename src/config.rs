@@ -94,7 +94,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
             places: Vec::new(),
             probe_every: Duration::from_secs(1),
-            stall_after: Duration::from_secs(5),
+            stall_after: MirrorLimits::default().stall_after,
             journal_entries_max: MirrorLimits::default().journal_entries_max,
             flaps_max: MirrorLimits::default().flaps_max,
             scrub_every: Some(Duration::from_hours(24 * 30)),
@@ -139,7 +139,11 @@ impl Config {
 
     /// What of it is the mirror's.
     pub fn mirror_limits(&self) -> MirrorLimits {
-        MirrorLimits { journal_entries_max: self.journal_entries_max, flaps_max: self.flaps_max }
+        MirrorLimits {
+            journal_entries_max: self.journal_entries_max,
+            flaps_max: self.flaps_max,
+            stall_after: self.stall_after,
+        }
     }
 
     fn checked(self) -> Result<Self, ConfigError> {

@@ -13,7 +13,7 @@ use crate::ids::{PerSide, Side};
 use crate::mirror::os_volume::OsVolume;
 use crate::mirror::request::Notice;
 use crate::mirror::volume::Volume as _;
-use crate::mirror::{Ending, Lost, Mirror, NewDrive};
+use crate::mirror::{Ending, Lost, Mirror, NewDrive, Parting};
 use crate::watcher::{Found, RefusedLabel, Sighting, Visit, WatcherHandle};
 
 /// How often a stalled drive's block statistics are looked at, and how long they stand still at first before it
@@ -80,7 +80,7 @@ async fn judge_stall(mirror: Arc<Mirror>, side: Side, visit: Visit, volume: Weak
     let answer = tokio::task::spawn_blocking(move || probed.upgrade().map(|volume| volume.probe()));
     match judge(statistics, answer, stall_after).await {
         Verdict::Gone => {
-            mirror.departed(side, visit.0, "it does not answer, and its device does nothing", Ending::Failure);
+            mirror.departed(side, visit.0, "it does not answer, and its device does nothing", Ending::Stall);
         }
         Verdict::LetGo | Verdict::Answers => {}
     }
@@ -130,9 +130,20 @@ fn refusal(place: &std::path::Path, why: &RefusedLabel) -> Notice {
 
 /// Tells the watcher which drives the mirror found to be gone.
 pub(super) async fn pass_on(mut losses: mpsc::UnboundedReceiver<Lost>, handle: WatcherHandle) {
-    while let Some(Lost { side, visit }) = losses.recv().await {
-        handle.lost(side, Visit(visit));
+    while let Some(Lost { side, visit, parting }) = losses.recv().await {
+        match parting {
+            Parting::Failed => handle.lost(side, Visit(visit)),
+            Parting::Drained => handle.look_afresh(side, Visit(visit)),
+        }
         handle.rescan();
+    }
+}
+
+/// Tells the mirror how long a drive may stand still, whenever that is set anew.
+pub(super) async fn keep_stall_after(mirror: Arc<Mirror>, mut stall_after: watch::Receiver<Duration>) {
+    while stall_after.changed().await.is_ok() {
+        let now_after = *stall_after.borrow_and_update();
+        mirror.set_stall_after(now_after);
     }
 }
 

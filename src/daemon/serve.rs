@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::control;
-use crate::daemon::drives::{keep_parked, pass_on, take_in};
+use crate::daemon::drives::{keep_parked, keep_stall_after, pass_on, take_in};
 use crate::daemon::fsck::Sole;
 use crate::daemon::host::Host;
 use crate::daemon::logging::Logging;
@@ -85,6 +85,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     let watching = handle.pulse();
     look_out(watcher)?;
     tokio::spawn(take_in(Arc::clone(&mirror), news, settings.stall_after()));
+    tokio::spawn(keep_stall_after(Arc::clone(&mirror), settings.stall_after()));
     tokio::spawn(pass_on(losses, handle.clone()));
     tokio::spawn(keep_parked(Arc::clone(&mirror), handle.clone()));
     tokio::spawn(keep_scrubbing(Arc::clone(&mirror), settings.scrub_every()));

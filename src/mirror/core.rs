@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +30,36 @@ use crate::mirror::volume::{Disposition, VolumeError};
 pub struct Lost {
     pub side: Side,
     pub visit: u64,
+    pub parting: Parting,
+}
+
+/// When a drive that the mirror gave up may come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// After a while: it failed.
+    Failed,
+    /// At once: it only waited for calls of its earlier stay to return, and they have.
+    Drained,
+}
+
+/// Held by all that works on a drive during one stay. With the last of them ends the fence, if there is one.
+pub(crate) struct Alive {
+    core: Weak<Core>,
+    side: Side,
+}
+
+impl Alive {
+    pub(crate) fn new(core: &Arc<Core>, side: Side) -> Self {
+        Self { core: Arc::downgrade(core), side }
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if let Some(core) = self.core.upgrade() {
+            core.drained(self.side);
+        }
+    }
 }
 
 pub(crate) struct Core {
@@ -48,6 +78,8 @@ pub(crate) struct Core {
     /// Until when each drive is to be left alone.
     pub(crate) parked: watch::Sender<PerSide<Option<Instant>>>,
     pub(crate) token: InstallToken,
+    /// How long a drive may do nothing while calls on it are under way.
+    pub(crate) stall_after: Arc<Mutex<Duration>>,
     /// Why nothing is served: a stick knows more than the journal.
     pub(crate) outdated: OnceLock<String>,
     pub(crate) history: Arc<History>,
@@ -108,17 +140,36 @@ impl Core {
     pub(crate) fn see_off(&self, attachment: &Attachment, why: &str, how: Ending) {
         let Some(attachment) = self.seat(attachment.side).detach(Some(attachment.arrival)) else { return };
         let side = attachment.side;
-        self.seat(side).apply(DriveEvent::Lost, Some(why.to_owned()));
-        self.seat(side).ended(how, clock::now());
+        self.seat(side).lost(why, how, clock::now());
         attachment.end();
         self.scrubs.get(side).ring();
         self.give_back_token(&attachment);
         self.committer.leave_soon(side, attachment.arrival);
         // The watcher ends before the mirror when the daemon stops.
-        let _ = self.lost.send(Lost { side, visit: attachment.visit });
+        let _ = self.lost.send(Lost { side, visit: attachment.visit, parting: Parting::Failed });
         // One that flaps is better than none.
         if self.seat(side.other()).end_parking("it was parked, and the other drive has gone") {
             self.look_again(side.other());
+        }
+        self.tell_change();
+    }
+
+    /// A drive's stay ends, whether it was taken up yet or not.
+    pub(crate) fn depart(&self, side: Side, visit: u64, why: &str, how: Ending) {
+        match self.seat(side).attachment() {
+            Some(attachment) if attachment.visit == visit => self.see_off(&attachment, why, how),
+            Some(_) => {}
+            None => {
+                self.seat(side).leave(visit, why, how, clock::now());
+                self.tell_change();
+            }
+        }
+    }
+
+    /// The last that was at work on a drive in its earlier stay has ended.
+    fn drained(&self, side: Side) {
+        if let Some(visit) = self.seat(side).drained() {
+            let _ = self.lost.send(Lost { side, visit, parting: Parting::Drained });
         }
         self.tell_change();
     }
@@ -156,6 +207,10 @@ impl Core {
 
     /// Judges a failed operation on a drive: counts it, and lets the drive go if it is gone.
     pub(crate) fn complain(&self, attachment: &Attachment, error: &VolumeError) {
+        // Of one that has left an error says nothing new.
+        if attachment.is_gone() {
+            return;
+        }
         let seat = self.seat(attachment.side);
         match error.disposition {
             Disposition::DriveLost => {

@@ -17,8 +17,10 @@ pub(crate) const COUNTED: Duration = Duration::from_hours(1);
 pub enum Ending {
     /// Unmounted, or let go of for a reason that is not the drive's.
     Orderly,
-    /// Pulled, dead, or silent for too long.
+    /// Pulled, or dead.
     Failure,
+    /// Silent for too long: calls on it may still return, and do what they were to do.
+    Stall,
 }
 
 /// Whether a drive that comes is taken up.
@@ -51,7 +53,7 @@ impl Flaps {
     pub(crate) fn ended(&mut self, how: Ending, now: Instant) {
         self.failed_at = match how {
             Ending::Orderly => None,
-            Ending::Failure => Some(now),
+            Ending::Failure | Ending::Stall => Some(now),
         };
     }
 

@@ -41,7 +41,11 @@ pub(crate) struct IoPool {
 
 impl IoPool {
     /// `alive` is held until the last thread has ended.
-    pub(crate) fn start(name: &str, gone: watch::Receiver<bool>, alive: &Arc<()>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        name: &str,
+        gone: watch::Receiver<bool>,
+        alive: &Arc<impl Send + Sync + 'static>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         for number in 0..THREADS {
             let (shared, alive) = (Arc::clone(&shared), Arc::clone(alive));

@@ -10,7 +10,7 @@ use crate::ids::{Lsn, PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Attached, DriveFact};
 use crate::mirror::committer::{Durable, Reporter};
-use crate::mirror::core::{Core, Lost, let_go};
+use crate::mirror::core::{Alive, Core, Lost, Parting, let_go};
 use crate::mirror::drive_log::DriveLog;
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::Moment;
@@ -25,6 +25,7 @@ use crate::mirror::scrub;
 use crate::mirror::seat::{Attachment, NewDrive, Other, Wake, Welcome};
 use crate::mirror::state::{DriveEvent, DriveState};
 use crate::mirror::volume::FsKind;
+use crate::mirror::watched::{self, Watched};
 use crate::mirror::words;
 
 /// Quiet time before a checkpoint.
@@ -40,6 +41,9 @@ const SETTLE_LOOK: Duration = Duration::from_millis(10);
 /// A lane without work sleeps until it is woken; this only bounds one sleep.
 const SLEEP_MAX: Duration = Duration::from_hours(1);
 
+/// What is told of a drive that stalled.
+const STALLED: &str = "it does not answer: nothing on it has moved for too long";
+
 /// Why a drive that came is not taken up.
 #[derive(Debug, thiserror::Error)]
 enum Turned {
@@ -49,8 +53,6 @@ enum Turned {
     Label(#[from] LabelError),
     #[error("starting its threads: {0}")]
     Threads(#[from] std::io::Error),
-    #[error("earlier operations on it have not returned yet")]
-    Fenced,
     /// The journal is older than the stick: somebody put back an old boot disk.
     #[error(
         "drive {side} has epoch {label_epoch} and LSN {label_lsn} in its label, the journal only epoch {epoch} and LSN \
@@ -82,7 +84,6 @@ impl Turned {
             Self::Lane(LaneError::Volume(_)) | Self::Label(_) => Ending::Failure,
             Self::Lane(LaneError::Store(_))
             | Self::Threads(_)
-            | Self::Fenced
             | Self::Ahead { .. }
             | Self::Outdated(_)
             | Self::Replaced
@@ -95,30 +96,62 @@ impl Turned {
 /// Takes up a drive, on a thread of its own.
 pub(crate) fn start(core: &Arc<Core>, drive: NewDrive) {
     let side = drive.side;
-    let lost = Lost { side, visit: drive.visit };
+    let lost = Lost { side, visit: drive.visit, parting: Parting::Failed };
     let other = match core.seat(side.other()).attachment() {
         Some(_) => Other::There,
         None => Other::Away,
     };
-    match core.seat(side).arrive(drive.visit, other, clock::now(), clock::wall_ns()) {
-        Welcome::Seated => {}
-        Welcome::Taken => return,
+    let welcome = core.seat(side).arrive(drive.visit, drive.diskseq, other, clock::now(), clock::wall_ns());
+    let work_core = Arc::clone(core);
+    // Closing its handles can block as long as the drive does.
+    let work = move || match welcome {
+        Welcome::Seated => stay(&work_core, drive),
+        // One that is fenced is looked at again when the fence ends.
+        Welcome::Taken | Welcome::Fenced => drop(drive),
         Welcome::Parked { until } => {
             // First all handles: whoever reads that it is parked may unmount it.
             drop(drive);
-            core.park(lost, until);
-            return;
-        }
-    }
-    let work_core = Arc::clone(core);
-    let run = move || {
-        if let Err(reason) = run(&work_core, drive) {
-            turn_away(&work_core, lost, &reason);
+            work_core.park(lost, until);
         }
     };
-    if let Err(error) = std::thread::Builder::new().name(format!("lane-{side}")).spawn(run) {
+    if let Err(error) = std::thread::Builder::new().name(format!("lane-{side}")).spawn(work) {
         turn_away(core, lost, &error.into());
     }
+}
+
+/// A drive's stay, from its verification to its end.
+fn stay(core: &Arc<Core>, drive: NewDrive) {
+    let (side, visit) = (drive.side, drive.visit);
+    let alive = Arc::new(Alive::new(core, side));
+    core.seat(side).begin(&alive, drive.path.clone(), drive.diskseq);
+    let ended = watch(core, drive).and_then(|(drive, watched)| {
+        let ended = run(core, &drive, &watched, &alive);
+        watched.revoke();
+        // Whatever is still open on it may be busy for as long as the drive likes.
+        watched.settle();
+        ended
+    });
+    drop(alive);
+    if let Err(reason) = ended {
+        turn_away(core, Lost { side, visit, parting: Parting::Failed }, &reason);
+    }
+}
+
+/// Puts a drive under watch: one that stalls is given up, whoever waits for it.
+fn watch(core: &Arc<Core>, drive: NewDrive) -> Result<(NewDrive, Arc<Watched>), Turned> {
+    let (side, visit) = (drive.side, drive.visit);
+    let watched = Arc::new(Watched::new(side.name(), drive.volume)?);
+    let (volume, weak, stall_after) = (Arc::clone(&watched), Arc::downgrade(core), Arc::clone(&core.stall_after));
+    std::thread::Builder::new().name(format!("{side}-watch")).spawn(move || {
+        if watched::stalls(&volume, || *stall_after.lock()) {
+            // Fenced first: calls that are refused from then on are not its failures.
+            if let Some(core) = weak.upgrade() {
+                core.depart(side, visit, STALLED, Ending::Stall);
+            }
+            volume.revoke();
+        }
+    })?;
+    Ok((NewDrive { volume: Arc::clone(&watched) as _, ..drive }, watched))
 }
 
 fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
@@ -130,13 +163,7 @@ fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
             core.condemn_journal(&reason.to_string());
             seat.apply_to(lost.visit, DriveEvent::Fault, Some(reason.to_string()));
         }
-        Turned::Lane(_)
-        | Turned::Label(_)
-        | Turned::Threads(_)
-        | Turned::Fenced
-        | Turned::Replaced
-        | Turned::Closed
-        | Turned::Left => {
+        Turned::Lane(_) | Turned::Label(_) | Turned::Threads(_) | Turned::Replaced | Turned::Closed | Turned::Left => {
             seat.leave(lost.visit, &reason.to_string(), reason.ending(), clock::now());
             // The watcher brings it again.
             let _ = core.lost.send(lost);
@@ -145,22 +172,16 @@ fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
     core.tell_change();
 }
 
-fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
+fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<Alive>) -> Result<(), Turned> {
     let side = drive.side;
-    let seat = core.seat(side);
     if let Some(why) = core.outdated.get() {
         return Err(Turned::Outdated(why.clone()));
     }
-    if seat.is_fenced(drive.diskseq) {
-        return Err(Turned::Fenced);
-    }
-    let alive = Arc::new(());
-    seat.begin(&alive, drive.path.clone(), drive.diskseq);
-    let label = welcome(core, &drive)?;
+    let label = welcome(core, drive)?;
     let exposed = core.committer.detach(side).map_err(|_| Turned::Closed)?;
     let volume = drive.volume.as_ref();
     let arrived = reclaim(&core.journal, volume, side, exposed, clock::wall_ns())?;
-    let keeper = open_manifest(core, &drive, &label)?;
+    let keeper = open_manifest(core, drive, &label)?;
     // What this lets go of on this drive waits at the seat.
     let reporter = Reporter { side, drive: label.drive };
     core.committer.note(reporter, arrived.facts, Durable::Now)?;
@@ -174,14 +195,12 @@ fn run(core: &Arc<Core>, drive: NewDrive) -> Result<(), Turned> {
         .map_err(LaneError::from)?;
     let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume));
     lane.set_aside_count(arrived.aside);
-    let attachment = attach(core, &drive, &label, log, &alive)?;
-    let guard = drive.guard;
+    let attachment = attach(core, drive, &label, log, watched, alive)?;
     let replay_head = core.journal.head();
     let work = Worker { core, attachment: &attachment, lane, keeper, label, replay_head };
     let arrival = attachment.arrival;
     work.run();
     core.committer.retire_soon(side, arrival);
-    drop((guard, alive));
     Ok(())
 }
 
@@ -225,7 +244,8 @@ fn attach(
     drive: &NewDrive,
     label: &Label,
     log: DriveLog,
-    alive: &Arc<()>,
+    watched: &Arc<Watched>,
+    alive: &Arc<Alive>,
 ) -> Result<Arc<Attachment>, Turned> {
     let side = drive.side;
     let (gone, watch) = watch::channel(false);
@@ -246,6 +266,7 @@ fn attach(
         visit: drive.visit,
         arrival,
         volume: Arc::clone(&drive.volume),
+        watched: Arc::clone(watched),
         io,
         log,
         wake: Wake::default(),
@@ -531,6 +552,8 @@ impl Worker<'_> {
 
     fn fail(&self, error: &LaneError) {
         match error {
+            // It was let go of in the middle of a step.
+            LaneError::Volume(_) if self.attachment.is_gone() => {}
             LaneError::Volume(error) => {
                 self.core.seat(self.attachment.side).count_write_error();
                 tracing::warn!(drive = %self.attachment.side, %error, "lane");

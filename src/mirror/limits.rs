@@ -1,5 +1,7 @@
 //! What an operator may change of the mirror's limits.
 
+use std::time::Duration;
+
 /// The mirror's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MirrorLimits {
@@ -8,10 +10,12 @@ pub struct MirrorLimits {
     pub journal_entries_max: u64,
     /// A drive that fails and comes back so often within an hour is parked.
     pub flaps_max: u32,
+    /// How long a drive may do nothing at all while calls on it are under way, before it counts as gone.
+    pub stall_after: Duration,
 }
 
 impl Default for MirrorLimits {
     fn default() -> Self {
-        Self { journal_entries_max: 200_000, flaps_max: 3 }
+        Self { journal_entries_max: 200_000, flaps_max: 3, stall_after: Duration::from_secs(5) }
     }
 }

@@ -68,7 +68,7 @@ impl LogHandle {
     pub(crate) fn start(
         name: &str,
         log: DriveLog,
-        alive: &std::sync::Arc<()>,
+        alive: &std::sync::Arc<impl Send + Sync + 'static>,
         failed: impl FnOnce(VolumeError) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -139,6 +139,7 @@ impl Mirror {
             serials,
             parked: watch::channel(PerSide::default()).0,
             token: crate::mirror::token::InstallToken::default(),
+            stall_after: Arc::new(Mutex::new(limits.stall_after)),
             outdated: std::sync::OnceLock::new(),
             history,
             repairs: Repairs::default(),
@@ -163,14 +164,12 @@ impl Mirror {
 
     /// The watcher saw a drive leave that came with `visit`.
     pub fn departed(&self, side: Side, visit: u64, why: &str, how: Ending) {
-        match self.core.seat(side).attachment() {
-            Some(attachment) if attachment.visit == visit => self.core.see_off(&attachment, why, how),
-            Some(_) => {}
-            None => {
-                self.core.seat(side).leave(visit, why, how, clock::now());
-                self.core.tell_change();
-            }
-        }
+        self.core.depart(side, visit, why, how);
+    }
+
+    /// Goes on by another limit for drives that do nothing.
+    pub fn set_stall_after(&self, stall_after: Duration) {
+        *self.core.stall_after.lock() = stall_after;
     }
 
     /// What tells an older copy of a drive.
@@ -242,7 +241,7 @@ impl Mirror {
             return Err(ReplaceError::Outdated(why.clone()));
         }
         match self.core.seat(side).state() {
-            DriveState::Absent | DriveState::Faulted | DriveState::Parked => {}
+            DriveState::Absent | DriveState::Faulted | DriveState::Fenced | DriveState::Parked => {}
             DriveState::Verifying
             | DriveState::Replaying
             | DriveState::Backfilling
@@ -305,7 +304,7 @@ impl Mirror {
 
     /// Ends the drives' work with a checkpoint each, and closes the journal. A drive that hangs is not waited for
     /// longer than `at_most`; it is verified when it is next seen.
-    pub async fn close(&self, at_most: std::time::Duration) {
+    pub async fn close(&self, at_most: Duration) {
         for attachment in self.core.attachments() {
             attachment.wake.ring_for_close();
             self.core.scrubs.get(attachment.side).ring();

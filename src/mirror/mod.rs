@@ -12,6 +12,8 @@ pub(crate) mod drive_log;
 mod extent;
 mod flaps;
 mod history;
+#[cfg(test)]
+mod hung_tests;
 mod io;
 pub mod label;
 mod lane;
@@ -39,15 +41,19 @@ mod seat;
 pub(crate) mod sim_volume;
 mod space;
 mod stage;
+mod stall;
+#[cfg(test)]
+mod stand;
 mod state;
 mod token;
 mod upload;
 pub mod volume;
 #[cfg(test)]
 mod volume_tests;
+mod watched;
 mod words;
 
-pub use core::Lost;
+pub use core::{Lost, Parting};
 pub use download::Download;
 pub use flaps::Ending;
 pub use limits::MirrorLimits;

@@ -33,6 +33,10 @@ use crate::namespace::Namespace;
 const MSDOS_MAGIC: i64 = 0x4d44;
 /// Statfs magic of exfat (linux/magic.h).
 const EXFAT_MAGIC: i64 = 0x2011_BAB0;
+/// Statfs magics (linux/magic.h) of the other file systems that open a file whose name is cached without asking anybody:
+/// ext4, btrfs, xfs, f2fs, tmpfs, and overlayfs above one of these. RESOLVE_CACHED is about the look-up alone: FUSE sends
+/// an open, and a flush at the close, to its server, and waits for it.
+const QUICK_MAGICS: [i64; 6] = [0xEF53, 0x9123_683E, 0x5846_5342, 0xF2F5_2010, 0x0102_1994, 0x794C_7630];
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
@@ -54,6 +58,15 @@ pub struct OsVolume {
     identity: Identity,
     kind: FsKind,
     namespace: Namespace,
+    cache: Cache,
+}
+
+/// Whether the page cache is asked without asking the drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cache {
+    Asked,
+    /// That could block, or nobody knows.
+    LeftAlone,
 }
 
 impl OsVolume {
@@ -66,12 +79,13 @@ impl OsVolume {
         let identity = Identity::of_handle(&handle)?;
         let magic = rustix::fs::fstatfs(&handle)?.f_type;
         #[expect(clippy::useless_conversion, reason = "f_type is narrower on 32-bit machines")]
-        let (kind, namespace) = match i64::from(magic) {
-            MSDOS_MAGIC => (FsKind::Fat, Namespace::Vfat),
-            EXFAT_MAGIC => (FsKind::Fat, Namespace::Exfat),
-            _ => (FsKind::Atomic, Namespace::Any),
+        let (kind, namespace, cache) = match i64::from(magic) {
+            MSDOS_MAGIC => (FsKind::Fat, Namespace::Vfat, Cache::Asked),
+            EXFAT_MAGIC => (FsKind::Fat, Namespace::Exfat, Cache::Asked),
+            magic if QUICK_MAGICS.contains(&magic) => (FsKind::Atomic, Namespace::Any, Cache::Asked),
+            _ => (FsKind::Atomic, Namespace::Any, Cache::LeftAlone),
         };
-        Ok(Self { root: handle, place, identity, kind, namespace })
+        Ok(Self { root: handle, place, identity, kind, namespace, cache })
     }
 
     /// Where it was opened.
@@ -205,6 +219,9 @@ impl Volume for OsVolume {
     }
 
     fn open_cached(&self, path: &VolumePath) -> Result<Option<Arc<dyn VolumeFile>>> {
+        if self.cache == Cache::LeftAlone {
+            return Ok(None);
+        }
         match self.open_to_read(path, ResolveFlags::CACHED) {
             Ok(file) => Ok(Some(Arc::new(file))),
             // Not in the cache, or a kernel before 5.12, which has no such look-up.
@@ -314,6 +331,10 @@ impl Volume for OsVolume {
     fn probe(&self) -> Result<()> {
         self.check_place()?;
         self.probe_medium()
+    }
+
+    fn device_work(&self) -> Option<u64> {
+        self.block_stat().map(|stat| stat.total())
     }
 }
 

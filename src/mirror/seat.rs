@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::ids::{Arrival, NodeId, Side};
 use crate::journal::Released;
+use crate::mirror::core::Alive;
 use crate::mirror::flaps::{Ending, Flaps, Verdict};
 use crate::mirror::history::{History, Moment};
 use crate::mirror::io::IoPool;
@@ -21,6 +22,7 @@ use crate::mirror::request::DriveErrors;
 use crate::mirror::scan::Scan;
 use crate::mirror::state::{DriveEvent, DriveState};
 use crate::mirror::volume::{Space, Volume};
+use crate::mirror::watched::Watched;
 use crate::mirror::words;
 
 /// A drive that the watcher found, with a good label of this mirror.
@@ -42,7 +44,10 @@ pub(crate) struct Attachment {
     pub(crate) side: Side,
     pub(crate) visit: u64,
     pub(crate) arrival: Arrival,
+    /// Refuses every call once the drive has left.
     pub(crate) volume: Arc<dyn Volume>,
+    /// The same.
+    pub(crate) watched: Arc<Watched>,
     pub(crate) io: IoPool,
     pub(crate) log: LogHandle,
     pub(crate) wake: Wake,
@@ -54,11 +59,12 @@ impl Attachment {
         *self.gone.borrow()
     }
 
-    /// Ends all work on the drive; what is in a system call ends when that returns.
+    /// Ends all work on the drive; what is in a system call ends when that returns. Nothing is begun on it any more.
     pub(crate) fn end(&self) {
         self.gone.send_replace(true);
         self.io.close();
         self.log.close();
+        self.watched.revoke();
         self.wake.ring();
     }
 }
@@ -129,9 +135,11 @@ struct Inner {
     visit: Option<u64>,
     attachment: Option<Arc<Attachment>>,
     path: Option<PathBuf>,
-    /// Lives as long as anything of an earlier attachment is at work.
-    older: Weak<()>,
+    /// Lives as long as anything of an earlier stay is at work.
+    older: Weak<Alive>,
     older_diskseq: Option<u64>,
+    /// The stay that begins when that has ended.
+    waiting: Option<u64>,
     space: Option<Space>,
     scan: Option<Scan>,
     stays: Vec<(NodeId, Stay)>,
@@ -153,6 +161,8 @@ pub(crate) enum Welcome {
     Seated,
     /// The seat is taken.
     Taken,
+    /// Calls of its earlier stay have not returned.
+    Fenced,
     /// It came too often, and is left alone until then.
     Parked {
         until: Instant,
@@ -180,6 +190,7 @@ impl Seat {
             path: None,
             older: Weak::new(),
             older_diskseq: None,
+            waiting: None,
             space: None,
             scan: None,
             stays: Vec::new(),
@@ -196,12 +207,21 @@ impl Seat {
         }
     }
 
-    /// A drive came. `wall_ns` is the time of day at `now`, for people.
-    pub(crate) fn arrive(&self, visit: u64, other: Other, now: Instant, wall_ns: i64) -> Welcome {
+    /// A drive came, plugged in as `diskseq`. `wall_ns` is the time of day at `now`, for people.
+    pub(crate) fn arrive(&self, visit: u64, diskseq: Option<u64>, other: Other, now: Instant, wall_ns: i64) -> Welcome {
         let mut inner = self.inner.lock();
         if inner.state.after(DriveEvent::Arrived).is_err() {
             return Welcome::Taken;
         }
+        if inner.is_fenced(diskseq) {
+            if inner.state == DriveState::Absent {
+                let reason = "operations of its earlier stay have not returned yet".to_owned();
+                self.enter(&mut inner, DriveEvent::Stalled, Some(reason));
+            }
+            inner.waiting = Some(visit);
+            return Welcome::Fenced;
+        }
+        inner.waiting = None;
         match (inner.flaps.came(now), other) {
             (Verdict::Welcome, _) | (Verdict::Parked { .. }, Other::Away) => {
                 self.enter(&mut inner, DriveEvent::Arrived, None);
@@ -215,11 +235,6 @@ impl Seat {
                 Welcome::Parked { until }
             }
         }
-    }
-
-    /// A drive's stay has ended, whether it was taken up or only looked at.
-    pub(crate) fn ended(&self, how: Ending, now: Instant) {
-        self.inner.lock().flaps.ended(how, now);
     }
 
     /// Somebody has seen to the drive: its flaps are forgotten, and it is taken up again; false where it is not parked.
@@ -245,9 +260,39 @@ impl Seat {
     /// A drive left that was not taken up yet, if the state is still about that stay.
     pub(crate) fn leave(&self, visit: u64, why: &str, how: Ending, now: Instant) {
         let mut inner = self.inner.lock();
-        if inner.visit == Some(visit) && self.enter(&mut inner, DriveEvent::Lost, Some(why.to_owned())) {
+        // One that hangs while it waits is there still, for all that its watcher knows.
+        inner.waiting.take_if(|waiting| *waiting == visit && how != Ending::Stall);
+        if inner.visit == Some(visit) {
+            self.lose(&mut inner, why, how, now);
+        }
+    }
+
+    /// A drive's stay has ended.
+    pub(crate) fn lost(&self, why: &str, how: Ending, now: Instant) {
+        self.lose(&mut self.inner.lock(), why, how, now);
+    }
+
+    fn lose(&self, inner: &mut Inner, why: &str, how: Ending, now: Instant) {
+        inner.visit = None;
+        let event = match how {
+            Ending::Orderly | Ending::Failure => DriveEvent::Lost,
+            Ending::Stall => DriveEvent::Stalled,
+        };
+        if self.enter(inner, event, Some(why.to_owned())) {
             inner.flaps.ended(how, now);
         }
+        self.drain(inner);
+    }
+
+    /// Opens the fence of a drive on which nothing is at work any more; the stay that has waited for it.
+    pub(crate) fn drained(&self) -> Option<u64> {
+        let mut inner = self.inner.lock();
+        self.drain(&mut inner).then(|| inner.waiting.take()).flatten()
+    }
+
+    fn drain(&self, inner: &mut Inner) -> bool {
+        let over = inner.state == DriveState::Fenced && inner.older.strong_count() == 0;
+        over && self.enter(inner, DriveEvent::Drained, inner.reason.clone())
     }
 
     /// Takes an event; false where it cannot happen now.
@@ -276,14 +321,13 @@ impl Seat {
     }
 
     /// Whether something of an earlier stay is still at work on the same plugged-in device.
+    #[cfg(test)]
     pub(crate) fn is_fenced(&self, diskseq: Option<u64>) -> bool {
-        let inner = self.inner.lock();
-        let other_device = diskseq.is_some() && inner.older_diskseq.is_some() && diskseq != inner.older_diskseq;
-        inner.older.strong_count() > 0 && !other_device
+        self.inner.lock().is_fenced(diskseq)
     }
 
     /// A drive's work begins; `alive` is held by all that works on it.
-    pub(crate) fn begin(&self, alive: &Arc<()>, path: PathBuf, diskseq: Option<u64>) {
+    pub(crate) fn begin(&self, alive: &Arc<Alive>, path: PathBuf, diskseq: Option<u64>) {
         let mut inner = self.inner.lock();
         inner.older = Arc::downgrade(alive);
         inner.older_diskseq = diskseq;
@@ -404,11 +448,16 @@ impl Seat {
 }
 
 impl Inner {
+    fn is_fenced(&self, diskseq: Option<u64>) -> bool {
+        let other_device = diskseq.is_some() && self.older_diskseq.is_some() && diskseq != self.older_diskseq;
+        self.older.strong_count() > 0 && !other_device
+    }
+
     fn enter(&mut self, state: DriveState, reason: Option<String>, now: Moment) {
         self.state = state;
         self.reason = reason;
         self.changed = now;
-        if state == DriveState::Absent {
+        if matches!(state, DriveState::Absent | DriveState::Fenced) {
             self.changed = *self.absent.get_or_insert(now);
             if let Some(scan) = &mut self.scan {
                 scan.break_off(now.at);

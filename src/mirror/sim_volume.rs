@@ -287,4 +287,8 @@ impl Volume for SimVolume {
     fn probe(&self) -> Result<()> {
         self.call(CallKind::Probe, "probe", "", |_| Ok(()))
     }
+
+    fn device_work(&self) -> Option<u64> {
+        None
+    }
 }

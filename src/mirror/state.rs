@@ -5,6 +5,7 @@
 //!                         └────Backfill──► Backfilling ─┘
 //! InSync: durably holds, staged or installed, every acknowledged version
 //! any present ──Lost──► Absent        any present ──Fault──► Faulted ──Lost──► Absent
+//! any present ──Stalled──► Fenced ──Drained──► Absent        Fenced ──Arrived──► Verifying (on another device)
 //! Replaying, Backfilling, InSync ──NoRoom──► Full ──Replay, Backfill──► Replaying, Backfilling
 //! Absent ──Flapped──► Parked ──Arrived──► Verifying        Parked ──Lost──► Absent
 //! ```
@@ -27,6 +28,9 @@ pub enum DriveState {
     Full,
     /// There, and refused: `status` says why.
     Faulted,
+    /// It stopped answering, and calls on it have not returned: it is not touched before they have, wherever it is
+    /// mounted, unless it is another device.
+    Fenced,
     /// Left alone because it came and went too often.
     Parked,
 }
@@ -49,6 +53,10 @@ pub enum DriveEvent {
     Fault,
     /// It is gone: pulled, unmounted, or it failed.
     Lost,
+    /// Nothing on it has moved for too long; or it came while calls of its earlier stay have not returned.
+    Stalled,
+    /// The last call of its earlier stay has returned.
+    Drained,
 }
 
 /// An event that cannot happen in a state.
@@ -60,7 +68,7 @@ pub struct BadTransition {
 }
 
 impl DriveState {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Absent,
         Self::Verifying,
         Self::Replaying,
@@ -68,6 +76,7 @@ impl DriveState {
         Self::InSync,
         Self::Full,
         Self::Faulted,
+        Self::Fenced,
         Self::Parked,
     ];
 
@@ -76,7 +85,7 @@ impl DriveState {
         use DriveEvent as E;
         use DriveState as S;
         match (self, event) {
-            (S::Absent | S::Parked, E::Arrived) => Ok(S::Verifying),
+            (S::Absent | S::Fenced | S::Parked, E::Arrived) => Ok(S::Verifying),
             (S::Absent, E::Flapped) => Ok(S::Parked),
             (S::Verifying | S::Full, E::Replay) => Ok(S::Replaying),
             (S::Verifying | S::Full, E::Backfill) => Ok(S::Backfilling),
@@ -86,6 +95,11 @@ impl DriveState {
             (S::Verifying | S::Replaying | S::Backfilling | S::InSync | S::Full | S::Faulted | S::Parked, E::Lost) => {
                 Ok(S::Absent)
             }
+            (
+                S::Absent | S::Verifying | S::Replaying | S::Backfilling | S::InSync | S::Full | S::Faulted,
+                E::Stalled,
+            ) => Ok(S::Fenced),
+            (S::Fenced, E::Drained) => Ok(S::Absent),
             (state, event) => Err(BadTransition { state, event }),
         }
     }
@@ -100,6 +114,7 @@ impl DriveState {
             Self::InSync => "in-sync",
             Self::Full => "full",
             Self::Faulted => "faulted",
+            Self::Fenced => "fenced",
             Self::Parked => "parked",
         }
     }
@@ -112,7 +127,7 @@ impl fmt::Display for DriveState {
 }
 
 impl DriveEvent {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Arrived,
         Self::Replay,
         Self::Backfill,
@@ -121,6 +136,8 @@ impl DriveEvent {
         Self::Flapped,
         Self::Fault,
         Self::Lost,
+        Self::Stalled,
+        Self::Drained,
     ];
 }
 
@@ -146,7 +163,9 @@ mod tests {
     fn every_present_drive_can_be_lost() {
         for state in DriveState::ALL {
             let lost = state.after(DriveEvent::Lost);
-            assert_eq!(lost.is_ok(), state != DriveState::Absent, "{state}");
+            // That a fenced drive's mount is gone proves nothing.
+            let stays = matches!(state, DriveState::Absent | DriveState::Fenced);
+            assert_eq!(lost.is_ok(), !stays, "{state}");
         }
     }
 }

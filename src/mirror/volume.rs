@@ -132,4 +132,6 @@ pub trait Volume: Send + Sync + fmt::Debug {
     fn space(&self) -> Result<Space>;
     /// Reads the label from the medium itself, past the page cache; writes nothing.
     fn probe(&self) -> Result<()>;
+    /// What its block device has completed so far, to compare only; `None` where there is none. Never blocks.
+    fn device_work(&self) -> Option<u64>;
 }

@@ -60,6 +60,7 @@ pub(crate) fn notice(drive: &DriveStatus, alone: Alone) -> Option<Notice> {
             format!("drive {name} is not used{because}"),
             format!("unplug drive {name} and plug it in again when the reason is gone; twinstickd's log says more"),
         )),
+        DriveState::Fenced => Some(fenced(drive, &because, alone)),
         DriveState::Parked => Some(Notice::new(
             format!("drive {name} is parked and left alone{because}"),
             format!(
@@ -101,6 +102,21 @@ fn absent(drive: &DriveStatus, because: &str, alone: Alone) -> Notice {
             Notice::new(what, if long { format!("{plug}. If it is dead: {replace}") } else { plug })
         }
     }
+}
+
+fn fenced(drive: &DriveStatus, because: &str, alone: Alone) -> Notice {
+    let name = drive.side;
+    let goes_on = match alone {
+        Alone::OtherGoesOn => format!("; drive {} goes on alone", name.other()),
+        Alone::NoneLeft => String::new(),
+    };
+    Notice::new(
+        format!("drive {name} is fenced off{because}{goes_on}"),
+        format!(
+            "it is verified and taken up again by itself once it answers; if it does not, unplug drive {name}, plug it \
+             in again and mount it"
+        ),
+    )
 }
 
 fn backfilling(drive: &DriveStatus, missed: &str) -> Notice {
@@ -184,6 +200,8 @@ pub(crate) fn told(
             | DriveState::InSync
             | DriveState::Full,
         ) => Some(format!("lost{reason}")),
+        (DriveState::Absent, DriveState::Fenced) => Some("all calls on it have returned".to_owned()),
+        (DriveState::Fenced, _) => Some(format!("fenced off{reason}")),
         (DriveState::Faulted, _) => Some(format!("not used{reason}")),
         (DriveState::Parked, _) => Some(format!("parked{reason}")),
         (DriveState::Full, _) => Some("has no room for what it lacks".to_owned()),

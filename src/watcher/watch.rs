@@ -72,7 +72,7 @@ pub struct WatcherHandle {
 #[derive(Debug, Default)]
 struct Asked {
     wake: Arc<Notify>,
-    lost: Mutex<PerSide<Option<Visit>>>,
+    lost: Mutex<PerSide<Option<(Visit, Leave)>>>,
     expected: Mutex<PerSide<Option<KnownDrive>>>,
     pace: Mutex<Option<Pace>>,
     parked: Mutex<PerSide<Parking>>,
@@ -98,7 +98,16 @@ impl WatcherHandle {
     /// Says that the owner gave the drive up. It is announced again only after a fresh look at it, and while it is
     /// the same mount not within a second. An earlier visit than the present one is passed over.
     pub fn lost(&self, side: Side, visit: Visit) {
-        *self.asked.lost.lock().get_mut(side) = Some(visit);
+        self.give_up(side, visit, Leave::Failed);
+    }
+
+    /// As [`WatcherHandle::lost`], for a drive that is well: it is announced again at once.
+    pub fn look_afresh(&self, side: Side, visit: Visit) {
+        self.give_up(side, visit, Leave::Gone);
+    }
+
+    fn give_up(&self, side: Side, visit: Visit, how: Leave) {
+        *self.asked.lost.lock().get_mut(side) = Some((visit, how));
         self.asked.wake.notify_one();
     }
 
@@ -251,8 +260,8 @@ impl Watcher {
         }
         let lost = std::mem::take(&mut *self.asked.lost.lock());
         for (side, visit) in lost.iter() {
-            if let Some(visit) = visit {
-                self.leave(side, *visit, Leave::Failed);
+            if let Some((visit, how)) = visit {
+                self.leave(side, *visit, *how);
             }
         }
         let parked = *self.asked.parked.lock();

@@ -91,6 +91,11 @@ impl BlockStat {
         sysfs(dev, "stat").map(|text| Self::parse(&text))
     }
 
+    /// All together: as each only rises, it changes with any of them.
+    pub(super) fn total(&self) -> u64 {
+        self.0.iter().fold(0, |total, counter| total.wrapping_add(*counter))
+    }
+
     fn parse(text: &str) -> Self {
         let counters: Vec<_> = text.split_ascii_whitespace().collect();
         Self(COMPLETED.iter().filter_map(|at| counters.get(*at)?.parse().ok()).collect())

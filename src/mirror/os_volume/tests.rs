@@ -50,6 +50,7 @@ fn a_real_volume_keeps_the_contract_in_the_order_for_fat_too() {
             identity: volume.identity,
             kind,
             namespace: Namespace::Any,
+            cache: Cache::Asked,
         });
     }
 }

@@ -238,6 +238,7 @@ impl Scrub {
             | DriveState::Replaying
             | DriveState::Backfilling
             | DriveState::Faulted
+            | DriveState::Fenced
             | DriveState::Parked => false,
         }
     }
