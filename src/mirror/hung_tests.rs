@@ -13,7 +13,7 @@ use crate::mirror::core::Parting;
 use crate::mirror::flaps::Ending;
 use crate::mirror::label;
 use crate::mirror::request::{PutRequest, Span};
-use crate::mirror::stand::Stand;
+use crate::mirror::stand::{Stand, until};
 use crate::mirror::state::DriveState;
 use crate::mirror::volume::Volume as _;
 use crate::path::RelPath;
@@ -140,6 +140,27 @@ async fn another_device_passes_the_fence_and_old_calls_reach_neither() {
     put(&stand, "g", 10).await;
     tokio::time::timeout(Duration::from_secs(20), stand.mirror.wait_in_sync()).await.unwrap();
     assert_eq!(stand.state(Side::B), DriveState::InSync);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_copies_from_a_drive_that_hangs_is_not_held_up() {
+    let mut stand = stand().await;
+    stand.pull(Side::B, Ending::Orderly).await;
+    put(&stand, "f", LARGE).await;
+    until("drive a has it", || stand.mirror.behind(Side::A).paths == 0).await;
+    // The second call on drive a from here on is the lane's of drive b: it opens and reads.
+    let hold = hang(&stand, Side::A, 2);
+    drop(stand.plug_in(Side::B));
+    stand.wait_for(Side::A, DriveState::Fenced).await;
+    // Drive b does what it can without.
+    stand.make_folder("new").await;
+    until("the folder is on drive b", || stand.disks.b.mount().unwrap().stat("new").unwrap().is_some()).await;
+    assert_eq!(stand.state(Side::A), DriveState::Fenced);
+    drop(hold);
+    stand.wait_for(Side::A, DriveState::Absent).await;
+    bring_back(&mut stand, Side::A, "new").await;
+    tokio::time::timeout(Duration::from_secs(20), stand.mirror.wait_in_sync()).await.unwrap();
+    assert!(stand.disks.b.mount().unwrap().stat("f").unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{oneshot, watch};
@@ -63,6 +65,11 @@ impl IoPool {
         self.wait(answer).await
     }
 
+    /// As [`IoPool::run`], for a thread that may wait.
+    pub(crate) fn run_and_wait<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Gone> {
+        wait_for(self.run(job))
+    }
+
     /// Queues a job; its answer is for [`IoPool::wait`].
     pub(crate) fn start_job<T: Send + 'static>(
         &self,
@@ -118,6 +125,24 @@ impl IoPool {
 impl Drop for IoPool {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Waits for a future that needs no runtime.
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
     }
 }
 

@@ -20,11 +20,12 @@ use crate::mirror::lane::{Lane, LaneError, Stay, Step, look_again, reclaim};
 use crate::mirror::log_thread::{LogHandle, Settled};
 use crate::mirror::manifest::{Keeper, Owner, Turn};
 use crate::mirror::pace::Amount;
+use crate::mirror::peer::Peer;
 use crate::mirror::scan::{Scan, ScanKind};
 use crate::mirror::scrub;
 use crate::mirror::seat::{Attachment, NewDrive, Other, Wake, Welcome};
 use crate::mirror::state::{DriveEvent, DriveState};
-use crate::mirror::volume::FsKind;
+use crate::mirror::volume::{FsKind, Volume};
 use crate::mirror::watched::{self, Watched};
 use crate::mirror::words;
 
@@ -393,7 +394,7 @@ impl Worker<'_> {
 
     fn install(&mut self) -> Result<Done, LaneError> {
         let other = self.core.seat(self.attachment.side.other()).attachment();
-        let peer = other.as_ref().map(|other| Arc::clone(&other.volume));
+        let peer = other.as_ref().map(|other| Arc::new(Peer::new(other)) as Arc<dyn Volume>);
         let before = self.lane.work();
         // The drive itself says what is done to it, in case that the journal is lost.
         if self.attachment.log.flush().is_none() {

@@ -30,6 +30,7 @@ pub mod os_volume;
 mod pace;
 #[cfg(test)]
 mod parking_tests;
+mod peer;
 mod places;
 mod repairs;
 mod report;
