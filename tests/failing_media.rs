@@ -2,10 +2,12 @@
 //! all is well again by itself when the cause goes away.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::io::Errno;
-use twinstick_rig::{Binaries, Call, Client, Content, Drives, End, Needs, Side, Trials, Twins, wait_until};
+use twinstick_rig::{Binaries, Call, Client, Content, Drives, End, Needs, Side, Trials, Twins, inodes, wait_until};
 
 /// Exit code for what cannot be had now.
 const UNAVAILABLE: i32 = 5;
@@ -22,12 +24,16 @@ fn main() -> ExitCode {
         .with("a_stick_that_fails_in_any_way_is_not_noticed_by_clients_and_heals", Needs::LoopMounts, failing)
         .with("two_failing_sticks_give_a_clear_answer_and_heal", Needs::LoopMounts, both_failing)
         .with("a_failing_boot_disk_stops_changes_and_no_reads_and_heals", Needs::LoopMounts, boot_disk)
+        .with("a_damaged_journal_is_never_begun_anew_nor_believed", Needs::Nothing, damaged_journal)
         .main()
 }
 
+fn binaries() -> Binaries {
+    Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"))
+}
+
 fn twins() -> Twins {
-    let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
-    Twins::with_config(binaries, Drives::Faulty, |_| "flaps_max = 100000\nprobe_every = \"200ms\"\n".to_owned())
+    Twins::with_config(binaries(), Drives::Faulty, |_| "flaps_max = 100000\nprobe_every = \"200ms\"\n".to_owned())
 }
 
 fn bytes(seed: u64, len: usize) -> Vec<u8> {
@@ -169,8 +175,7 @@ const BOOT_FAILURES: &[(&str, &[Call], Errno)] = &[
 ];
 
 fn boot_disk() {
-    let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
-    let mut twins = Twins::with_failing_boot_disk(binaries, Drives::Faulty);
+    let mut twins = Twins::with_failing_boot_disk(binaries(), Drives::Faulty);
     let client = twins.client();
     prepare(&client);
     twins.check_identical();
@@ -200,4 +205,74 @@ fn boot_disk() {
     check_healed(&mut twins);
     twins.end(End::Drain);
     twins.check(&[]).expect(0);
+}
+
+/// A name, and what it does to the journal's folder.
+type Damage = (&'static str, fn(&Path));
+
+/// What can become of the journal's files.
+const DAMAGES: &[Damage] = &[
+    ("db is gone", |journal| fs::remove_file(journal.join("db")).expect("a db")),
+    ("db is empty", |journal| cut(&journal.join("db"), 0)),
+    ("db is torn in the middle", |journal| cut(&journal.join("db"), 2)),
+    ("db is torn near its end", |journal| cut(&journal.join("db"), 100)),
+    ("conf is gone", |journal| fs::remove_file(journal.join("conf")).expect("a conf")),
+    ("bytes at the beginning are others", |journal| spoil(&journal.join("db"), 1, 16)),
+    ("bytes in the middle are others", |journal| spoil(&journal.join("db"), 8, 16)),
+    ("bytes everywhere are others", |journal| (0..16).for_each(|part| spoil(&journal.join("db"), part, 16))),
+    ("all files are gone", |journal| {
+        fs::remove_dir_all(journal).and_then(|()| fs::create_dir(journal)).expect("our own folder");
+    }),
+];
+
+/// Keeps all but one part in `parts`; of one part nothing.
+fn cut(file: &Path, parts: u64) {
+    let file = fs::File::options().write(true).open(file).expect("a file");
+    let len = file.metadata().expect("a file").len();
+    file.set_len(len.checked_div(parts).map_or(0, |part| len - part)).expect("a file");
+}
+
+/// Flips some bytes at the beginning of a part of the file.
+fn spoil(file: &Path, part: u64, parts: u64) {
+    let mut bytes = fs::read(file).expect("a file");
+    let from = (bytes.len() as u64 * part / parts) as usize;
+    bytes.iter_mut().skip(from).take(64).for_each(|byte| *byte ^= 0x5a);
+    fs::write(file, bytes).expect("a file");
+}
+
+/// Whatever the damage, a daemon either does not start, or serves what was acknowledged, or serves nothing.
+fn damaged_journal() {
+    for (what, damage) in DAMAGES {
+        let mut twins = Twins::new(binaries(), Drives::Plain);
+        let client = twins.client();
+        prepare(&client);
+        twins.check_identical();
+        twins.end(End::Drain);
+        damage(&twins.state().join("journal"));
+        let before = Side::BOTH.map(|side| inodes(twins.root(side)));
+        let log = twins.dir().join("damaged.log");
+        let stderr = fs::File::create(&log).expect("a log");
+        let mut daemon = twins.serve_command().stderr(stderr).spawn().expect("twinstickd");
+        let (mut ended, mut address) = (None, None);
+        wait_until("it ends or listens", || {
+            ended = daemon.try_wait().expect("a child");
+            let text = fs::read_to_string(&log).expect("a log");
+            address = text.lines().find_map(|line| Some(line.strip_prefix("listening on ")?.to_owned()));
+            ended.is_some() || address.is_some()
+        });
+        let text = || fs::read_to_string(&log).expect("a log");
+        if let Some(ended) = ended {
+            assert_eq!(ended.code(), Some(1), "{what}: {}", text());
+            assert!(text().contains("journal"), "{what}: {}", text());
+        } else {
+            let client = Client { address: address.expect("it listens"), ..client };
+            for (name, len) in [("small", SMALL), ("large", LARGE), ("d/moved", LARGE)] {
+                let got = client.get(name);
+                let right = got.code == 0 && got.stdout == bytes(1, len);
+                assert!(right || got.code == UNAVAILABLE, "{what}: {name}: {} {}{}", got.code, got.stderr, text());
+            }
+            daemon.kill().and_then(|()| daemon.wait()).expect("a child");
+        }
+        assert_eq!(Side::BOTH.map(|side| inodes(twins.root(side))), before, "{what}: {}", text());
+    }
 }

@@ -8,6 +8,11 @@
 //! | EIO on one drive, one file | here: a_file_that_one_drive_cannot_read_is_served_from_the_other_and_repaired; by a folder in its place: `refusals` |
 //! | EIO on one drive, all of it | `loop_story`: a_pull_and_a_return_are_noticed (by EXT4_IOC_SHUTDOWN: all operations give EIO) |
 //! | the file system turns read-only | here: a_file_system_that_turns_read_only_is_out_until_it_is_mounted_anew; mounted so: `any_stick`: a_stick_mounted_read_only_is_refused_until_it_is_writable |
+//! | one call of a drive fails, any, with any error | `fault_matrix`: every_call_to_a_drive_may_fail_and_no_rule_breaks |
+//! | EIO for long on read, write, sync, rename; no inodes | `failing_media`: a_stick_that_fails_in_any_way_…, two_failing_sticks_… |
+//! | ENOSPC on one drive, on both | `failing_media`: one_full_stick_…, two_full_sticks_… |
+//! | the boot disk fails | `failing_media`: a_failing_boot_disk_stops_changes_and_no_reads_and_heals |
+//! | the journal is damaged | `failing_media`: a_damaged_journal_is_never_begun_anew_nor_believed |
 //! | the boot disk is full | `boot_disk`: with_the_boot_disk_full_reads_go_on_and_room_heals |
 //! | a wrong stick | `any_stick`: foreign_sticks_in_its_place_…, a_copy_of_a_stick_…, a_folder_of_the_boot_disk_… |
 //! | swapped ports, other mount paths | `any_stick`: sticks_that_change_places_…, sticks_with_each_others_device_numbers_…, a_stick_is_found_wherever_a_pattern_leads_… |

@@ -46,7 +46,7 @@ impl Bench {
         self.twins.stick_mut(side).bring_back();
     }
 
-    /// Waits until both drives have everything. One that is out is pulled and plugged in again, as its owner would.
+    /// Waits until both drives have everything and are at rest. One that is out is pulled and plugged in again, as its owner would.
     pub(crate) fn heal(&mut self) -> Result<()> {
         let begin = Instant::now();
         let (mut plugged, mut stirred) = ([false; 2], begin);
@@ -55,7 +55,7 @@ impl Bench {
             let mut healthy = true;
             for (number, side) in Side::BOTH.into_iter().enumerate() {
                 let state = state_in(&status, side);
-                healthy &= state == "in-sync" && behind_in(&status, side) == Some(0);
+                healthy &= state == "in-sync" && behind_in(&status, side) == Some(0) && !is_scrubbed(&status, side);
                 if state == "absent" && !plugged[number] {
                     plugged[number] = true;
                     self.replug(side);
@@ -172,4 +172,10 @@ fn state_in(status: &Value, side: Side) -> &str {
 /// Paths that a drive lacks.
 fn behind_in(status: &Value, side: Side) -> Option<u64> {
     drive_in(status, side)?.pointer("/behind/paths")?.as_u64()
+}
+
+/// Whether a scrub is under way, or waits for its drive.
+fn is_scrubbed(status: &Value, side: Side) -> bool {
+    let state = drive_in(status, side).and_then(|drive| drive.pointer("/scrub/state")?.as_str());
+    state.is_some_and(|state| state != "done")
 }

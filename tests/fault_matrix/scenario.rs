@@ -78,6 +78,7 @@ pub(crate) const ALL: &[Scenario] = &[
         ..REQUEST
     },
     Scenario { name: "get", before: put_two, act: Story::read_all, ..REQUEST },
+    Scenario { name: "scrub", before: put_two, act: Story::scrub, ..REQUEST },
     Scenario {
         name: "checkpoint",
         moment: Moment::Checkpoint,

@@ -69,6 +69,13 @@ impl Story {
         self.judge(&Operation::Move { from: from.to_owned(), to: to.to_owned() }, &reply, Allowed::Nothing);
     }
 
+    /// Has both drives read through.
+    pub(crate) fn scrub(&mut self) {
+        if let other @ (Reply::Refused { .. } | Reply::None(_)) = self.ask(&json!({"op": "scrub", "action": "start"})) {
+            self.broken.push(format!("scrub: {other}"));
+        }
+    }
+
     /// Reads all files and compares them.
     pub(crate) fn read_all(&mut self) {
         for path in self.model.files() {
