@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Parser;
 use twinstick::config::Config;
-use twinstick::daemon::cli::{CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs, UnparkArgs};
+use twinstick::daemon::adopt::{self, AdoptError};
+use twinstick::daemon::cli::{AdoptArgs, CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs, UnparkArgs};
 use twinstick::daemon::control::{self, By};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
 use twinstick::daemon::replace::Replaced;
+use twinstick::daemon::state_lock::StateLockError;
 use twinstick::daemon::{check, enrol, init, serve};
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Replace(args) => run_replace(args),
+        Command::Adopt(args) => run_adopt(args),
         Command::Unpark(args) => run_unpark(args),
         Command::Check(args) => Ok(run_check(args)),
         Command::Client { args } => Ok(twinstick::client::cli::run(std::iter::once("fget".into()).chain(args))),
@@ -71,6 +74,25 @@ fn run_replace(args: ReplaceArgs) -> anyhow::Result<ExitCode> {
     eprintln!("drive {side} is now {drive} at {}; {paths} paths, {bytes} bytes to copy; {next}", path.display());
     Ok(ExitCode::SUCCESS)
 }
+
+fn run_adopt(args: AdoptArgs) -> anyhow::Result<ExitCode> {
+    let (request, overrides) = args.split();
+    let config = Config::load(&overrides)?;
+    match adopt::adopt(&request, &config.state) {
+        Ok(()) => {
+            eprintln!("the journal in {} is rebuilt; next: twinstickd serve", config.state.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(AdoptError::Locked(error @ StateLockError::Held { .. })) => {
+            eprintln!("twinstickd: {error}");
+            Ok(ExitCode::from(IN_USE))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A daemon runs: nothing can be told or done.
+const IN_USE: u8 = 4;
 
 fn run_unpark(args: UnparkArgs) -> anyhow::Result<ExitCode> {
     let (side, overrides) = args.split();

@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{LogFilter, LogFormat, Overrides};
+use crate::daemon::adopt::AdoptRequest;
 use crate::daemon::check::Format;
-use crate::daemon::init::{DriveKind, InitRequest};
+use crate::daemon::init::{DriveKind, Files, InitRequest};
 use crate::daemon::replace::ReplaceRequest;
 use crate::ids::Side;
 
@@ -31,6 +32,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Enrol a blank stick in place of a dead or lost one; also while twinstickd runs
     Replace(ReplaceArgs),
+    /// Rebuild a lost or outdated journal from the sticks; the old one is kept
+    Adopt(AdoptArgs),
     /// Take up a drive at once that was parked since it came and went too often
     Unpark(UnparkArgs),
     /// Compare the journal, the catalog and both drives while no daemon runs; changes nothing
@@ -62,6 +65,24 @@ pub struct InitArgs {
     /// A drive and where it is mounted, as a=PATH; given twice, for a and for b
     #[arg(long = "drive", value_name = "NAME=PATH", value_parser = parse_drive, required = true)]
     pub drives: Vec<DriveArg>,
+    /// Take folders that are no mount points of their own: for trying things out
+    #[arg(long)]
+    pub plain_directory: bool,
+    /// Take in files that are on the drives already; what differs is kept from both
+    #[arg(long)]
+    pub adopt: bool,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// Where a drive of the mirror is mounted; given for each, its label says which it is
+    #[arg(long = "drive", value_name = "PATH", required = true)]
+    pub drives: Vec<PathBuf>,
+    /// The drive that is not to be had: a or b. Its files are compared when it comes
+    #[arg(long, value_name = "NAME", value_parser = parse_side)]
+    pub without: Option<Side>,
     /// Take folders that are no mount points of their own: for trying things out
     #[arg(long)]
     pub plain_directory: bool,
@@ -206,10 +227,23 @@ impl CheckArgs {
 impl InitArgs {
     /// What to enrol, and where the settings that it needs come from.
     pub fn split(self) -> (InitRequest, Overrides) {
-        let kind = if self.plain_directory { DriveKind::PlainDirectory } else { DriveKind::MountPoint };
+        let kind = kind(self.plain_directory);
+        let files = if self.adopt { Files::TakenIn } else { Files::Refused };
         let drives = self.drives.into_iter().map(|drive| (drive.side, drive.path)).collect();
-        (InitRequest { drives, kind }, self.source.overrides())
+        (InitRequest { drives, kind, files }, self.source.overrides())
     }
+}
+
+impl AdoptArgs {
+    /// What to adopt, and where the settings that it needs come from.
+    pub fn split(self) -> (AdoptRequest, Overrides) {
+        let kind = kind(self.plain_directory);
+        (AdoptRequest { drives: self.drives, without: self.without, kind }, self.source.overrides())
+    }
+}
+
+fn kind(plain_directory: bool) -> DriveKind {
+    if plain_directory { DriveKind::PlainDirectory } else { DriveKind::MountPoint }
 }
 
 #[cfg(test)]

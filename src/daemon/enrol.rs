@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use crate::daemon::init::{DriveKind, Plan};
+use crate::daemon::adopt::{self, AdoptError};
+use crate::daemon::init::{DriveKind, Files, Plan};
 use crate::daemon::state_lock::{StateLock, StateLockError};
 use crate::ids::{Arrival, DriveId, Epoch, Lsn, MirrorId, PerSide, Side, random};
 use crate::journal::store::StoreError;
@@ -26,11 +27,17 @@ pub enum EnrolError {
     Locked(#[from] StateLockError),
     #[error("{0}")]
     Journal(#[from] StoreError),
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
 }
 
 /// Labels the drives and begins the journal, which comes last: without it the labels mean nothing yet.
 pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
     let _lock = lock(&plan.state)?;
+    let taken_in = match plan.files {
+        Files::Refused => None,
+        Files::TakenIn => Some(adopt::take_in(&plan.drives)?),
+    };
     let mirror = MirrorId(random());
     let ids = PerSide::new(|_| DriveId(random()));
     let mut namespaces = PerSide::default();
@@ -50,7 +57,10 @@ pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
     let enrolled = |side: Side| Enrolled { id: *ids.get(side), place: plan.drives.get(side).display().to_string() };
     let enrolment =
         Enrolment { mirror, drives: PerSide::new(enrolled), plain: matches!(plan.kind, DriveKind::PlainDirectory) };
-    Mirror::create_for(&plan.state, &enrolment, namespaces)?;
+    match taken_in {
+        None => Mirror::create_for(&plan.state, &enrolment, namespaces)?,
+        Some(outcome) => adopt::begin(&plan.state, &outcome, enrolment.clone(), namespaces)?,
+    }
     Ok(enrolment)
 }
 

@@ -21,12 +21,22 @@ pub enum DriveKind {
     PlainDirectory,
 }
 
+/// What becomes of files that are on the drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// A drive with files is refused.
+    Refused,
+    /// They are taken in.
+    TakenIn,
+}
+
 /// What the command line asks to enrol.
 #[derive(Clone, Debug)]
 pub struct InitRequest {
     /// As given: each side must be there once.
     pub drives: Vec<(Side, PathBuf)>,
     pub kind: DriveKind,
+    pub files: Files,
 }
 
 /// What may be enrolled: all was looked at, nothing was written.
@@ -37,6 +47,7 @@ pub struct Plan {
     /// The folder of the journal: empty, or not there yet.
     pub state: PathBuf,
     pub kind: DriveKind,
+    pub files: Files,
 }
 
 /// Why nothing was enrolled. Each says what to do.
@@ -69,8 +80,8 @@ pub enum InitError {
     )]
     Enrolled { side: Side, path: PathBuf },
     #[error(
-        "drive {side}: {} is not blank ({count} in its root, such as {example:?}): move all elsewhere, \
-         run init, then bring it back with fget put -r", path.display()
+        "drive {side}: {} is not blank ({count} in its root, such as {example:?}): take in what is on both drives \
+         with --adopt, or move all elsewhere, run init, then bring it back with fget put -r", path.display()
     )]
     NotEmpty { side: Side, path: PathBuf, count: usize, example: String },
     #[error("the state folder {}: {source}", path.display())]
@@ -93,10 +104,13 @@ pub fn plan(request: &InitRequest, state: &Path) -> Result<Plan, InitError> {
     let (a, b) = (inspect(Side::A, a, request.kind)?, inspect(Side::B, b, request.kind)?);
     check_apart(&a, &b, request.kind)?;
     for drive in [&a, &b] {
-        check_blank(drive.side, &drive.root)?;
+        match request.files {
+            Files::Refused => check_blank(drive.side, &drive.root)?,
+            Files::TakenIn => drop(check_unenrolled(drive.side, &drive.root)?),
+        }
     }
     let state = check_state(state, [&a, &b])?;
-    Ok(Plan { drives: PerSide { a: a.root, b: b.root }, state, kind: request.kind })
+    Ok(Plan { drives: PerSide { a: a.root, b: b.root }, state, kind: request.kind, files: request.files })
 }
 
 /// One drive as it was found.
@@ -159,12 +173,19 @@ pub(super) fn check_apart(a: &Found, b: &Found, kind: DriveKind) -> Result<(), I
     Ok(())
 }
 
-pub(super) fn check_blank(side: Side, root: &Path) -> Result<(), InitError> {
+/// Refuses a drive of a mirror; the names in the root of one that is none.
+fn check_unenrolled(side: Side, root: &Path) -> Result<BTreeSet<String>, InitError> {
     let path = || root.to_owned();
     let names = names(root).map_err(|source| InitError::Look { side, path: path(), source })?;
     if names.iter().any(|name| name.eq_ignore_ascii_case(OWN_FOLDER)) {
         return Err(InitError::Enrolled { side, path: path() });
     }
+    Ok(names)
+}
+
+pub(super) fn check_blank(side: Side, root: &Path) -> Result<(), InitError> {
+    let path = || root.to_owned();
+    let names = check_unenrolled(side, root)?;
     let foreign = |name: &&String| FOREIGN_ROOT_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own));
     let mut files = names.iter().filter(|name| !foreign(name));
     match files.next() {
@@ -234,7 +255,7 @@ mod tests {
 
         fn request(&self, kind: DriveKind) -> InitRequest {
             let drives = Side::BOTH.into_iter().map(|side| (side, self.path(side.name()))).collect();
-            InitRequest { drives, kind }
+            InitRequest { drives, kind, files: Files::Refused }
         }
 
         fn plan(&self) -> Result<Plan, InitError> {

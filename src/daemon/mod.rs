@@ -4,6 +4,7 @@
 //! mirror whose daemon does not run, `demo` plays the whole story on made-up drives. `control` is how a running daemon
 //! is told.
 
+pub mod adopt;
 pub mod check;
 pub mod cli;
 pub mod control;

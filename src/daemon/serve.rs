@@ -41,19 +41,29 @@ const WATCH_SLACK_NS: u64 = 100_000_000;
 pub enum ServeError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("the journal in {state}: {source}")]
+    #[error("the journal in {state}: {source}{}", remedy(source))]
     Journal { state: String, source: StoreError },
     #[error(transparent)]
     Locked(#[from] StateLockError),
     #[error(
-        "{state} has no journal: enrol two drives with twinstickd init first; if there was one, put it back or give its \
-         folder with --state, and leave the sticks as they are: they have all files"
+        "{state} has no journal: enrol two drives with twinstickd init first; if there was one, give its folder with \
+         --state, or rebuild it from the sticks, which have all files: twinstickd adopt --drive PATH --drive PATH"
     )]
     NotEnrolled { state: String },
     #[error("listening on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("starting: {0}")]
     Start(#[from] std::io::Error),
+}
+
+/// What to do about a journal that does not open.
+fn remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Corrupt(_) => {
+            ". It can be rebuilt from the sticks, which have all files: twinstickd adopt --drive PATH --drive PATH"
+        }
+        StoreError::Io(_) | StoreError::NoSpace | StoreError::Dead => "",
+    }
 }
 
 /// Serves until SIGTERM or SIGINT, then drains; a second one makes it hurry.
@@ -188,7 +198,9 @@ fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {
     let enrolment = mirror.enrolment();
     let known = |side: Side| {
         let drive = enrolment.drives.get(side);
-        KnownDrive { id: drive.id, places: vec![PathBuf::from(&drive.place)] }
+        // Of a drive that was waived when the journal was rebuilt no place is known.
+        let places = Some(&drive.place).filter(|place| !place.is_empty());
+        KnownDrive { id: drive.id, places: places.map(PathBuf::from).into_iter().collect() }
     };
     WatcherConfig {
         mirror: enrolment.mirror,

@@ -73,6 +73,9 @@ pub(super) enum Fact {
     /// What a drive's file system asks of names, as it was seen last.
     NamespaceA = 30,
     NamespaceB = 31,
+    /// A drive that was waived when the journal was rebuilt, until it comes.
+    WaivedA = 40,
+    WaivedB = 41,
 }
 
 pub(super) fn meta(fact: Fact) -> Vec<u8> {
@@ -90,6 +93,13 @@ pub(super) fn fill(side: Side) -> Vec<u8> {
     meta(match side {
         Side::A => Fact::FillA,
         Side::B => Fact::FillB,
+    })
+}
+
+pub(super) fn waived(side: Side) -> Vec<u8> {
+    meta(match side {
+        Side::A => Fact::WaivedA,
+        Side::B => Fact::WaivedB,
     })
 }
 

@@ -36,6 +36,8 @@ pub enum DriveFact {
     Names { side: Side, namespace: Namespace },
     /// The drive is there, and its backfill goes on, if one is on record.
     Fills { side: Side, paths: u64, bytes: u64 },
+    /// A drive that was waived has come: what it had is set apart.
+    Returned { side: Side },
     /// The drive has everything: its backfill, if one is on record, has ended.
     Filled { side: Side },
     /// A scrub of all drives is ordered, paused or resumed.
@@ -69,6 +71,7 @@ impl FactPlanner<'_, '_> {
             DriveFact::Labelled { side, serial } => self.draft.set(codec::label(*side), serial),
             DriveFact::Names { side, namespace } => self.draft.set(codec::namespace(*side), namespace),
             DriveFact::Fills { side, paths, bytes } => self.fills(*side, *paths, *bytes)?,
+            DriveFact::Returned { side } => self.draft.remove(codec::waived(*side)),
             DriveFact::Filled { side } => {
                 if self.draft.value(&codec::fill(*side))?.is_some() {
                     self.draft.remove(codec::fill(*side));

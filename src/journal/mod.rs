@@ -14,6 +14,7 @@ mod draft;
 mod elapsed;
 mod fact;
 mod fill;
+mod import;
 #[cfg(test)]
 pub(crate) mod mem_store;
 mod names;
@@ -30,6 +31,7 @@ mod writer;
 pub use catalog::{Catalog, Child, Resolved};
 pub use change::{Body, Change, Listed};
 pub use fact::DriveFact;
+pub use import::{Beginning, Importer};
 pub use plan::{Precondition, Released};
 pub use reader::{Journal, Snapshot};
 pub use record::{

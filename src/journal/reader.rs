@@ -239,6 +239,11 @@ impl Journal {
         self.snapshot().record(&codec::label(side))
     }
 
+    /// Whether a drive was waived when the journal was rebuilt, and has not come since.
+    pub fn is_waived(&self, side: Side) -> Result<bool, StoreError> {
+        Ok(self.snapshot().value(&codec::waived(side))?.is_some())
+    }
+
     /// The backfill of a drive, while there is one.
     pub fn fill(&self, side: Side) -> Result<Option<Fill>, StoreError> {
         self.snapshot().record(&codec::fill(side))

@@ -68,6 +68,22 @@ impl Append {
     }
 }
 
+/// A moment of a log: of the payloads before it only some are still needed, committed or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    arrival: Arrival,
+    segment: u32,
+    end: u64,
+    staged: Vec<Ticket>,
+}
+
+impl Position {
+    /// Whether a payload's PUT had been committed and superseded by then, or given up.
+    pub(crate) fn is_past(&self, at: (Arrival, u32, u64), ticket: Ticket) -> bool {
+        at < (self.arrival, self.segment, self.end) && !self.staged.contains(&ticket)
+    }
+}
+
 /// The log of one arrival of a drive, with what older arrivals left in use.
 #[derive(Debug)]
 pub(crate) struct DriveLog {
@@ -250,6 +266,14 @@ impl DriveLog {
         if let Some(segment) = self.segments.get_mut(&(arrival, segment)) {
             segment.staged.remove(&ticket);
         }
+    }
+
+    /// Where the log is, and what is still needed of it.
+    pub(crate) fn position(&self) -> Position {
+        let end = self.active.as_ref().map_or(0, |active| active.end);
+        let segment = self.active.as_ref().map_or(self.next, |active| active.number);
+        let staged = self.segments.values().flat_map(|segment| segment.staged.iter().copied()).collect();
+        Position { arrival: self.arrival, segment, end, staged }
     }
 
     /// All that was appended so far is handed out to be put into the manifest.

@@ -18,12 +18,13 @@ use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Lane, LaneError, Stay, Step, look_again, reclaim};
 use crate::mirror::log_thread::{LogHandle, Settled};
-use crate::mirror::manifest::{Keeper, Owner, Turn};
+use crate::mirror::manifest::{Head, Keeper, News, Turn};
 use crate::mirror::pace::Amount;
 use crate::mirror::peer::Peer;
 use crate::mirror::scan::{Scan, ScanKind};
 use crate::mirror::scrub;
 use crate::mirror::seat::{Attachment, NewDrive, Other, Wake, Welcome};
+use crate::mirror::set_apart::set_apart;
 use crate::mirror::state::{DriveEvent, DriveState};
 use crate::mirror::volume::{FsKind, Volume};
 use crate::mirror::watched::{self, Watched};
@@ -58,9 +59,9 @@ enum Turned {
     #[error(
         "drive {side} has epoch {label_epoch} and LSN {label_lsn} in its label, the journal only epoch {epoch} and LSN \
          {head}: the journal is older than the stick, so nothing is served; stop twinstickd and put back the newer \
-         state directory"
+         state directory, or rebuild the journal from the sticks: {command}"
     )]
-    Ahead { side: Side, label_epoch: u64, label_lsn: Lsn, epoch: u64, head: Lsn },
+    Ahead { side: Side, label_epoch: u64, label_lsn: Lsn, epoch: u64, head: Lsn, command: String },
     /// Another stick showed that the journal is older than the sticks.
     #[error("{0}")]
     Outdated(String),
@@ -209,7 +210,10 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
 fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
     let (epoch, head) = (core.journal.epoch(), core.journal.head());
     let label = &drive.label;
-    if label.epoch > epoch || label.committed > head {
+    let waived = core.journal.is_waived(drive.side)?;
+    if waived {
+        set_apart(drive.volume.as_ref()).map_err(LaneError::from)?;
+    } else if label.epoch > epoch || label.committed > head {
         let side = drive.side;
         return Err(Turned::Ahead {
             side,
@@ -217,6 +221,7 @@ fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
             label_lsn: label.committed,
             epoch: epoch.0,
             head,
+            command: adopt_command(core, drive),
         });
     }
     let enrolment = core.journal.enrolment();
@@ -224,17 +229,33 @@ fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
     if *enrolled.get(drive.side) != label.drive {
         return Err(Turned::Replaced);
     }
-    let label = Label { epoch, enrolled, arrivals: label.arrivals.next(), ..label.clone() };
+    let committed = if waived { Lsn(0) } else { label.committed };
+    let label = Label { epoch, enrolled, committed, arrivals: label.arrivals.next(), ..label.clone() };
     let serial = label::write(drive.volume.as_ref(), &label)?;
-    core.labelled(Reporter { side: drive.side, drive: label.drive }, serial)?;
+    let reporter = Reporter { side: drive.side, drive: label.drive };
+    core.labelled(reporter, serial)?;
+    if waived {
+        core.committer.note(reporter, vec![DriveFact::Returned { side: drive.side }], Durable::Now)?;
+    }
     Ok(label)
+}
+
+/// The command that rebuilds the journal from this drive and the other one.
+fn adopt_command(core: &Core, drive: &NewDrive) -> String {
+    let enrolment = core.journal.enrolment();
+    let other = drive.side.other();
+    let enrolled = || enrolment.drives.get(other).place.clone();
+    let other = core.seat(other).path().map_or_else(enrolled, |path| path.display().to_string());
+    let plain = if enrolment.plain { " --plain-directory" } else { "" };
+    format!("twinstickd adopt --drive {} --drive {other}{plain}", drive.path.display())
 }
 
 /// Opens the drive's manifest and brings it up to what is known before any debt is settled.
 fn open_manifest(core: &Core, drive: &NewDrive, label: &Label) -> Result<Keeper, Turned> {
-    let owner = Owner { mirror: label.mirror, drive: label.drive };
+    let enrolment = core.journal.enrolment().as_ref().clone();
+    let head = Head { drive: label.drive, enrolment, epoch: label.epoch };
     let volume = Arc::clone(&drive.volume);
-    let mut keeper = Keeper::open(volume, drive.side, owner, label.epoch, label.committed).map_err(LaneError::from)?;
+    let mut keeper = Keeper::open(volume, drive.side, head, label.committed).map_err(LaneError::from)?;
     keeper.take_segments()?;
     keeper.take_debts(&core.journal, core.journal.head())?;
     Ok(keeper)
@@ -344,12 +365,13 @@ impl Worker<'_> {
             self.tell(&mut scan, &step);
             let turn = match closing {
                 Some(_) => Ok(Turn::Done),
-                None => self.keeper.turn(&self.core.journal),
+                None => self.keeper.turn(&self.core.journal, &self.attachment.log),
             };
             let more = match turn {
                 Ok(turn) => turn == Turn::More,
                 Err(error) => return self.fail(&error),
             };
+            self.tell_of_manifest();
             let quiet = (step.seen == 0 || !step.worked) && !more;
             let now = clock::now();
             // Stages that are not needed any more are removed by the drive's other threads.
@@ -505,6 +527,19 @@ impl Worker<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Says when the drive has no room to tell of the mirror, and when it has again.
+    fn tell_of_manifest(&mut self) {
+        let what = match self.keeper.news() {
+            None => return,
+            Some(News::NoRoom) => {
+                "no room for its manifest: if the boot disk is lost, this drive's files are all that it can tell"
+            }
+            Some(News::Whole) => "its manifest is whole again",
+        };
+        tracing::info!(drive = %self.attachment.side, what);
+        self.core.history.add(clock::wall_ns(), Some(self.attachment.side), what);
     }
 
     /// Puts what the log says of commits into the manifest, so that its segments may go.

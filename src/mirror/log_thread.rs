@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::ids::{Arrival, Ticket};
 use crate::journal::{Change, Stage};
-use crate::mirror::drive_log::{Append, DriveLog, Record};
+use crate::mirror::drive_log::{Append, DriveLog, Position, Record};
 use crate::mirror::volume::{Disposition, VolumeError};
 
 /// Bytes of records that one sync serves at most.
@@ -32,9 +32,12 @@ enum Message {
     Release(Arrival, u32, Ticket),
     /// Writes and syncs records of commits that wait.
     Flush(mpsc::Sender<()>),
+    /// The same, for a client.
+    FlushFor(oneshot::Sender<()>),
     /// The same, and removes what is free.
     Settle(mpsc::Sender<Settled>),
     Take(mpsc::Sender<Taken>),
+    Position(mpsc::Sender<Position>),
     Listed,
     /// The lane can work nothing off: a log that is full stays so.
     Stuck,
@@ -114,6 +117,13 @@ impl LogHandle {
         self.ask(Message::Flush)
     }
 
+    /// The same; the answer never comes when the log has failed or is closed.
+    pub(crate) fn flush_for_client(&self) -> oneshot::Receiver<()> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::FlushFor(reply));
+        answer
+    }
+
     /// Removes free segments and syncs what waits; `None` when the log has failed or is closed.
     pub(crate) fn settle(&self) -> Option<Settled> {
         self.ask(Message::Settle)
@@ -122,6 +132,11 @@ impl LogHandle {
     /// Syncs what waits and hands out the commits that the manifest lacks; `None` when the log has failed or is closed.
     pub(crate) fn take(&self) -> Option<Taken> {
         self.ask(Message::Take)
+    }
+
+    /// Where the log is; `None` when it has failed or is closed.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.ask(Message::Position)
     }
 
     /// What was taken is durable in the manifest: the segments that say it may go.
@@ -191,6 +206,10 @@ impl Work {
                 self.write_later()?;
                 let _ = reply.send(());
             }
+            Message::FlushFor(reply) => {
+                self.write_later()?;
+                let _ = reply.send(());
+            }
             Message::Settle(reply) => {
                 self.write_later()?;
                 if let Some(error) = unless_full(self.log.reclaim())?.err() {
@@ -203,6 +222,9 @@ impl Work {
                 self.write_later()?;
                 self.log.take_records();
                 let _ = reply.send(std::mem::take(&mut self.taken));
+            }
+            Message::Position(reply) => {
+                let _ = reply.send(self.log.position());
             }
             Message::Listed => self.log.listed(),
             Message::Stuck => {

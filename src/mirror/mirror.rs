@@ -372,7 +372,30 @@ impl Mirror {
         if present == PerSide::default() {
             return Err(self.core.nobody_there());
         }
-        self.core.committer.commit(Request { mutation, id, present }).await.map_err(refusal)
+        let receipt = self.core.committer.commit(Request { mutation, id, present }).await.map_err(refusal)?;
+        self.tell_a_drive().await;
+        Ok(receipt)
+    }
+
+    /// Waits until a drive that is there tells of what was committed so far, in case that the journal is lost. Of a
+    /// PUT they tell by its bytes.
+    async fn tell_a_drive(&self) {
+        let told = |side: Side| {
+            let attachment = self.core.seat(side).attachment();
+            async move {
+                let Some(attachment) = attachment else { return false };
+                let flushed = attachment.log.flush_for_client();
+                attachment.io.wait(flushed).await.is_ok()
+            }
+        };
+        let (a, b) = (told(Side::A), told(Side::B));
+        tokio::pin!(a, b);
+        tokio::select! {
+            true = &mut a => {}
+            true = &mut b => {}
+            // Both have left: the journal has it.
+            else => {}
+        }
     }
 
     pub(super) fn is_answered(&self, id: Option<&RequestId>) -> Result<bool, Refusal> {

@@ -2,6 +2,7 @@
 //!
 //! Knows no sockets, no mount table, no configuration file.
 
+pub(crate) mod adopt;
 mod await_sync;
 mod browse;
 mod committer;
@@ -38,6 +39,7 @@ pub mod request;
 mod scan;
 mod scrub;
 mod seat;
+mod set_apart;
 #[cfg(test)]
 pub(crate) mod sim_volume;
 mod space;

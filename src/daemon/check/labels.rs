@@ -58,7 +58,7 @@ fn check_slot(audit: &Audit, side: Side, label: &Label, path: &str, report: &mut
     if label.epoch > epoch || label.committed > head {
         let text = format!(
             "has epoch {} and LSN {}, the journal only epoch {epoch} and LSN {head}: the journal is older than the \
-             stick, so nothing is served; put back the newer state directory",
+             stick, so nothing is served; put back the newer state directory, or see twinstickd adopt",
             label.epoch, label.committed
         );
         report.difference(Some(side), Some(path), Kind::LabelAhead, &text);

@@ -83,7 +83,7 @@ fn check_segment(
     if let Some(lsn) = ahead {
         let text = format!(
             "has LSN {lsn}, the journal only LSN {}: the journal is older than the stick; put back the newer state \
-             directory",
+             directory, or see twinstickd adopt",
             audit.head()
         );
         report.difference(Some(side), Some(path), Kind::LogAhead, &text);

@@ -4,7 +4,7 @@ use crate::ids::{Lsn, Side};
 use crate::journal::audit::Audit;
 use crate::mirror::label::Label;
 use crate::mirror::layout::MANIFEST_FOLDER;
-use crate::mirror::manifest::{Manifest, Problem, read};
+use crate::mirror::manifest::{Manifest, Problem, Said, read};
 use crate::mirror::os_volume::OsVolume;
 
 use crate::daemon::check::drive::Broken;
@@ -23,7 +23,10 @@ pub(super) fn check(
     let manifest = read(
         volume,
         label.drive,
-        |change| ahead = ahead.max(Some(change.lsn).filter(|lsn| *lsn > audit.head())),
+        |said| match said {
+            Said::Node(change) => ahead = ahead.max(Some(change.lsn).filter(|lsn| *lsn > audit.head())),
+            Said::Head(_) | Said::Log(_) => {}
+        },
         |problem| problems.push(problem),
     )?;
     for problem in &problems {

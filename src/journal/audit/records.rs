@@ -72,7 +72,7 @@ fn decode_fact(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         Some(Fact::ScrubA | Fact::ScrubB) => codec::decode::<ScrubProgress>(key, value).map(drop),
         Some(Fact::NamespaceA | Fact::NamespaceB) => codec::decode::<Namespace>(key, value).map(drop),
         Some(Fact::FillA | Fact::FillB) => codec::decode::<Fill>(key, value).map(drop),
-        None => codec::decode::<()>(key, value),
+        Some(Fact::WaivedA | Fact::WaivedB) | None => codec::decode::<()>(key, value),
     }
 }
 
@@ -95,7 +95,7 @@ fn space(key: &[u8]) -> Option<Space> {
 }
 
 fn fact(key: &[u8]) -> Option<Fact> {
-    const ALL: [Fact; 18] = [
+    const ALL: [Fact; 20] = [
         Fact::Format,
         Fact::Enrolment,
         Fact::Epoch,
@@ -114,6 +114,8 @@ fn fact(key: &[u8]) -> Option<Fact> {
         Fact::ScrubB,
         Fact::NamespaceA,
         Fact::NamespaceB,
+        Fact::WaivedA,
+        Fact::WaivedB,
     ];
     ALL.into_iter().find(|fact| codec::meta(*fact) == key)
 }
@@ -169,6 +171,8 @@ fn describe_fact(fact: Option<Fact>) -> &'static str {
         Some(Fact::ScrubB) => "how far the scrub of drive b is",
         Some(Fact::NamespaceA) => "what drive a asks of names",
         Some(Fact::NamespaceB) => "what drive b asks of names",
+        Some(Fact::WaivedA) => "that drive a was waived",
+        Some(Fact::WaivedB) => "that drive b was waived",
         None => "a fact that this program does not know",
     }
 }

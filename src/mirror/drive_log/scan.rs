@@ -6,8 +6,8 @@ use crate::mirror::drive_log::{FRAME_BYTES, MAGIC, Record, crc};
 /// What a part of a segment is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// A record, from this offset on.
-    Record { offset: u64, record: Record },
+    /// A record, from this offset on, and where its payload begins.
+    Record { offset: u64, record: Record, payload: u64 },
     /// Bytes that are no record, though records come after them.
     Damage { offset: u64, until: u64 },
     /// Bytes that are no record, and none after them: what a crash leaves of the last write.
@@ -18,8 +18,8 @@ pub(crate) enum Part {
 pub(crate) fn scan(bytes: &[u8], drive: DriveId, arrival: Arrival, mut take: impl FnMut(Part)) {
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| rest.iter().any(|byte| *byte != 0)) {
-        if let Some((record, len)) = decode(rest, drive, arrival) {
-            take(Part::Record { offset: at as u64, record });
+        if let Some((record, payload, len)) = decode(rest, drive, arrival) {
+            take(Part::Record { offset: at as u64, record, payload: (at + payload) as u64 });
             at += len;
             continue;
         }
@@ -39,8 +39,8 @@ fn next(bytes: &[u8], drive: DriveId, arrival: Arrival) -> Option<usize> {
     starts.map(|(at, _)| at).find(|at| bytes.get(*at..).is_some_and(|rest| decode(rest, drive, arrival).is_some()))
 }
 
-/// The record that `bytes` begin with, and its length.
-fn decode(bytes: &[u8], drive: DriveId, arrival: Arrival) -> Option<(Record, usize)> {
+/// The record that `bytes` begin with, where its payload begins, and the length of both.
+fn decode(bytes: &[u8], drive: DriveId, arrival: Arrival) -> Option<(Record, usize, usize)> {
     let number = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
     let (head_len, payload_len) = (number(4)? as usize, number(8)? as usize);
     let head = bytes.get(FRAME_BYTES..FRAME_BYTES.checked_add(head_len)?)?;
@@ -49,7 +49,7 @@ fn decode(bytes: &[u8], drive: DriveId, arrival: Arrival) -> Option<(Record, usi
     if number(0)? != MAGIC || number(12)? != crc(head, payload, drive, arrival).0 {
         return None;
     }
-    postcard::from_bytes(head).ok().map(|record| (record, end))
+    postcard::from_bytes(head).ok().map(|record| (record, FRAME_BYTES + head_len, end))
 }
 
 #[cfg(test)]

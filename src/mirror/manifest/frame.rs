@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Crc32;
-use crate::ids::{DriveId, Epoch, MirrorId};
-use crate::journal::Change;
+use crate::ids::{DriveId, Epoch};
+use crate::journal::{Change, Enrolment};
+use crate::mirror::drive_log::Position;
 
 const MAGIC: [u8; 4] = *b"twM1";
 /// Magic, length of the body, CRC-32.
@@ -12,17 +13,12 @@ const FRAME_BYTES: usize = 12;
 /// Above what a record with the longest name and owner takes.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// Whose manifest it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Owner {
-    pub(crate) mirror: MirrorId,
-    pub(crate) drive: DriveId,
-}
-
 /// What each part begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Head {
-    pub(crate) owner: Owner,
+    pub(crate) drive: DriveId,
+    /// Where the other drive is to be looked for, too.
+    pub(crate) enrolment: Enrolment,
     /// That of the daemon that wrote it.
     pub(crate) epoch: Epoch,
 }
@@ -36,6 +32,8 @@ pub(crate) enum Item {
     End {
         nodes: u64,
     },
+    /// Where the drive's log was when the snapshot was begun: what was superseded before is not on record.
+    Log(Position),
 }
 
 /// Which file records belong to.

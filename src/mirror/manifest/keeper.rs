@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::ids::{Epoch, Lsn, NodeId, Side};
+use crate::ids::{DriveId, Lsn, NodeId, Side};
 use crate::journal::{Change, Journal, Place};
 use crate::mirror::drive_log::Record;
 use crate::mirror::drive_log::scan::{Part, scan};
 use crate::mirror::lane::LaneError;
 use crate::mirror::layout;
-use crate::mirror::log_thread::Taken;
-use crate::mirror::manifest::frame::Owner;
+use crate::mirror::log_thread::{LogHandle, Taken};
+use crate::mirror::manifest::frame::Head;
 use crate::mirror::manifest::writer::Writer;
 use crate::mirror::volume::{Disposition, Result, Volume, VolumeError};
 
@@ -25,13 +25,21 @@ pub(crate) enum Turn {
     Done,
 }
 
+/// What there is to be said of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Whole,
+    /// There is none, or it lacks changes, and no room for a new one.
+    NoRoom,
+}
+
 /// A drive's manifest while it is there.
 ///
 /// Invariant: before a debt is settled in the journal, what it was about is durable in the manifest or the drive log.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     side: Side,
-    owner: Owner,
+    drive: DriveId,
     volume: Arc<dyn Volume>,
     writer: Writer,
     /// All changes up to here that concern the drive are in what was appended, or in the snapshot to come.
@@ -40,15 +48,16 @@ pub(crate) struct Keeper {
     cursor: Option<Place>,
     /// Whether to look if a snapshot is due: something was appended since the last look.
     look: bool,
-    /// Whether it was said that there is no room.
-    told: bool,
+    /// What was last said of it.
+    told: News,
 }
 
 impl Keeper {
     /// `covered` is what the label says: all up to there is in the manifest, if there is one.
-    pub(crate) fn open(volume: Arc<dyn Volume>, side: Side, owner: Owner, epoch: Epoch, covered: Lsn) -> Result<Self> {
-        let writer = Writer::open(Arc::clone(&volume), owner, epoch)?;
-        Ok(Self { side, owner, volume, writer, covered, cursor: None, look: true, told: false })
+    pub(crate) fn open(volume: Arc<dyn Volume>, side: Side, head: Head, covered: Lsn) -> Result<Self> {
+        let drive = head.drive;
+        let writer = Writer::open(Arc::clone(&volume), head)?;
+        Ok(Self { side, drive, volume, writer, covered, cursor: None, look: true, told: News::Whole })
     }
 
     /// The head up to which the drive's manifest and log say everything.
@@ -67,7 +76,7 @@ impl Keeper {
             let path = layout::join(layout::LOG_FOLDER, &name);
             let Some(bytes) = unless_bad(read_segment(self.volume.as_ref(), &path))? else { continue };
             let mut changes = Vec::new();
-            scan(&bytes, self.owner.drive, arrival, |part| match part {
+            scan(&bytes, self.drive, arrival, |part| match part {
                 Part::Record { record: Record::Changed(change), .. } if change.lsn > covered => changes.push(change),
                 Part::Record { .. } | Part::Damage { .. } | Part::Torn { .. } => {}
             });
@@ -119,12 +128,13 @@ impl Keeper {
     }
 
     /// Does the next piece of a snapshot, where one is due.
-    pub(crate) fn turn(&mut self, journal: &Journal) -> std::result::Result<Turn, LaneError> {
+    pub(crate) fn turn(&mut self, journal: &Journal, log: &LogHandle) -> std::result::Result<Turn, LaneError> {
         if !self.writer.is_snapshotting() {
             if !std::mem::take(&mut self.look) || !self.writer.wants_snapshot(self.volume.space()?.free) {
                 return Ok(Turn::Done);
             }
-            self.writer.begin_snapshot()?;
+            let Some(position) = log.position() else { return Ok(Turn::Done) };
+            self.writer.begin_snapshot(position)?;
             self.cursor = None;
             return Ok(if self.writer.is_snapshotting() { Turn::More } else { Turn::Done });
         }
@@ -132,7 +142,6 @@ impl Keeper {
         let Some((last, _)) = page.last() else {
             self.writer.end_snapshot()?;
             tracing::info!(drive = %self.side, "the manifest has a new snapshot");
-            self.told = false;
             return Ok(Turn::Done);
         };
         self.cursor = Some(last.clone());
@@ -141,13 +150,22 @@ impl Keeper {
         Ok(if self.writer.is_snapshotting() { Turn::More } else { Turn::Done })
     }
 
+    /// What is new since the last call, if anything is.
+    pub(crate) fn news(&mut self) -> Option<News> {
+        let now = match (self.writer.is_whole(), self.writer.is_snapshotting() || self.look) {
+            (true, _) => News::Whole,
+            // It may have one in a moment.
+            (false, true) => return None,
+            (false, false) => News::NoRoom,
+        };
+        (std::mem::replace(&mut self.told, now) != now).then_some(now)
+    }
+
     fn append(&mut self, changes: &[Change]) -> Result<()> {
         self.look |= !changes.is_empty();
         match self.writer.append(changes) {
             Err(error) if error.disposition == Disposition::NoSpace => {
-                if !std::mem::replace(&mut self.told, true) {
-                    tracing::warn!(drive = %self.side, %error, "no room for the manifest: it lacks changes from now on");
-                }
+                tracing::debug!(drive = %self.side, %error, "the manifest lacks changes");
                 Ok(())
             }
             outcome => outcome,
@@ -156,7 +174,7 @@ impl Keeper {
 }
 
 /// The bytes of a segment, as far as anything was written.
-fn read_segment(volume: &dyn Volume, path: &str) -> Result<Vec<u8>> {
+pub(crate) fn read_segment(volume: &dyn Volume, path: &str) -> Result<Vec<u8>> {
     let file = volume.open(path)?;
     let size = file.meta()?.observed.size;
     let mut content = Vec::new();

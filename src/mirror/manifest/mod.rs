@@ -14,6 +14,7 @@ mod read;
 mod tests;
 mod writer;
 
-pub(crate) use frame::{Context, Owner, seal};
-pub(crate) use keeper::{Keeper, Turn};
-pub(crate) use read::{Manifest, Problem, parse, read};
+pub(crate) use frame::{Context, Head, seal};
+pub(crate) use keeper::{Keeper, News, Turn, read_segment};
+pub(crate) use read::{Manifest, Problem, Said, parse, read};
+pub(crate) use writer::{outdate, remove};

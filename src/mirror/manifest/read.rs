@@ -3,7 +3,8 @@
 use crate::ids::DriveId;
 use crate::journal::Change;
 use crate::mirror::content::pour;
-use crate::mirror::manifest::frame::{BODY_BYTES_MAX, Context, Item, Next, decode, resync};
+use crate::mirror::drive_log::Position;
+use crate::mirror::manifest::frame::{BODY_BYTES_MAX, Context, Head, Item, Next, decode, resync};
 use crate::mirror::manifest::names::{Kind, newest};
 use crate::mirror::manifest::writer::kinds;
 use crate::mirror::volume::{Disposition, Result, Volume, VolumeError};
@@ -16,6 +17,14 @@ pub(crate) enum Manifest {
     Whole,
     /// Changes since its snapshot are missing, or parts of it cannot be read.
     Partial,
+}
+
+/// What a manifest says.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Head(Head),
+    Node(Change),
+    Log(Position),
 }
 
 /// Something wrong with a manifest's file.
@@ -63,7 +72,7 @@ impl Problem {
 pub(crate) fn read(
     volume: &dyn Volume,
     drive: DriveId,
-    mut take: impl FnMut(Change),
+    mut take: impl FnMut(Said),
     mut tell: impl FnMut(Problem),
 ) -> Result<Manifest> {
     let kinds = match kinds(volume) {
@@ -95,7 +104,7 @@ fn read_part(
     volume: &dyn Volume,
     path: &str,
     context: Context,
-    take: &mut dyn FnMut(Change),
+    take: &mut dyn FnMut(Said),
     tell: &mut dyn FnMut(Problem),
 ) -> Result<()> {
     let opened = volume.open(path).and_then(|file| file.meta().map(|meta| (file, meta.observed.size)));
@@ -120,7 +129,7 @@ fn read_part(
 pub(crate) fn parse<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,
     context: Context,
-    mut take: impl FnMut(Change),
+    mut take: impl FnMut(Said),
     mut tell: impl FnMut(Problem),
 ) {
     let mut parser = Parser::new(context, "");
@@ -157,7 +166,7 @@ impl<'a> Parser<'a> {
         Self { context, path, buffer: Vec::new(), offset: 0, bad: None, nodes: 0, ended: None }
     }
 
-    fn parse(&mut self, take: &mut dyn FnMut(Change), tell: &mut dyn FnMut(Problem)) {
+    fn parse(&mut self, take: &mut dyn FnMut(Said), tell: &mut dyn FnMut(Problem)) {
         let mut at = 0;
         while let Some(rest) = self.buffer.get(at..).filter(|rest| !rest.is_empty()) {
             match decode(rest, self.context) {
@@ -182,21 +191,22 @@ impl<'a> Parser<'a> {
         self.offset += at as u64;
     }
 
-    fn take(&mut self, item: Item, take: &mut dyn FnMut(Change), tell: &mut dyn FnMut(Problem)) {
+    fn take(&mut self, item: Item, take: &mut dyn FnMut(Said), tell: &mut dyn FnMut(Problem)) {
         match item {
-            Item::Head(head) if head.owner.drive != self.context.drive => {
-                tell(Problem::OtherDrive { path: self.path.to_owned(), drive: head.owner.drive });
+            Item::Head(head) if head.drive != self.context.drive => {
+                tell(Problem::OtherDrive { path: self.path.to_owned(), drive: head.drive });
             }
-            Item::Head(_) => {}
+            Item::Head(head) => take(Said::Head(head)),
             Item::Node(change) => {
                 self.nodes += 1;
-                take(change);
+                take(Said::Node(change));
             }
+            Item::Log(position) => take(Said::Log(position)),
             Item::End { nodes } => self.ended = Some((nodes, self.nodes)),
         }
     }
 
-    fn end(&mut self, take: &mut dyn FnMut(Change), tell: &mut dyn FnMut(Problem)) {
+    fn end(&mut self, take: &mut dyn FnMut(Said), tell: &mut dyn FnMut(Problem)) {
         // A record's beginning whose end never comes: others may lie behind it.
         while !self.buffer.is_empty() {
             self.bad.get_or_insert(self.offset);

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::writer::Writer;
-use super::{Manifest, Owner, Problem, read};
-use crate::ids::{DriveId, Epoch, Lsn, MirrorId, NodeId};
-use crate::journal::{Body, Change, Listed, Place};
+use super::{Head, Manifest, Problem, Said, read};
+use crate::ids::{DriveId, Epoch, Lsn, MirrorId, NodeId, PerSide};
+use crate::journal::{Body, Change, Enrolled, Enrolment, Listed, Place};
+use crate::mirror::drive_log::Position;
 use crate::mirror::layout::{MANIFEST_FOLDER, OWN_FOLDERS};
 use crate::mirror::sim_volume::{Fault, SimDisk};
 use crate::mirror::volume::{Disposition, FsKind, Result, Volume};
 use crate::path::Name;
 
-const OWNER: Owner = Owner { mirror: MirrorId([9; 16]), drive: DriveId([1; 16]) };
+const DRIVE: DriveId = DriveId([1; 16]);
 
 /// What is known of each node.
 type Nodes = BTreeMap<NodeId, Change>;
@@ -28,7 +29,9 @@ fn disk(kind: FsKind, capacity: u64) -> SimDisk {
 }
 
 fn open(volume: &Arc<dyn Volume>) -> Result<Writer> {
-    Writer::open(Arc::clone(volume), OWNER, Epoch(3))
+    let drives = PerSide::new(|_| Enrolled { id: DRIVE, place: String::new() });
+    let enrolment = Enrolment { mirror: MirrorId([9; 16]), drives, plain: true };
+    Writer::open(Arc::clone(volume), Head { drive: DRIVE, enrolment, epoch: Epoch(3) })
 }
 
 fn change(lsn: u64, node: u64) -> Change {
@@ -46,7 +49,13 @@ fn fold(nodes: &mut Nodes, change: &Change) {
 
 fn nodes(volume: &dyn Volume) -> (Manifest, Nodes, Vec<Problem>) {
     let (mut nodes, mut problems) = (Nodes::new(), Vec::new());
-    let manifest = read(volume, OWNER.drive, |change| fold(&mut nodes, &change), |problem| problems.push(problem));
+    let manifest = {
+        let mut take = |said| match said {
+            Said::Node(change) => fold(&mut nodes, &change),
+            Said::Head(_) | Said::Log(_) => {}
+        };
+        read(volume, DRIVE, &mut take, |problem| problems.push(problem))
+    };
     (manifest.unwrap(), nodes, problems)
 }
 
@@ -56,7 +65,7 @@ fn live(volume: &Arc<dyn Volume>, durable: &mut Nodes) -> Result<()> {
     let mut catalog = durable.clone();
     for _ in 0..2 {
         let mut writer = open(volume)?;
-        writer.begin_snapshot()?;
+        writer.begin_snapshot(Position::default())?;
         for change in catalog.values().cloned().collect::<Vec<_>>() {
             writer.add_nodes(&[change])?;
         }
@@ -67,7 +76,7 @@ fn live(volume: &Arc<dyn Volume>, durable: &mut Nodes) -> Result<()> {
             writer.append(std::slice::from_ref(&change))?;
             writer.sync()?;
             // Before the first snapshot has ended there is nothing to be durable in.
-            if writer.current_is_whole() {
+            if writer.is_whole() {
                 fold(durable, &change);
             }
         }
@@ -130,7 +139,7 @@ fn changes_that_find_no_room_leave_a_manifest_that_says_so() {
     let disk = disk(FsKind::Atomic, 1 << 20);
     let volume: Arc<dyn Volume> = Arc::new(disk.mount().unwrap());
     let mut writer = open(&volume).unwrap();
-    writer.begin_snapshot().unwrap();
+    writer.begin_snapshot(Position::default()).unwrap();
     writer.add_nodes(&[change(1, 1)]).unwrap();
     writer.end_snapshot().unwrap();
     let filling = volume.create("filling").unwrap();
@@ -144,7 +153,7 @@ fn changes_that_find_no_room_leave_a_manifest_that_says_so() {
     volume.remove_file("filling").unwrap();
     let mut writer = open(&volume).unwrap();
     assert!(writer.wants_snapshot(1 << 30));
-    writer.begin_snapshot().unwrap();
+    writer.begin_snapshot(Position::default()).unwrap();
     writer.end_snapshot().unwrap();
     assert_eq!(nodes(volume.as_ref()).0, Manifest::Whole);
     assert!(!writer.wants_snapshot(1 << 30));
@@ -155,12 +164,12 @@ fn a_snapshot_that_finds_no_room_leaves_the_older_one() {
     let disk = disk(FsKind::Atomic, 1 << 20);
     let volume: Arc<dyn Volume> = Arc::new(disk.mount().unwrap());
     let mut writer = open(&volume).unwrap();
-    writer.begin_snapshot().unwrap();
+    writer.begin_snapshot(Position::default()).unwrap();
     writer.add_nodes(&[change(1, 1)]).unwrap();
     writer.end_snapshot().unwrap();
     let filling = volume.create("filling").unwrap();
     filling.preallocate(volume.space().unwrap().free - 2000).unwrap();
-    writer.begin_snapshot().unwrap();
+    writer.begin_snapshot(Position::default()).unwrap();
     let many: Vec<_> = (1..200).map(|lsn| change(lsn, lsn)).collect();
     writer.add_nodes(&many).unwrap();
     assert!(!writer.is_snapshotting());
@@ -174,7 +183,7 @@ fn any_changed_byte_of_a_snapshot_is_noticed_and_all_but_one_record_is_read() {
     let disk = disk(FsKind::Atomic, 1 << 20);
     let volume: Arc<dyn Volume> = Arc::new(disk.mount().unwrap());
     let mut writer = open(&volume).unwrap();
-    writer.begin_snapshot().unwrap();
+    writer.begin_snapshot(Position::default()).unwrap();
     writer.add_nodes(&[change(1, 1), change(2, 2), change(3, 3)]).unwrap();
     writer.end_snapshot().unwrap();
     let path = format!("{MANIFEST_FOLDER}/1-0");
@@ -199,7 +208,7 @@ fn a_snapshot_is_due_when_changes_outgrow_it() {
     let volume: Arc<dyn Volume> = Arc::new(disk.mount().unwrap());
     let mut writer = open(&volume).unwrap();
     assert!(writer.wants_snapshot(64 << 20));
-    writer.begin_snapshot().unwrap();
+    writer.begin_snapshot(Position::default()).unwrap();
     writer.end_snapshot().unwrap();
     let many: Vec<_> = (1..2000).map(|lsn| change(lsn, lsn)).collect();
     while !writer.wants_snapshot(16 << 20) {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::ids::Epoch;
 use crate::journal::Change;
+use crate::mirror::drive_log::Position;
 use crate::mirror::layout::MANIFEST_FOLDER;
-use crate::mirror::manifest::frame::{Context, Head, Item, Owner, encode};
+use crate::mirror::manifest::frame::{Context, Head, Item, encode};
 use crate::mirror::manifest::names::{Kind, newest};
 use crate::mirror::volume::{Disposition, Result, Volume, VolumeError, VolumeFile};
 
@@ -64,9 +64,9 @@ impl std::fmt::Debug for Part {
 }
 
 impl Part {
-    fn create(volume: &dyn Volume, head: Head, path: &str, context: Context) -> Result<Self> {
+    fn create(volume: &dyn Volume, head: &Head, path: &str, context: Context) -> Result<Self> {
         let mut part = Self { file: volume.create(path)?, context, end: 0 };
-        part.append(&[Item::Head(head)])?;
+        part.append(&[Item::Head(head.clone())])?;
         Ok(part)
     }
 
@@ -83,7 +83,7 @@ impl Part {
 
 impl Writer {
     /// Goes on with what an earlier arrival left; snapshots that were not ended go.
-    pub(super) fn open(volume: Arc<dyn Volume>, owner: Owner, epoch: Epoch) -> Result<Self> {
+    pub(super) fn open(volume: Arc<dyn Volume>, head: Head) -> Result<Self> {
         let kinds = kinds(volume.as_ref())?;
         let newest = newest(&kinds);
         let mut current = newest.map(|number| Generation {
@@ -115,7 +115,7 @@ impl Writer {
                 Kind::New { .. } => volume.remove_file(&kind.path())?,
             }
         }
-        Ok(Self { volume, head: Head { owner, epoch }, current, snapshot: None, next_generation })
+        Ok(Self { volume, head, current, snapshot: None, next_generation })
     }
 
     /// Whether what is appended is of use.
@@ -123,14 +123,13 @@ impl Writer {
         self.current.is_some() || self.snapshot.is_some()
     }
 
-    /// Whether a snapshot is there to which changes are added.
-    #[cfg(test)]
-    pub(super) fn current_is_whole(&self) -> bool {
-        self.current.is_some()
-    }
-
     pub(super) fn is_snapshotting(&self) -> bool {
         self.snapshot.is_some()
+    }
+
+    /// Whether there is a manifest, and it lacks nothing.
+    pub(super) fn is_whole(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| !current.gap)
     }
 
     /// Whether a new snapshot is due, on a drive with so many bytes free.
@@ -167,11 +166,11 @@ impl Writer {
     fn append_to_current(&mut self, items: &[Item]) -> Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
         if current.part.is_none() {
-            let context = Context { drive: self.head.owner.drive, generation: current.number, part: current.next_part };
+            let context = Context { drive: self.head.drive, generation: current.number, part: current.next_part };
             let path = Kind::Part { generation: current.number, part: current.next_part }.path();
             // One that found no room for its beginning has a name that is not used again.
             current.next_part += 1;
-            current.part = Some(Part::create(self.volume.as_ref(), self.head, &path, context)?);
+            current.part = Some(Part::create(self.volume.as_ref(), &self.head, &path, context)?);
         }
         if let Some(part) = &mut current.part {
             current.delta_bytes += part.append(items)?;
@@ -205,12 +204,14 @@ impl Writer {
         self.volume.sync_folder(MANIFEST_FOLDER)
     }
 
-    /// Begins a snapshot: what is appended from now on goes into it too.
-    pub(super) fn begin_snapshot(&mut self) -> Result<()> {
+    /// Begins a snapshot with the log at `position`: what is appended from now on goes into it too.
+    pub(super) fn begin_snapshot(&mut self, position: Position) -> Result<()> {
         let generation = self.next_generation;
         self.next_generation += 1;
-        let context = Context { drive: self.head.owner.drive, generation, part: 0 };
-        match Part::create(self.volume.as_ref(), self.head, &Kind::New { generation }.path(), context) {
+        let context = Context { drive: self.head.drive, generation, part: 0 };
+        let path = Kind::New { generation }.path();
+        let part = Part::create(self.volume.as_ref(), &self.head, &path, context);
+        match part.and_then(|mut part| part.append(&[Item::Log(position)]).map(|_| part)) {
             Ok(part) => self.snapshot = Some(Snapshot { part, nodes: 0, unsynced: 0 }),
             Err(error) => {
                 only_full(error)?;
@@ -298,6 +299,32 @@ pub(super) fn kinds(volume: &dyn Volume) -> Result<Vec<Kind>> {
     let mut kinds: Vec<_> = volume.list(MANIFEST_FOLDER)?.iter().filter_map(|name| Kind::parse(name)).collect();
     kinds.sort_unstable();
     Ok(kinds)
+}
+
+/// Says that the manifest lacks changes, whoever makes them: a new snapshot is made when the drive next comes.
+pub(crate) fn outdate(volume: &dyn Volume) -> Result<()> {
+    let kinds = match kinds(volume) {
+        Err(error) if error.disposition == Disposition::NotFound => return Ok(()),
+        kinds => kinds?,
+    };
+    let Some(generation) = newest(&kinds) else { return Ok(()) };
+    if kinds.contains(&(Kind::Gap { generation })) {
+        return Ok(());
+    }
+    volume.create(&Kind::Gap { generation }.path())?.sync()?;
+    volume.sync_folder(MANIFEST_FOLDER)
+}
+
+/// Removes all of a manifest.
+pub(crate) fn remove(volume: &dyn Volume) -> Result<()> {
+    let kinds = match kinds(volume) {
+        Err(error) if error.disposition == Disposition::NotFound => return Ok(()),
+        kinds => kinds?,
+    };
+    for kind in kinds {
+        volume.remove_file(&kind.path())?;
+    }
+    volume.sync_folder(MANIFEST_FOLDER)
 }
 
 /// Passes over a drive without room.

@@ -1,0 +1,162 @@
+//! Which nodes the files and folders of a drive are.
+
+use crate::digest::FileDigest;
+use crate::ids::{NodeId, PerSide, Side};
+use crate::journal::{Body, Content, Copy, Held, Observed, Place, Version};
+use crate::mirror::adopt::outcome::{Alive, Gone, Rebuild};
+use crate::mirror::adopt::survey::{Above, Seen, SeenKind};
+use crate::path::Name;
+
+/// Names in a folder by which it is recognized.
+const RECOGNIZED_BY: usize = 64;
+
+/// A file that is none that the history knows.
+#[derive(Clone, Debug)]
+pub(super) struct Stray {
+    pub(super) place: Place,
+    pub(super) digest: FileDigest,
+    pub(super) observed: Observed,
+    pub(super) executable: bool,
+}
+
+impl Rebuild {
+    /// Takes in what a drive has, each folder before what is in it.
+    pub(super) fn take_tree(&mut self, side: Side, tree: Vec<Seen>) {
+        let inside = names_inside(&tree);
+        let mut ids: Vec<Option<NodeId>> = Vec::with_capacity(tree.len());
+        for (seen, inside) in tree.into_iter().zip(inside) {
+            let parent = match seen.above {
+                Above::Root => Some(NodeId::ROOT),
+                Above::Limbo => Some(NodeId::LIMBO),
+                Above::Folder(number) => ids.get(number).copied().flatten(),
+            };
+            let Some(parent) = parent else {
+                ids.push(None);
+                continue;
+            };
+            let place = Place::new(parent, seen.name);
+            ids.push(match seen.what {
+                SeenKind::Folder { mtime_ns } => self.take_folder(side, place, mtime_ns, &inside),
+                SeenKind::File { digest, observed, executable } => {
+                    self.take_file(side, Stray { place, digest, observed, executable });
+                    None
+                }
+            });
+        }
+    }
+
+    fn take_folder(&mut self, side: Side, place: Place, mtime_ns: i64, inside: &[Name]) -> Option<NodeId> {
+        let candidates = self.candidates(side, &place).into_iter().filter(|id| self.is_folder(*id));
+        let best = candidates.max_by_key(|id| {
+            let known = self.past.nodes.get(id);
+            let children = inside.iter().filter(|name| self.has_child(*id, name)).count();
+            let own = known.and_then(|known| known.own.get(side).clone());
+            let last_here = own.is_some_and(|(_, at)| at.as_ref() == Some(&place));
+            (children, last_here, self.places.get(&place) == Some(id), known.map(|known| known.newest.lsn))
+        });
+        let held = Held { place: place.clone(), content: Content::Folder };
+        let id = match best {
+            Some(id) => id,
+            // What somebody put into limbo by hand stays there.
+            None if place.parent == NodeId::LIMBO => return None,
+            None => {
+                self.revive(place.parent, side);
+                self.add(place, Body::Folder { mtime_ns }, side)
+            }
+        };
+        self.note(side, id, held);
+        Some(id)
+    }
+
+    fn take_file(&mut self, side: Side, stray: Stray) {
+        let candidates = self.candidates(side, &stray.place);
+        let matches = candidates.into_iter().filter_map(|id| Some((id, self.version_of(id, &stray.digest)?)));
+        let best = matches.max_by_key(|(id, version)| {
+            let node = self.nodes.get(id);
+            let current = node.is_some_and(|node| node.version() == Some(*version));
+            (current, node.is_some_and(|node| node.place == stray.place), node.is_some())
+        });
+        let Some((id, version)) = best else {
+            // What somebody put into limbo by hand stays there.
+            if stray.place.parent != NodeId::LIMBO {
+                self.strays.get_mut(side).push(stray);
+            }
+            return;
+        };
+        if let Some(known) = self.past.nodes.get_mut(&id) {
+            known.blocks.insert(version.ticket, stray.digest.blocks.clone());
+        }
+        let (observed, now_ns) = (stray.observed, self.now_ns);
+        if let Some(node) = self.nodes.get_mut(&id).filter(|node| node.version() == Some(version)) {
+            node.blocks = Some(stray.digest.blocks);
+            *node.copies.get_mut(side) = Copy::Installed { observed, verified_ns: now_ns };
+        }
+        let content = Content::File { version, observed: Some(observed) };
+        self.note(side, id, Held { place: stray.place, content });
+    }
+
+    /// Nodes that were at a place at any time, and that the drive was not yet seen to have.
+    fn candidates(&self, side: Side, place: &Place) -> Vec<NodeId> {
+        let mut ids = if place.parent == NodeId::LIMBO {
+            place.name.as_str().parse().map(NodeId).into_iter().collect()
+        } else {
+            self.past.places.get(place).cloned().unwrap_or_default()
+        };
+        if let Some(id) = self.places.get(place).filter(|id| !ids.contains(id)) {
+            ids.push(*id);
+        }
+        ids.retain(|id| self.past.nodes.contains_key(id) || self.nodes.contains_key(id));
+        ids.retain(|id| !self.is_seen(side, *id));
+        ids
+    }
+
+    fn is_seen(&self, side: Side, id: NodeId) -> bool {
+        let alive = self.nodes.get(&id).is_some_and(|node| node.have.get(side).is_some());
+        alive || self.gone.get(&id).is_some_and(|gone| gone.have.get(side).is_some())
+    }
+
+    fn is_folder(&self, id: NodeId) -> bool {
+        match self.nodes.get(&id) {
+            Some(Alive { body: Body::Folder { .. }, .. }) => true,
+            Some(_) => false,
+            None => self.past.nodes.get(&id).is_some_and(|known| known.versions.is_empty()),
+        }
+    }
+
+    fn has_child(&self, id: NodeId, name: &Name) -> bool {
+        let place = Place::new(id, name.clone());
+        self.past.places.contains_key(&place) || self.places.contains_key(&place)
+    }
+
+    /// The version of a node that bytes are: the current one before others.
+    fn version_of(&self, id: NodeId, digest: &FileDigest) -> Option<Version> {
+        let current = self.nodes.get(&id).and_then(Alive::version);
+        let known = self.past.nodes.get(&id).into_iter().flat_map(|known| known.versions.iter().copied());
+        current.into_iter().chain(known).find(|version| version.size == digest.size && version.crc32 == digest.whole)
+    }
+
+    /// Notes that a drive has a node.
+    fn note(&mut self, side: Side, id: NodeId, held: Held) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            *node.have.get_mut(side) = Some(held);
+            return;
+        }
+        let lsn = self.past.nodes.get(&id).map(|known| known.newest.lsn).unwrap_or_default();
+        let gone = self.gone.entry(id).or_insert_with(|| Gone { lsn, have: PerSide::default() });
+        *gone.have.get_mut(side) = Some(held);
+    }
+}
+
+/// Some names in each folder of a tree; none where it is a file.
+fn names_inside(tree: &[Seen]) -> Vec<Vec<Name>> {
+    let mut inside: Vec<Vec<Name>> = vec![Vec::new(); tree.len()];
+    for seen in tree {
+        if let Above::Folder(number) = seen.above
+            && let Some(names) = inside.get_mut(number)
+            && names.len() < RECOGNIZED_BY
+        {
+            names.push(seen.name.clone());
+        }
+    }
+    inside
+}
