@@ -230,10 +230,33 @@ impl Lane {
                 self.evict(batch, file.id, place)?;
                 return Ok(Progress::Deferred);
             }
-            if let Way::Not(progress) = self.make_way(batch, file.id, place, path, None)? {
-                return Ok(progress);
+            let last = self.is_last_on_fat(batch, file);
+            // Elsewhere what is in the way, though it be the same, is somebody's.
+            let own = (self.volume.kind() == FsKind::Fat).then_some(&version);
+            match (self.make_way(batch, file.id, place, path, own)?, last) {
+                (Way::Free, false) => self.volume.rename(&from, path)?,
+                (Way::Free, true) => {
+                    let Some(draft) = batch.drafts.remove(&version.ticket) else { return Ok(self.uncopied(file)) };
+                    self.volume.rename(&draft, path)?;
+                    if !matches!(compare_bytes(self.volume.as_ref(), path, &version)?, Found::Same(_)) {
+                        self.volume.remove_file(path)?;
+                        return Ok(Progress::Deferred);
+                    }
+                    self.volume.remove_file(&from)?;
+                }
+                // A cut came between copy and removal.
+                (Way::Already, true) => self.volume.remove_file(&from)?,
+                // exFAT: a cut in a rename leaves two names for the same clusters. Neither can go without the other.
+                (Way::Already, false) => {
+                    self.volume.remove_file(path)?;
+                    self.volume.remove_file(&from)?;
+                    batch.touch(path);
+                    batch.touch(&from);
+                    batch.placed.insert(file.id, None);
+                    return Ok(Progress::Deferred);
+                }
+                (Way::Not(progress), _) => return Ok(progress),
             }
-            self.volume.rename(&from, path)?;
             self.work.moved += 1;
             batch.named_file = true;
             batch.touch(&from);
@@ -251,6 +274,11 @@ impl Lane {
         batch.vacated.insert(self.compared(&from));
         batch.placed.insert(file.id, None);
         Ok(Progress::Deferred)
+    }
+
+    /// A last copy that could not be copied, or comes with the next step.
+    fn uncopied(&self, file: &FileNode) -> Progress {
+        self.stays.get(&file.id).map_or(Progress::Deferred, |stay| Progress::Stays(stay.clone()))
     }
 
     /// Whether a node has its name but for the case, which makes it stand in its own way.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{NodeId, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Catalog, Copy, Debt, DriveFact, FileNode, Node, Place, Stage};
+use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Node, Place, Stage};
 use crate::mirror::lane::gather::{Spoiled, Supply, gather};
 use crate::mirror::lane::{BATCH_BYTES_MAX, Batch, Lane, LaneError, Stay};
 use crate::mirror::layout;
@@ -27,11 +27,14 @@ impl Lane {
                 break;
             }
             taken += 1;
-            let Some((place, file)) = self.lacking(*id, debt)? else { continue };
-            let supplies = self.supplies(batch, &place, &file)?;
-            if supplies.is_empty() {
-                continue;
-            }
+            let needed = match self.lacking(*id, debt)? {
+                Some((place, file)) => {
+                    let supplies = self.supplies(batch, &place, &file)?;
+                    Some((place, file, supplies)).filter(|(_, _, supplies)| !supplies.is_empty())
+                }
+                None => self.last_to_move(batch, *id, debt)?,
+            };
+            let Some((place, file, supplies)) = needed else { continue };
             bytes += file.version.size;
             self.draft(batch, &place, &file, &supplies)?;
         }
@@ -54,6 +57,32 @@ impl Lane {
         Ok((!elsewhere && !taken).then(|| (place.clone(), file)))
     }
 
+    /// A file that is to be moved and that no other drive here has: on FAT a cut during a rename can lose it, so it is
+    /// copied to its new name first.
+    fn last_to_move(
+        &self,
+        batch: &Batch,
+        id: NodeId,
+        debt: &Debt,
+    ) -> Result<Option<(Place, FileNode, Vec<Supply>)>, StoreError> {
+        let Some((place, held)) = debt.want.as_ref().zip(debt.have.as_ref()) else { return Ok(None) };
+        let node = self.journal.snapshot().node(place)?.filter(|node| node.id() == id);
+        let (Some(Node::File(file)), Content::File { version, .. }) = (node, held.content) else { return Ok(None) };
+        if held.place == *place || version != file.version || !self.is_last_on_fat(batch, &file) {
+            return Ok(None);
+        }
+        let Some(path) = self.path_at(batch, &held.place)? else { return Ok(None) };
+        let source = places::Source { path, offset: 0 };
+        let supply = Supply { side: self.side, source, volume: Arc::clone(&self.volume) };
+        Ok(Some((place.clone(), file, vec![supply])))
+    }
+
+    /// Whether a file's only copy here is on this drive, and may not be renamed.
+    pub(super) fn is_last_on_fat(&self, batch: &Batch, file: &FileNode) -> bool {
+        let last = batch.peer.is_none() || !file.copies.get(self.side.other()).is_durable();
+        last && self.volume.kind() == FsKind::Fat
+    }
+
     /// The copies that a draft can be made of, the best first; none where there is nothing to make one of yet.
     fn supplies(&self, batch: &Batch, place: &Place, file: &FileNode) -> Result<Vec<Supply>, StoreError> {
         let snapshot = self.journal.snapshot();
@@ -67,8 +96,7 @@ impl Lane {
             Copy::Staged(Stage::Log { .. }) => recorded(self.side, &self.volume)?,
             // FAT: a cut during a rename can lose the file; the last copy is copied instead.
             Copy::Staged(Stage::File) => {
-                let last = batch.peer.is_none() || !file.copies.get(other).is_durable();
-                if !last || self.volume.kind() != FsKind::Fat {
+                if !self.is_last_on_fat(batch, file) {
                     return Ok(Vec::new());
                 }
                 recorded(self.side, &self.volume)?
