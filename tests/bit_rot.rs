@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use twinstick_rig::{
-    Binaries, Client, Content, Drives, End, Needs, Random, Side, Trials, Twins, forget_cached, wait_until,
+    Binaries, Client, Content, Drives, End, Needs, Random, Raw, Side, Trials, Twins, forget_cached, wait_until,
 };
 
 /// Bits flipped in each run on images; `TWINSTICK_FULL=1` flips ten times as many.
@@ -98,14 +98,14 @@ fn rot(twins: &Twins, ground: Ground, flips: usize, rounds: usize) {
         }
         // Every other time clients come first.
         if round % 2 == 0 {
-            check_reads(twins, &client, &files);
+            check_reads(twins, &client, &files, &mut random);
         }
         client.run(&["scrub", "start"]).expect(0);
         wait_until("the scrub is done and all it found is repaired", || is_scrubbed(&client));
         client.run(&["status", "--wait"]).expect(0);
         assert_eq!(damaged(twins, &files), BTreeSet::new(), "round {round}: both drives are whole again");
         healed += hit.len();
-        check_reads(twins, &client, &files);
+        check_reads(twins, &client, &files, &mut random);
         for side in Side::BOTH {
             empty_aside(twins.root(side));
         }
@@ -189,7 +189,19 @@ fn damaged(twins: &Twins, files: &[Vec<u8>]) -> BTreeSet<(&'static str, usize)> 
 }
 
 #[track_caller]
-fn check_reads(twins: &Twins, client: &Client, files: &[Vec<u8>]) {
+fn check_reads(twins: &Twins, client: &Client, files: &[Vec<u8>], random: &mut Random) {
+    // Parts first: they begin and end within blocks.
+    let mut raw = Raw::greeted(twins.address());
+    for (file, bytes) in files.iter().enumerate() {
+        let offset = random.below(bytes.len());
+        let count = 1 + random.below(bytes.len() - offset);
+        let line = format!("{{\"op\":\"get\",\"path\":{:?},\"offset\":{offset},\"count\":{count}}}\n", name(file));
+        raw.send(line.as_bytes());
+        let head = raw.answer().expect("an answer");
+        assert_eq!(head["len"], count, "{head}");
+        assert!(raw.bytes(count) == bytes[offset..offset + count], "a part of {} came with wrong bytes", name(file));
+        assert_eq!(raw.answer().expect("a trailer")["ok"], true);
+    }
     let folder = twins.home().join("got");
     client.run(&["get", "-r", "/", folder.to_str().expect("UTF-8")]).expect(0);
     for (file, bytes) in files.iter().enumerate() {

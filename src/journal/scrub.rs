@@ -175,3 +175,90 @@ impl Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::digest::Crc32;
+    use crate::ids::PerSide;
+    use crate::journal::record::{Blocks, Version};
+    use crate::path::Name;
+
+    const BEGAN_NS: i64 = 1000;
+
+    fn place(name: &str) -> Place {
+        Place::new(NodeId::ROOT, Name::parse(name).unwrap())
+    }
+
+    fn file(id: u64, lsn: u64) -> FileNode {
+        FileNode {
+            id: NodeId(id),
+            lsn: Lsn(lsn),
+            version: Version { ticket: Ticket([0; 16]), size: 1, crc32: Crc32(0) },
+            blocks: Blocks::One,
+            mtime_ns: 0,
+            executable: false,
+            owner: String::new(),
+            copies: PerSide::default(),
+        }
+    }
+
+    /// A scrub that is through with all up to `m`.
+    fn half() -> ScrubProgress {
+        let position = ScrubPosition { after: Some(place("m")), within: None };
+        ScrubProgress { position, ..ScrubProgress::default().next(1, BEGAN_NS, Lsn(10)) }
+    }
+
+    #[test]
+    fn what_a_scrub_has_passed_was_right_when_it_began() {
+        let scrub = half();
+        assert_eq!(scrub.verified_ns(&place("a"), &file(5, 10), 1), Some(BEGAN_NS));
+        assert_eq!(scrub.verified_ns(&place("m"), &file(5, 10), 1), Some(BEGAN_NS));
+        assert_eq!(scrub.verified_ns(&place("z"), &file(5, 10), 1), None, "it has not come to it");
+        assert_eq!(scrub.verified_ns(&place("a"), &file(5, 11), 1), None, "another version, or moved there");
+        assert_eq!(scrub.verified_ns(&place("a"), &file(5, 10), BEGAN_NS + 1), None, "written again since");
+    }
+
+    #[test]
+    fn what_a_scrub_left_out_is_not_said_to_be_right() {
+        let mut scrub = half();
+        scrub.leave_out(NodeId(5), place("a"));
+        assert_eq!(scrub.verified_ns(&place("a"), &file(5, 10), 1), None);
+        assert_eq!(scrub.verified_ns(&place("b"), &file(6, 10), 1), Some(BEGAN_NS));
+        for node in 100..=100 + UNVERIFIED_MAX as u64 {
+            scrub.leave_out(NodeId(node), place("x"));
+        }
+        assert_eq!(scrub.unverified.len(), UNVERIFIED_MAX);
+        assert_eq!(scrub.verified_ns(&place("b"), &file(6, 10), 1), None, "nobody knows which the others are");
+    }
+
+    #[test]
+    fn the_scrub_before_counts_until_the_next_one_has_come_so_far() {
+        let first = ScrubProgress { ended_ns: Some(BEGAN_NS + 5), ..half() };
+        let second = first.next(2, 2 * BEGAN_NS, Lsn(20));
+        assert_eq!(second.verified_ns(&place("a"), &file(5, 10), 1), Some(BEGAN_NS));
+        assert_eq!(second.verified_ns(&place("a"), &file(5, 11), 1), None);
+        let mut broken = first.clone();
+        broken.leave_out(NodeId(9), place("c"));
+        assert_eq!(broken.next(2, 2 * BEGAN_NS, Lsn(20)).last, None);
+    }
+
+    #[test]
+    fn a_record_of_the_position_is_small() {
+        let scrub = ScrubProgress {
+            done: ScrubAmount { files: 100_000, bytes: 64 << 30 },
+            total: ScrubAmount { files: 200_000, bytes: 128 << 30 },
+            began_ns: 1_790_000_000_000_000_000,
+            position: ScrubPosition {
+                after: Some(Place::new(NodeId(99_999), Name::parse("IMG_20260203_040506.jpg").unwrap())),
+                within: None,
+            },
+            seconds: 3600,
+            ..half()
+        };
+        let bytes = codec::encode(&scrub).len();
+        assert!(bytes < 100, "{bytes}");
+    }
+}

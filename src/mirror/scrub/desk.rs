@@ -1,6 +1,6 @@
 //! How far a drive's scrub is, for those who look on, and the bell that wakes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -22,6 +22,8 @@ struct Inner {
     progress: ScrubProgress,
     /// Files whose copy was found damaged and is not whole again; the record has only the first of them.
     pending: BTreeSet<NodeId>,
+    /// Copies that became whole since the piece under way began: what it found of them is of the past.
+    mended: BTreeMap<NodeId, u64>,
     /// While the drive is at it.
     live: Option<Live>,
     /// Copies became whole again that the record counts as damaged.
@@ -50,7 +52,7 @@ pub(crate) struct ScrubFigures {
 impl Desk {
     pub(crate) fn new(progress: ScrubProgress) -> Self {
         let pending = progress.unverified.keys().copied().collect();
-        let inner = Inner { rung: false, progress, pending, live: None, news: false };
+        let inner = Inner { rung: false, progress, pending, mended: BTreeMap::new(), live: None, news: false };
         Self { inner: Mutex::new(inner), bell: Condvar::new() }
     }
 
@@ -86,6 +88,9 @@ impl Desk {
     /// The lane made copies whole again.
     pub(crate) fn repaired(&self, nodes: &[(NodeId, u64)]) {
         let mut inner = self.inner.lock();
+        if inner.live.is_some() {
+            inner.mended.extend(nodes.iter().copied());
+        }
         for (node, bytes) in nodes {
             if inner.pending.remove(node) {
                 inner.progress.unverified.remove(node);
@@ -130,11 +135,14 @@ impl Desk {
         let inner = &mut *inner;
         change(&mut inner.progress);
         for (node, place) in pending {
-            inner.pending.insert(node);
-            inner.progress.leave_out(node, place);
+            if let Some(bytes) = inner.mended.remove(&node) {
+                inner.progress.repaired += 1;
+                inner.progress.repaired_bytes += bytes;
+            } else {
+                inner.pending.insert(node);
+                inner.progress.leave_out(node, place);
+            }
         }
-        inner.progress.done.files += done.files;
-        inner.progress.done.bytes += done.bytes;
         if let Some(live) = &mut inner.live {
             live.read.paths += done.files;
             live.read.bytes += done.bytes;
@@ -145,6 +153,11 @@ impl Desk {
             let done = inner.progress.done;
             inner.progress.total = ScrubAmount { files: done.files + left.files, bytes: done.bytes + left.bytes };
         }
+    }
+
+    /// Another piece begins.
+    pub(super) fn begin_piece(&self) {
+        self.inner.lock().mended.clear();
     }
 
     /// The record as it is now; the time at work counts from here anew.
@@ -190,5 +203,34 @@ impl Desk {
                 progress,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::path::Name;
+
+    #[test]
+    fn a_copy_that_is_repaired_before_it_is_told_damaged_counts_as_both() {
+        let (desk, now) = (Desk::new(ScrubProgress::default()), crate::clock::now());
+        let place = Place::new(NodeId::ROOT, Name::parse("f").unwrap());
+        desk.begin(Arrival(1), now, ScrubProgress::default(), ScrubAmount::default());
+        for early in [true, false] {
+            desk.begin_piece();
+            if early {
+                desk.repaired(&[(NodeId(5), 70)]);
+            }
+            desk.tell(now, ScrubAmount::default(), [(NodeId(5), place.clone())], |progress| progress.damaged += 1);
+            assert_eq!(desk.progress().unverified.is_empty(), early);
+            if !early {
+                desk.repaired(&[(NodeId(5), 70)]);
+            }
+        }
+        let progress = desk.progress();
+        assert_eq!((progress.damaged, progress.repaired, progress.repaired_bytes), (2, 2, 140));
+        assert!(progress.unverified.is_empty());
     }
 }

@@ -129,9 +129,14 @@ impl Scrub {
                 // On its way out the daemon may be faster than this.
                 return self.record(Vec::new());
             }
+            self.desk().begin_piece();
             let piece = match self.piece(pass) {
                 Ok(piece) => piece,
-                Err(LaneError::Store(_)) => return Halt::Over,
+                Err(LaneError::Store(error)) => {
+                    // An end of the drive's, or a journal that the committer opens anew, where it is not worse.
+                    tracing::warn!(drive = %self.attachment.side, %error, "scrub stops");
+                    return Halt::Over;
+                }
                 Err(LaneError::Volume(error)) => {
                     self.core.complain(&self.attachment, &error);
                     return Halt::Over;
@@ -243,7 +248,13 @@ impl Scrub {
         }
     }
 
-    /// What clients and lane have done on the drive so far, and the journal's head.
+    /// Whether the lane has something to do that it can do.
+    fn is_lane_busy(&self) -> bool {
+        let side = self.attachment.side;
+        self.core.journal.behind(side).0 > self.core.seat(side).stays().len() as u64
+    }
+
+    /// What clients have done on the drive so far, and the journal's head.
     fn activity(&self) -> Activity {
         Activity { jobs: self.attachment.io.started(), head: self.core.journal.head() }
     }
@@ -254,7 +265,7 @@ impl Scrub {
         loop {
             self.desk().wait(Some(REST));
             let now = self.activity();
-            let calm = now == seen && self.attachment.io.depth() == 0;
+            let calm = now == seen && self.attachment.io.depth() == 0 && !self.is_lane_busy();
             if calm || self.is_over() || is_past(until) {
                 return now;
             }
@@ -292,6 +303,8 @@ fn read_piece(pass: &mut Pass) -> Result<Piece, LaneError> {
             Turn::Bad { place, file, flaw } => {
                 piece.done.files += 1;
                 piece.bad.push((place, *file, flaw));
+                // Told at once: readers and the other drive's scrub may be about to find it too.
+                break;
             }
             Turn::Moving => {
                 piece.moving = true;
