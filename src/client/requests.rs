@@ -11,7 +11,7 @@ use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
     BodyLength, BodyReader, DownloadAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, RequestLine, ScrubAction,
-    ScrubAnswer, Time, Trailer, line_of,
+    ScrubAnswer, Time, Trailer, VerifiedLine, VerifyAnswer, line_of,
 };
 
 /// A server and the connection to it, where there is one.
@@ -148,6 +148,33 @@ impl Client {
             link.last().await
         })
         .await
+    }
+
+    /// Compares both drives with the catalog; `take` gets each line as it comes. Not asked again where the connection is
+    /// lost: lines would come twice.
+    pub async fn verify(&mut self, quick: bool, mut take: impl FnMut(VerifiedLine)) -> Result<(), ClientError> {
+        let address = self.address.clone();
+        let link = self.link().await?;
+        link.ask(&RequestLine { quick, ..request(Op::Verify) }).await?;
+        link.answer::<VerifyAnswer>(Patience::Limited).await?;
+        let mut body = BodyReader::new(BodyLength::Chunked, u64::MAX);
+        let (mut crc, mut rest) = (crc32fast::Hasher::new(), Vec::new());
+        while let Some(piece) = link.piece(&mut body).await? {
+            crc.update(&piece);
+            rest.extend_from_slice(&piece);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let found: Vec<u8> = rest.drain(..=end).collect();
+                let found = serde_json::from_slice(&found);
+                take(found.map_err(|source| ClientError::Foreign { address: address.clone(), source })?);
+            }
+        }
+        let Trailer { crc32: expected, .. } = link.last().await?;
+        let actual = Crc32(crc.finalize());
+        if actual == expected {
+            Ok(())
+        } else {
+            Err(ClientError::Damaged { path: "the comparison".to_owned(), expected, actual })
+        }
     }
 
     async fn body(&mut self, line: &RequestLine, what: &str, patience: Patience) -> Result<Vec<u8>, ClientError> {

@@ -50,6 +50,7 @@ mod stand;
 mod state;
 mod token;
 mod upload;
+mod verify;
 pub mod volume;
 #[cfg(test)]
 mod volume_tests;

@@ -277,6 +277,42 @@ pub struct ScrubStatus {
     pub repaired_bytes: u64,
 }
 
+/// Whether a comparison reads the bytes, or looks at names and sizes alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    Compared,
+    NotRead,
+}
+
+/// What a drive has under a name, against the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    Same,
+    /// In the catalog, and not on the drive.
+    Missing,
+    /// On the drive, and not in the catalog.
+    Extra,
+    Differs,
+    /// It could not be looked at.
+    Failed,
+}
+
+/// One line of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifyLine {
+    /// `drive` is missing where all that are there are alike.
+    Found {
+        path: String,
+        drive: Option<Side>,
+        verified: Verified,
+        why: Option<String>,
+    },
+    Progress {
+        files: u64,
+        bytes: u64,
+    },
+}
+
 /// Why the mirror did not do what it was asked. Nothing was changed, save where it says so.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {

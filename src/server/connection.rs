@@ -314,6 +314,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.trailer(&body).await.map(|_| ())
     }
 
+    /// Whether the daemon stops, so that what goes on for long is to be ended.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.terms.phase.borrow() != Phase::Running
+    }
+
     /// Waits for `work` while the client stays and the daemon runs.
     pub(crate) async fn while_connected<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Close> {
         self.send_held().await?;

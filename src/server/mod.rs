@@ -20,6 +20,7 @@ mod rm;
 mod scrub;
 mod session;
 mod status;
+mod verify;
 
 pub use accept::{listen, serve};
 pub use limits::Limits;

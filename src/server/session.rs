@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::mirror::Mirror;
-use crate::mirror::request::{Receipt, Recurse, Refusal, RequestId};
+use crate::mirror::request::{Contents, Receipt, Recurse, Refusal, RequestId};
 use crate::server::connection::{Close, Connection};
 use crate::server::status::HostReporter;
-use crate::server::{get, info, ls, mkdir, mv, put, refusal, rm, scrub, status};
-use crate::wire::{Fault, Request};
+use crate::server::{get, info, ls, mkdir, mv, put, refusal, rm, scrub, status, verify};
+use crate::wire::{Fault, Request, VerifyRequest};
 
 /// A connection and the mirror that it asks.
 pub(crate) struct Session<S> {
@@ -46,6 +46,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Mv(request) => mv::perform(self, request).await,
             Request::Status(request) => status::perform(self, request).await,
             Request::Scrub(action) => scrub::perform(self, action).await,
+            Request::Verify(VerifyRequest { quick }) => {
+                let contents = if quick { Contents::NotRead } else { Contents::Compared };
+                verify::perform(self, contents).await
+            }
         }
     }
 

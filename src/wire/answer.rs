@@ -165,6 +165,45 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
+/// The head of an answer that comes line by line.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct VerifyAnswer {
+    pub ok: bool,
+    pub chunked: bool,
+}
+
+/// One line of a comparison of drives and catalog, or how far it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedLine {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The drive that it is about; none where all that are there are alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drive: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<VerifyFinding>,
+    /// Why it could not be looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Files looked at so far, and bytes read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyFinding {
+    Same,
+    /// In the catalog, not on the drive.
+    Missing,
+    /// On the drive, not in the catalog.
+    Extra,
+    Differs,
+    Error,
+}
+
 /// What came of an order to scrub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubAnswer {

@@ -16,7 +16,7 @@ mod time;
 
 pub use answer::{
     BodyAnswer, CopyState, DownloadAnswer, EntryLine, HelloAnswer, InfoAnswer, InfoCopy, Kind, MutationAnswer,
-    ScrubAnswer, ScrubOrdered, Trailer, line_of, read_answer,
+    ScrubAnswer, ScrubOrdered, Trailer, VerifiedLine, VerifyAnswer, VerifyFinding, line_of, read_answer,
 };
 pub use body::{BodyLength, BodyReader};
 pub use document::{
@@ -28,6 +28,6 @@ pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
 pub use request::{
     GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, PutRequest, RemoveRequest, Request, RequestError,
-    RequestLine, ScrubAction, StatusRequest, VERSION,
+    RequestLine, ScrubAction, StatusRequest, VERSION, VerifyRequest,
 };
 pub use time::{BadTime, Time};

@@ -38,6 +38,8 @@ pub struct RequestLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<ScrubAction>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub quick: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtime: Option<Time>,
@@ -57,11 +59,22 @@ pub enum Op {
     Mv,
     Status,
     Scrub,
+    Verify,
 }
 
 impl Op {
-    pub const ALL: [Self; 9] =
-        [Self::Get, Self::Put, Self::Rm, Self::Info, Self::Ls, Self::Mkdir, Self::Mv, Self::Status, Self::Scrub];
+    pub const ALL: [Self; 10] = [
+        Self::Get,
+        Self::Put,
+        Self::Rm,
+        Self::Info,
+        Self::Ls,
+        Self::Mkdir,
+        Self::Mv,
+        Self::Status,
+        Self::Scrub,
+        Self::Verify,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,6 +87,7 @@ impl Op {
             Self::Mv => "mv",
             Self::Status => "status",
             Self::Scrub => "scrub",
+            Self::Verify => "verify",
         }
     }
 }
@@ -93,6 +107,7 @@ pub enum Request {
     Mv(MoveRequest),
     Status(StatusRequest),
     Scrub(ScrubAction),
+    Verify(VerifyRequest),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +168,12 @@ pub enum ScrubAction {
     /// Begins one, or resumes the one that is paused.
     Start,
     Pause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyRequest {
+    /// Whether names and sizes are enough.
+    pub quick: bool,
 }
 
 /// Why a line is no request.
@@ -234,6 +255,7 @@ impl Request {
             Op::Mkdir => Self::Mkdir(MakeFolderRequest { path: needed(line.path, "path")?, recursive, id }),
             Op::Mv => Self::Mv(MoveRequest { path: needed(line.path, "path")?, to: needed(line.to, "to")?, id }),
             Op::Status => Self::Status(StatusRequest { wait: line.wait }),
+            Op::Verify => Self::Verify(VerifyRequest { quick: line.quick }),
             Op::Scrub => Self::Scrub(line.action.ok_or(RequestError::Missing { op: op.as_str(), key: "action" })?),
         })
     }

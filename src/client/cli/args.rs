@@ -53,6 +53,13 @@ pub enum Command {
     /// Read both drives' copies from the medium, check them, repair what is damaged.
     #[command(alias = "SCRUB")]
     Scrub(Scrub),
+    /// Compare both drives with the catalog: exit 0 alike, 1 not. Changes nothing.
+    #[command(
+        alias = "VERIFY",
+        after_help = "Each line is a symbol and a path, as in rclone check --combined; '=' alike on all drives that \
+                      are there, and of one drive '+' missing on it, '-' only on it, '*' differs, '!' could not be read."
+    )]
+    Verify(Verify),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -147,6 +154,16 @@ pub struct Status {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct Verify {
+    /// A line for every file, alike ones too.
+    #[arg(long)]
+    pub combined: bool,
+    /// Names and sizes alone; no file is read.
+    #[arg(long)]
+    pub quick: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct Scrub {
     #[command(subcommand)]
     pub action: Scrubbing,
@@ -185,6 +202,7 @@ mod tests {
             ("MV a b", "mv a b"),
             ("STATUS -x", "status -x"),
             ("SCRUB start", "scrub start"),
+            ("VERIFY --combined", "verify --combined"),
         ] {
             let parse = |line: &str| {
                 let words = ["fget"].into_iter().chain(line.split(' '));

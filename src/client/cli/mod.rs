@@ -14,6 +14,7 @@ mod run;
 mod scrub;
 mod tree;
 mod upload;
+mod verify;
 
 pub use args::Args;
 pub use run::run;

@@ -76,6 +76,11 @@ impl Pass {
         Self { side, journal, volume, position, page: VecDeque::new(), reading: None, held_up: 0 }
     }
 
+    /// The way through one file alone; what comes behind it is not to be asked for.
+    pub(crate) fn of_file(side: Side, journal: Arc<Journal>, volume: Arc<dyn Volume>, place: Place) -> Self {
+        Self { page: VecDeque::from([place]), ..Self::new(side, journal, volume, ScrubPosition::default()) }
+    }
+
     pub(crate) fn position(&self) -> &ScrubPosition {
         &self.position
     }
