@@ -12,6 +12,8 @@ const HEALED_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// A drive that did not come at its return is looked at again so often: the watcher itself would take a minute.
 const STIR_EVERY: Duration = Duration::from_millis(200);
+/// So long a medium hangs where nobody says that it does: longer than `stall_after`.
+const HANGS_FOR: Duration = Duration::from_secs(3);
 /// Calls may follow the last answer for so long.
 const TRAILING: Duration = Duration::from_millis(40);
 
@@ -24,7 +26,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(settings: &str) -> Self {
         // Probes only when something has changed: their calls would be among those counted.
-        let config = format!("flaps_max = 1000000\nprobe_every = \"1m\"\n{settings}");
+        let config = format!("flaps_max = 1000000\nprobe_every = \"1m\"\nstall_after = \"1s\"\n{settings}");
         let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
         Self { twins: Twins::with_config(binaries, Drives::Faulty, |_| config.clone()) }
     }
@@ -56,6 +58,9 @@ impl Bench {
             for (number, side) in Side::BOTH.into_iter().enumerate() {
                 let state = state_in(&status, side);
                 healthy &= state == "in-sync" && behind_in(&status, side) == Some(0) && !is_scrubbed(&status, side);
+                if state == "fenced" || begin.elapsed() > HANGS_FOR {
+                    self.medium(side).revive();
+                }
                 if state == "absent" && !plugged[number] {
                     plugged[number] = true;
                     self.replug(side);
@@ -71,6 +76,13 @@ impl Bench {
                 return Err(format!("not in sync within {HEALED_WITHIN:?}: {status}"));
             }
             std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Lets both media work again.
+    pub(crate) fn revive(&self) {
+        for side in Side::BOTH {
+            self.medium(side).revive();
         }
     }
 

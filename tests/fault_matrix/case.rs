@@ -27,9 +27,7 @@ pub(crate) fn play(
     if let Err(why) = play_out(bench, scenario, side, plan, &mut story, &mut outcome) {
         story.broken.push(why);
     }
-    for medium in Side::BOTH.map(|side| bench.medium(side)) {
-        medium.revive();
-    }
+    bench.revive();
     outcome.broken = story.broken;
     outcome
 }
@@ -78,6 +76,7 @@ fn play_out(
     outcome.fired = bench.medium(failing).has_fired();
     outcome.sites = bench.medium(failing).disarm();
     story.expect(None);
+    bench.revive();
     // What trailed may have thrown the drive out.
     bench.heal()?;
     story.read_all();

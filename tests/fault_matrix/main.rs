@@ -2,7 +2,7 @@
 //!
 //! A *site* is the so-manieth call of one kind (look-up, write, sync, …) on one class of path (label, log, stage,
 //! user's file, …) since the work began. A run in which nothing goes wrong counts them; then each of them fails once
-//! with each error, in a run of its own, over a real daemon. After each the rules must hold: no client sees an error
+//! with each error, or hangs, in a run of its own, over a real daemon. After each the rules must hold: no client sees an error
 //! that design and contract do not allow, none waits without an answer, all that was acknowledged is on both drives
 //! with the right bytes, what was refused is not there, nothing is left over or set aside, and nothing was written
 //! beside the drives.

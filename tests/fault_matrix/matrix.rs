@@ -34,7 +34,10 @@ const FAULTS: &[(&str, Fault)] = &[
     ("ENOSPC", Fault::Fails(Errno::NOSPC)),
     ("EROFS", Fault::Fails(Errno::ROFS)),
     ("ENODEV", Fault::Fails(Errno::NODEV)),
+    ("hang", Fault::Hangs),
 ];
+/// Of so many sites one hangs, but for the full figures: each takes `stall_after`.
+const HANGS_EVERY: usize = 4;
 
 /// One call that goes wrong in one way.
 #[derive(Clone, Copy)]
@@ -136,11 +139,15 @@ fn sides(scenario: &Scenario) -> Vec<Side> {
     if is_full() { Side::BOTH.to_vec() } else { vec![Side::BOTH[number % 2]] }
 }
 
-/// The errors that a site gets. With the full figures all; else the hundreds of sites of a return take turns.
+/// The errors that a site gets. With the full figures all; else the hundreds of sites of a return take turns, and few
+/// sites hang, of a return none.
 fn faults(scenario: &Scenario, number: usize) -> Vec<usize> {
+    let (hangs, fails): (Vec<_>, Vec<_>) = (0..FAULTS.len()).partition(|fault| FAULTS[*fault].1 == Fault::Hangs);
     match scenario.moment {
-        Moment::Return if !is_full() => vec![number % FAULTS.len()],
-        Moment::Request | Moment::Checkpoint | Moment::Return => (0..FAULTS.len()).collect(),
+        _ if is_full() => [fails, hangs].concat(),
+        Moment::Return => fails.into_iter().skip(number % (FAULTS.len() - hangs.len())).take(1).collect(),
+        Moment::Request | Moment::Checkpoint if number.is_multiple_of(HANGS_EVERY) => [fails, hangs].concat(),
+        Moment::Request | Moment::Checkpoint => fails,
     }
 }
 
