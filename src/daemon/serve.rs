@@ -32,6 +32,8 @@ const SIGHTINGS_MAX: usize = 64;
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
 /// How long the drives have for their last checkpoint.
 const CLOSE_AT_MOST: Duration = Duration::from_secs(10);
+/// Files of others that are taken in at a time: they share the sticks' syncs.
+const TAKERS: usize = 4;
 /// How far the timers of the journal store's threads may be off, in nanoseconds.
 const STORE_SLACK_NS: u64 = 900_000_000;
 /// The same for the watcher's.
@@ -100,6 +102,9 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     tokio::spawn(keep_parked(Arc::clone(&mirror), handle.clone()));
     tokio::spawn(keep_scrubbing(Arc::clone(&mirror), settings.scrub_every()));
     take_commands(&mirror, handle.clone(), &config.state);
+    for _ in 0..TAKERS {
+        tokio::spawn(Arc::clone(&mirror).take_in_foreign());
+    }
     loop {
         tokio::select! {
             () = mirror.wait_for_drives(FIRST_LOOK) => break,

@@ -7,7 +7,7 @@ use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact};
 use crate::journal::draft::Draft;
 use crate::journal::plan::Released;
-use crate::journal::record::{Content, Copy, Debt, FileNode, Fill, Fresh, Held, Mark, Node, Place};
+use crate::journal::record::{Content, Copy, Debt, FileNode, Fill, Fresh, Held, Mark, Node, Observed, Place};
 use crate::journal::scrub::{ScrubOrder, ScrubProgress};
 use crate::journal::store::StoreError;
 use crate::namespace::Namespace;
@@ -28,6 +28,11 @@ pub enum DriveFact {
     Found { side: Side, node: NodeId, held: Option<Held>, verified_ns: i64, was: Debt },
     /// The installed copy of this file version is not what it should be.
     Damaged { side: Side, place: Place, file: FileNode },
+    /// The drive has this node no longer: somebody changed it or took it away while nothing was owed for it. Unlike
+    /// a damaged copy even an only one is given up, since it was looked at and is known not to be there.
+    Strayed { side: Side, place: Place, node: Node },
+    /// The installed copy has its bytes, and another time stamp than was read back.
+    Restamped { side: Side, place: Place, file: FileNode, observed: Observed, verified_ns: i64 },
     /// All that the drive installed is synced, and so recorded.
     Checkpoint { side: Side },
     /// The drive has a label with this serial.
@@ -67,6 +72,10 @@ impl FactPlanner<'_, '_> {
                 }
             }
             DriveFact::Damaged { side, place, file } => self.damaged(*side, place, file)?,
+            DriveFact::Strayed { side, place, node } => self.strayed(*side, place, node)?,
+            DriveFact::Restamped { side, place, file, observed, verified_ns } => {
+                self.restamped(*side, place, file, Copy::Installed { observed: *observed, verified_ns: *verified_ns })?;
+            }
             DriveFact::Checkpoint { side } => self.checkpoint(*side)?,
             DriveFact::Labelled { side, serial } => self.draft.set(codec::label(*side), serial),
             DriveFact::Names { side, namespace } => self.draft.set(codec::namespace(*side), namespace),
@@ -175,6 +184,42 @@ impl FactPlanner<'_, '_> {
         self.draft.set_debt(side, file.id, old.as_ref(), Some(&new));
         self.set_copy(side, place, &file, Copy::Missing);
         Ok(())
+    }
+
+    fn strayed(&mut self, side: Side, place: &Place, seen: &Node) -> Result<(), StoreError> {
+        let Some(node) = self.unowed(side, place, seen)? else { return Ok(()) };
+        let (have, bytes) = match &node {
+            Node::File(file) => {
+                self.set_copy(side, place, file, Copy::Missing);
+                // Should the bytes be put back they are recognised.
+                let content = Content::File { version: file.version, observed: None };
+                (Some(Held { place: place.clone(), content }), file.version.size)
+            }
+            Node::Folder(_) => (None, 0),
+        };
+        let debt = Debt { lsn: node.lsn(), want: Some(place.clone()), have, maybe: Vec::new(), bytes };
+        self.draft.set_debt(side, node.id(), None, Some(&debt));
+        Ok(())
+    }
+
+    fn restamped(&mut self, side: Side, place: &Place, seen: &FileNode, copy: Copy) -> Result<(), StoreError> {
+        match self.unowed(side, place, &Node::File(seen.clone()))? {
+            Some(Node::File(file)) => self.set_copy(side, place, &file, copy),
+            Some(Node::Folder(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    /// The node at a place, if it is still the one that was seen there, in that version, and the drive owes nothing
+    /// for it.
+    fn unowed(&self, side: Side, place: &Place, seen: &Node) -> Result<Option<Node>, StoreError> {
+        let Some(node) = self.draft.node(place)?.filter(|node| node.id() == seen.id()) else { return Ok(None) };
+        let same = match (&node, seen) {
+            (Node::File(file), Node::File(seen)) => file.version == seen.version,
+            (Node::Folder(_), Node::Folder(_)) => true,
+            (Node::File(_), Node::Folder(_)) | (Node::Folder(_), Node::File(_)) => false,
+        };
+        Ok((same && self.draft.debt(side, node.id())?.is_none()).then_some(node))
     }
 
     /// Progress is measured against the most that the drive ever lacked.

@@ -36,8 +36,8 @@ pub use plan::{Precondition, Released};
 pub use reader::{Journal, Snapshot};
 pub use record::{
     Answered, Blocks, Content, Copy, Debt, Deed, Enrolled, Enrolment, Entry, FileNode, Fill, FillCause, Flags,
-    FolderNode, Fresh, Held, Mark, Mutation, Node, Observed, Parents, Place, Put, Receipt, Request, Stage, Staged,
-    Version, block_count, put_fingerprint,
+    FolderNode, Fresh, Held, Mark, Mutation, Node, Observed, Overwrite, Parents, Place, Put, Receipt, Request, Stage,
+    Staged, Version, block_count, put_fingerprint,
 };
 pub use scrub::{ScrubAmount, ScrubCause, ScrubOrder, ScrubPart, ScrubPosition, ScrubProgress};
 pub use writer::{ANSWERS_MAX, Attached, CommitError, Committed, Writer};

@@ -8,8 +8,8 @@ use crate::journal::codec::{self, Fact};
 use crate::journal::draft::{Draft, bytes_of};
 use crate::journal::names;
 use crate::journal::record::{
-    Answered, Blocks, Content, Copy, Debt, Deed, Entry, FileNode, FolderNode, Held, Mark, Mutation, Node, PAGE_BLOCKS,
-    Parents, Place, Put, Receipt, Request, Stage,
+    Answered, Blocks, Content, Copy, Debt, Deed, Entry, FileNode, FolderNode, Held, Mark, Mutation, Node, Overwrite,
+    PAGE_BLOCKS, Parents, Place, Put, Receipt, Request, Stage,
 };
 use crate::journal::store::StoreError;
 use crate::namespace::Misfit;
@@ -96,7 +96,7 @@ impl Planner<'_, '_> {
                 if self.stages(put) == PerSide::default() {
                     return Err(Precondition::NoStage.into());
                 }
-                let (place, old) = self.place_for_file(&put.path, put.mtime_ns)?;
+                let (place, old) = self.place_for_file(&put.path, put.overwrite, put.mtime_ns)?;
                 self.put(put, place, old.as_ref(), answered)
             }
             Mutation::Remove { path } => self.remove(path, request.present, answered),
@@ -136,10 +136,18 @@ impl Planner<'_, '_> {
     }
 
     /// The place of a file to be written, with its folders made, and what is there now.
-    fn place_for_file(&mut self, path: &RelPath, mtime_ns: i64) -> Result<(Place, Option<FileNode>), PlanError> {
+    fn place_for_file(
+        &mut self,
+        path: &RelPath,
+        overwrite: Overwrite,
+        mtime_ns: i64,
+    ) -> Result<(Place, Option<FileNode>), PlanError> {
         match self.draft.resolve(path)? {
             Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Precondition::IsAFolder(path.clone()).into()),
-            Resolved::Found(place, Node::File(file)) => Ok((place, Some(file))),
+            Resolved::Found(place, Node::File(file)) => match overwrite {
+                Overwrite::Yes => Ok((place, Some(file))),
+                Overwrite::No => Err(Precondition::Exists(path.clone()).into()),
+            },
             Resolved::BelowAFile { depth } => Err(Precondition::NotAFolder(above(path, depth)).into()),
             Resolved::Missing { parent, depth } => {
                 self.check_names(path, parent, depth, None)?;

@@ -218,10 +218,18 @@ pub enum Parents {
     MustExist,
 }
 
+/// Whether a PUT may take the place of a file that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    Yes,
+    No,
+}
+
 /// A file whose bytes are durable on the drives that have a stage.
 #[derive(Clone, Debug)]
 pub struct Put {
     pub path: RelPath,
+    pub overwrite: Overwrite,
     pub version: Version,
     pub blocks: Vec<Crc32>,
     pub mtime_ns: i64,

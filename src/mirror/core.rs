@@ -17,6 +17,8 @@ use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
 use crate::mirror::label::Serials;
 use crate::mirror::layout;
+use crate::mirror::reconcile::inbox::Inbox;
+use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::repairs::Repairs;
 use crate::mirror::request::{Notice, Refusal};
 use crate::mirror::scrub::Desk;
@@ -87,6 +89,9 @@ pub(crate) struct Core {
     pub(crate) scrubs: PerSide<Desk>,
     /// Held by whoever orders a scrub, from his look at the last order to the next one's record.
     pub(crate) scrub_orders: Mutex<()>,
+    /// What others did to the drives' files, and what is to be taken in of it.
+    pub(crate) ledger: Ledger,
+    pub(crate) inbox: Inbox,
     /// Drives that were refused, by place.
     pub(crate) refused: Mutex<Vec<(String, Notice, Moment)>>,
 }

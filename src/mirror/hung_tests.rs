@@ -12,7 +12,7 @@ use crate::mirror::MirrorLimits;
 use crate::mirror::core::Parting;
 use crate::mirror::flaps::Ending;
 use crate::mirror::label;
-use crate::mirror::request::{PutRequest, Span};
+use crate::mirror::request::{Overwrite, PutRequest, Span};
 use crate::mirror::stand::{Stand, until};
 use crate::mirror::state::DriveState;
 use crate::mirror::volume::Volume as _;
@@ -33,7 +33,8 @@ fn hang(stand: &Stand, side: Side, nth: u64) -> Sender<()> {
 
 async fn put(stand: &Stand, path: &str, bytes: usize) -> Receipt {
     let path = RelPath::parse(path).unwrap();
-    let request = PutRequest { path, len: Some(bytes as u64), mtime_ns: Some(5), executable: false, id: None };
+    let len = Some(bytes as u64);
+    let request = PutRequest { path, overwrite: Overwrite::Yes, len, mtime_ns: Some(5), executable: false, id: None };
     let mut upload = stand.mirror.begin_put(request).await.unwrap();
     upload.write(Bytes::from(vec![7; bytes])).await.unwrap();
     let crc = upload.crc32();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::ids::{Arrival, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Debt, DriveFact, FileNode, Held, Journal, Place};
+use crate::mirror::reconcile::survey::Survey;
 use crate::mirror::scan::Copied;
 use crate::mirror::volume::{Volume, VolumeError};
 use crate::namespace::folded;
@@ -19,10 +20,12 @@ mod aside;
 mod converge;
 mod finish;
 mod gather;
+mod look;
 mod prepare;
 mod reclaim;
 
 use finish::Finished;
+pub(crate) use look::{Finding, Look};
 pub(crate) use reclaim::{look_again, reclaim};
 
 /// Debts that a step takes at most.
@@ -82,6 +85,8 @@ pub(crate) struct Step {
     pub(crate) repaired: Vec<(NodeId, u64)>,
     /// The other drive failed while it was copied from.
     pub(crate) peer_error: Option<VolumeError>,
+    /// What was set aside, by its name in the aside folder.
+    pub(crate) aside: Vec<String>,
 }
 
 /// A drive's worker.
@@ -99,6 +104,8 @@ pub(crate) struct Lane {
     work: Work,
     /// What was copied from the other drive so far, for those who look on.
     copied: Arc<Copied>,
+    /// The search for what somebody else changed.
+    survey: Survey,
 }
 
 /// One step's state.
@@ -124,6 +131,10 @@ struct Batch {
     deferred: BTreeSet<NodeId>,
     facts: Vec<DriveFact>,
     peer_error: Option<VolumeError>,
+    /// What was set aside, by its name in the aside folder.
+    aside: Vec<String>,
+    /// For people, nothing else.
+    now_ns: i64,
 }
 
 /// How far a node got.
@@ -148,12 +159,18 @@ impl Lane {
             drafts: 0,
             work: Work::default(),
             copied: Arc::default(),
+            survey: Survey::default(),
         }
     }
 
     /// Takes over how many things lie aside on the drive.
     pub(crate) fn set_aside_count(&mut self, count: u64) {
         self.work.aside = count;
+    }
+
+    /// So many things do not lie aside any more.
+    pub(crate) fn count_taken_in(&mut self, count: u64) {
+        self.work.aside = self.work.aside.saturating_sub(count);
     }
 
     pub(crate) fn work(&self) -> Work {
@@ -178,7 +195,7 @@ impl Lane {
     /// Works off some debts, copying from `peer` what this drive lacks. `now_ns` is told to people, nothing else.
     pub(crate) fn step(&mut self, peer: Option<Arc<dyn Volume>>, now_ns: i64) -> Result<Step, LaneError> {
         let debts = self.next_debts()?;
-        let mut batch = Batch::new(peer);
+        let mut batch = Batch::new(peer, now_ns);
         let taken = self.prepare(&mut batch, &debts)?;
         self.cursor = debts.get(taken.wrapping_sub(1)).map_or(NodeId::ROOT, |(id, _)| id.next());
         for (id, _) in debts.iter().take(taken) {
@@ -196,7 +213,7 @@ impl Lane {
         // A damaged stage is let go of: not before it is durably known to be of no use.
         let damage = facts.iter().any(|fact| matches!(fact, DriveFact::Damaged { .. }));
         let barrier = damage || self.gives_up_claims(&batch)?;
-        Ok(Step { facts, barrier, seen: taken, repaired, peer_error: batch.peer_error })
+        Ok(Step { facts, barrier, seen: taken, repaired, peer_error: batch.peer_error, aside: batch.aside })
     }
 
     /// Whether a node was placed that had, or may have had, another name.
@@ -280,7 +297,7 @@ impl Lane {
 }
 
 impl Batch {
-    fn new(peer: Option<Arc<dyn Volume>>) -> Self {
+    fn new(peer: Option<Arc<dyn Volume>>, now_ns: i64) -> Self {
         Self {
             peer,
             placed: BTreeMap::new(),
@@ -294,6 +311,8 @@ impl Batch {
             deferred: BTreeSet::new(),
             facts: Vec::new(),
             peer_error: None,
+            aside: Vec::new(),
+            now_ns,
         }
     }
 

@@ -1,5 +1,8 @@
 //! The thread of a drive that came: verifies it, then runs its lane until it is lost.
 
+mod look;
+mod tell;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,22 +16,20 @@ use crate::mirror::committer::{Durable, Reporter};
 use crate::mirror::core::{Alive, Core, Lost, Parting, let_go};
 use crate::mirror::drive_log::DriveLog;
 use crate::mirror::flaps::Ending;
-use crate::mirror::history::Moment;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
-use crate::mirror::lane::{Lane, LaneError, Stay, Step, look_again, reclaim};
+use crate::mirror::lane::{Lane, LaneError, Step, look_again, reclaim};
 use crate::mirror::log_thread::{LogHandle, Settled};
-use crate::mirror::manifest::{Head, Keeper, News, Turn};
-use crate::mirror::pace::Amount;
+use crate::mirror::manifest::{Head, Keeper, Turn};
 use crate::mirror::peer::Peer;
-use crate::mirror::scan::{Scan, ScanKind};
+use crate::mirror::reconcile::inbox::{Errands, Job};
+use crate::mirror::reconcile::survey::Next;
 use crate::mirror::scrub;
 use crate::mirror::seat::{Attachment, NewDrive, Other, Wake, Welcome};
 use crate::mirror::set_apart::set_apart;
-use crate::mirror::state::{DriveEvent, DriveState};
+use crate::mirror::state::DriveEvent;
 use crate::mirror::volume::{FsKind, Volume};
 use crate::mirror::watched::{self, Watched};
-use crate::mirror::words;
 
 /// Quiet time before a checkpoint.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
@@ -292,6 +293,7 @@ fn attach(
         io,
         log,
         wake: Wake::default(),
+        errands: Errands::default(),
         gone,
     });
     let seat = core.seat(side);
@@ -347,7 +349,8 @@ impl Worker<'_> {
         let mut unsettled = true;
         let mut closing: Option<Instant> = None;
         // From here on the log is told of commits; those before are in the debts.
-        if let Err(error) = self.keeper.take_debts(&self.core.journal, self.replay_head) {
+        let begun = self.keeper.take_debts(&self.core.journal, self.replay_head);
+        if let Err(error) = begun.and_then(|()| self.begin_search()) {
             return self.fail(&error);
         }
         while !self.attachment.is_gone() {
@@ -379,6 +382,11 @@ impl Worker<'_> {
             if closing.is_some_and(|since| at_rest || now.duration_since(since) > SETTLE_AT_MOST) {
                 return self.close(unsettled);
             }
+            let next = if quiet && closing.is_none() { self.look() } else { Ok(Next::Asked) };
+            let next = match next {
+                Ok(next) => next,
+                Err(error) => return self.fail(&error),
+            };
             let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY;
             let wait = match (quiet, unsettled) {
                 (false, _) => None,
@@ -386,15 +394,21 @@ impl Worker<'_> {
                 (true, false) if self.lane.stays().is_empty() => Some(SLEEP_MAX),
                 (true, false) => Some(RETRY_AFTER),
             };
+            let wait = match next {
+                Next::Now => None,
+                Next::At(at) => wait.map(|wait| wait.min(at.saturating_duration_since(now))),
+                Next::Asked => wait,
+            };
             let wait = if closing.is_some() { wait.map(|wait| wait.min(SETTLE_LOOK)) } else { wait };
             let rung = wait.is_some_and(|wait| self.attachment.wake.wait(wait));
-            if unsettled && (due || (quiet && !rung)) {
+            let is_idle = wait.is_some() && !rung;
+            if unsettled && (due || is_idle) {
                 if let Err(error) = self.checkpoint() {
                     return self.fail(&error);
                 }
                 checkpointed = clock::now();
                 unsettled = false;
-            } else if quiet && !rung {
+            } else if is_idle {
                 self.lane.forget_stays();
             }
         }
@@ -422,7 +436,7 @@ impl Worker<'_> {
         if self.attachment.log.flush().is_none() {
             return Ok(Done { seen: 0, worked: false });
         }
-        let Step { facts, barrier, seen, repaired, peer_error } = self.lane.step(peer, clock::wall_ns())?;
+        let Step { facts, barrier, seen, repaired, peer_error, aside } = self.lane.step(peer, clock::wall_ns())?;
         if let (Some(error), Some(other)) = (&peer_error, &other) {
             self.core.complain(other, error);
         }
@@ -436,6 +450,7 @@ impl Worker<'_> {
                 return Ok(Done { seen: 0, worked });
             }
             self.core.committer.note(self.reporter(), facts, durable)?;
+            self.add_jobs(aside.into_iter().map(Job::Aside));
             match self.attachment.log.settle() {
                 None => return Ok(Done { seen: 0, worked }),
                 Some(Settled::Done) => {}
@@ -448,98 +463,6 @@ impl Worker<'_> {
 
     fn reporter(&self) -> Reporter {
         Reporter { side: self.attachment.side, drive: self.label.drive }
-    }
-
-    /// The work that lies before the lane now.
-    fn scan(&self) -> Scan {
-        let (side, now) = (self.attachment.side, Moment::now());
-        let left = self.left();
-        // Nobody knows of a backfill while the journal is closed; the work is the same.
-        let fill = self.core.journal.fill(side).ok().flatten();
-        let (kind, began_ns, total) = match fill {
-            Some(fill) => {
-                (ScanKind::Backfill(fill.cause), fill.begun_ns, Amount { paths: fill.paths, bytes: fill.bytes })
-            }
-            None => (ScanKind::Replay, now.wall_ns, left),
-        };
-        Scan::begin(kind, began_ns, now, [total, left], self.lane.work(), self.lane.copied())
-    }
-
-    fn left(&self) -> Amount {
-        let (paths, bytes) = self.core.journal.behind(self.attachment.side);
-        Amount { paths, bytes }
-    }
-
-    fn tell_arrival(&self, scan: &Scan) {
-        let seat = self.core.seat(self.attachment.side);
-        let what = words::arrival(seat.path().as_deref(), scan, clock::now());
-        self.core.history.add(clock::wall_ns(), Some(self.attachment.side), what);
-        seat.set_scan(self.attachment.arrival, scan.clone());
-    }
-
-    /// Brings state and figures up to date.
-    fn tell(&mut self, scan: &mut Scan, step: &Done) {
-        // What comes after it has caught up is everyday work and no replay.
-        if scan.is_running() {
-            scan.observe(clock::now(), self.lane.work(), self.left());
-        } else {
-            scan.set_aside_count(self.lane.work().aside);
-        }
-        let seat = self.core.seat(self.attachment.side);
-        let stays: Vec<_> = self.lane.stays().iter().map(|(node, stay)| (*node, stay.clone())).collect();
-        let full = stays.iter().any(|(_, stay)| *stay == Stay::NoRoom);
-        if step.seen == 0 && !stays.is_empty() {
-            self.attachment.log.refuse_waiting();
-        }
-        seat.set_stays(stays);
-        if step.worked
-            && let Ok(space) = self.attachment.volume.space()
-        {
-            seat.set_space(space);
-        }
-        // With room again a drive may have everything at once, and no further step says so.
-        while let Some(event) = self.next_event(scan, full) {
-            if self.attachment.is_gone() || !seat.apply(event, None) {
-                break;
-            }
-            self.core.tell_change();
-        }
-        seat.set_scan(self.attachment.arrival, scan.clone());
-    }
-
-    /// What a step means for the drive's state.
-    fn next_event(&self, scan: &mut Scan, full: bool) -> Option<DriveEvent> {
-        let side = self.attachment.side;
-        match (self.core.seat(side).state(), full) {
-            (DriveState::Replaying | DriveState::Backfilling | DriveState::InSync, true) => Some(DriveEvent::NoRoom),
-            (DriveState::Full, false) => {
-                if !scan.is_running() {
-                    *scan = self.scan();
-                }
-                Some(self.core.way_back(side))
-            }
-            (DriveState::Replaying | DriveState::Backfilling, false) if !self.core.lacks(side, self.replay_head) => {
-                scan.catch_up(clock::now());
-                // Where this is lost, the next arrival finds that nothing is left to be filled.
-                let filled = vec![DriveFact::Filled { side }];
-                let _ = self.core.committer.note(self.reporter(), filled, Durable::Later);
-                Some(DriveEvent::CaughtUp)
-            }
-            _ => None,
-        }
-    }
-
-    /// Says when the drive has no room to tell of the mirror, and when it has again.
-    fn tell_of_manifest(&mut self) {
-        let what = match self.keeper.news() {
-            None => return,
-            Some(News::NoRoom) => {
-                "no room for its manifest: if the boot disk is lost, this drive's files are all that it can tell"
-            }
-            Some(News::Whole) => "its manifest is whole again",
-        };
-        tracing::info!(drive = %self.attachment.side, what);
-        self.core.history.add(clock::wall_ns(), Some(self.attachment.side), what);
     }
 
     /// Puts what the log says of commits into the manifest, so that its segments may go.

@@ -25,6 +25,8 @@ use crate::mirror::history::{History, Moment};
 use crate::mirror::label::Serials;
 use crate::mirror::lane_thread;
 use crate::mirror::limits::MirrorLimits;
+use crate::mirror::reconcile::inbox::Inbox;
+use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::repairs::Repairs;
 use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
 use crate::mirror::scrub::Desk;
@@ -145,6 +147,8 @@ impl Mirror {
             repairs: Repairs::default(),
             scrubs,
             scrub_orders: Mutex::new(()),
+            ledger: Ledger::default(),
+            inbox: Inbox::default(),
             refused: Mutex::new(Vec::new()),
         });
         listener.listen(&core);

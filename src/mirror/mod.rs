@@ -33,6 +33,7 @@ mod pace;
 mod parking_tests;
 mod peer;
 mod places;
+mod reconcile;
 mod repairs;
 mod report;
 pub mod request;

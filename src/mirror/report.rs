@@ -51,6 +51,7 @@ impl Mirror {
             drives,
             unavailable,
             events: core.history.events(),
+            foreign: core.ledger.read(),
         }
     }
 

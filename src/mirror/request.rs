@@ -5,8 +5,9 @@ use serde::Serialize;
 use crate::digest::Crc32;
 use crate::ids::{DriveId, Epoch, Lsn, PerSide, Side};
 pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
-pub use crate::journal::{FillCause, Receipt, ScrubCause};
+pub use crate::journal::{FillCause, Overwrite, Receipt, ScrubCause};
 pub use crate::mirror::history::Event;
+pub use crate::mirror::reconcile::ledger::{Counts as ForeignCounts, Deed as ForeignDeed, Remark as ForeignRemark};
 pub use crate::mirror::scan::ScanKind;
 use crate::mirror::state::DriveState;
 use crate::path::RelPath;
@@ -22,6 +23,7 @@ pub enum Recurse {
 #[derive(Clone, Debug)]
 pub struct PutRequest {
     pub path: RelPath,
+    pub overwrite: Overwrite,
     /// Bytes of the body; `None` where the client does not know yet.
     pub len: Option<u64>,
     /// Nanoseconds since 1970; `None`: the daemon's time at commit.
@@ -113,6 +115,15 @@ pub struct Status {
     pub unavailable: Vec<Unavailable>,
     /// What happened since the daemon's start, oldest first; the last of it.
     pub events: Vec<Event>,
+    /// What others changed on the drives since then.
+    pub foreign: Foreign,
+}
+
+/// What somebody else did to the drives' files: how often, and the last of it, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Foreign {
+    pub counts: ForeignCounts,
+    pub last: Vec<ForeignRemark>,
 }
 
 /// What happened, and what the user can do.

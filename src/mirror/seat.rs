@@ -18,6 +18,7 @@ use crate::mirror::io::IoPool;
 use crate::mirror::label::Label;
 use crate::mirror::lane::Stay;
 use crate::mirror::log_thread::LogHandle;
+use crate::mirror::reconcile::inbox::Errands;
 use crate::mirror::request::DriveErrors;
 use crate::mirror::scan::Scan;
 use crate::mirror::state::{DriveEvent, DriveState};
@@ -51,6 +52,7 @@ pub(crate) struct Attachment {
     pub(crate) io: IoPool,
     pub(crate) log: LogHandle,
     pub(crate) wake: Wake,
+    pub(crate) errands: Errands,
     pub(crate) gone: watch::Sender<bool>,
 }
 

@@ -369,6 +369,7 @@ impl Upload {
         self.handed_over = true;
         let put = Put {
             path: self.request.path.clone(),
+            overwrite: self.request.overwrite,
             version: self.version(&digest),
             blocks: digest.blocks,
             mtime_ns,

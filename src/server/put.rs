@@ -45,6 +45,7 @@ async fn begin(mirror: &Arc<Mirror>, request: PutRequest, bytes_max: u64) -> Res
     };
     let request = request::PutRequest {
         path: place::file(&request.path)?,
+        overwrite: request::Overwrite::Yes,
         len,
         mtime_ns: request.mtime.map(|time| time.0),
         executable: request.executable,

@@ -7,16 +7,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::mirror::request::{
-    DriveStatus, Event, FillCause, Health, Notice, ReplayStatus, ScanKind, ScanStatus, ScrubCause, ScrubState,
-    ScrubStatus, Since, Status, Unavailable,
+    DriveStatus, Event, FillCause, Foreign, ForeignCounts, ForeignDeed, ForeignRemark, Health, Notice, ReplayStatus,
+    ScanKind, ScanStatus, ScrubCause, ScrubState, ScrubStatus, Since, Status, Unavailable,
 };
 use crate::server::connection::Close;
 use crate::server::limits::HOST_TIMEOUT;
 use crate::server::session::Session;
 use crate::wire::{
-    Backlog, DriveDocument, ErrorCounts, EventDocument, HealthState, HostDocument, JournalDocument, NoticeDocument,
-    OUTPUT_VERSION, ReplayDocument, ScanDocument, ScrubDocument, StatusDocument, StatusRequest, Time,
-    UnavailableDocument, WaitingDocument,
+    Backlog, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument, HealthState,
+    HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument, ScrubDocument,
+    StatusDocument, StatusRequest, Time, UnavailableDocument, WaitingDocument,
 };
 
 /// The machine below the mirror, and what of it is a warning.
@@ -85,8 +85,25 @@ pub fn document(status: Status) -> StatusDocument {
         drives: status.drives.into_iter().map(drive).collect(),
         unavailable: status.unavailable.into_iter().map(unavailable).collect(),
         events: status.events.into_iter().map(event).collect(),
+        foreign: foreign(status.foreign),
         host: None,
     }
+}
+
+fn foreign(foreign: Foreign) -> ForeignDocument {
+    let Foreign { counts: ForeignCounts { changed, missing, new, kept, refused }, last } = foreign;
+    let item = |ForeignRemark { wall_ns, side, path, deed }| {
+        let (what, copy, why) = match deed {
+            ForeignDeed::Changed => ("changed", None, None),
+            ForeignDeed::Missing => ("missing", None, None),
+            ForeignDeed::New => ("new", None, None),
+            ForeignDeed::Kept { copy } => ("kept", Some(copy.to_string()), None),
+            ForeignDeed::Refused(why) => ("refused", None, Some(why)),
+        };
+        let (time, drive) = (to_the_second(wall_ns), side.name().to_owned());
+        ForeignItemDocument { time, drive, path, what: what.to_owned(), copy, why }
+    };
+    ForeignDocument { changed, missing, new, kept, refused, last: last.into_iter().map(item).collect() }
 }
 
 fn notice(notice: Notice) -> NoticeDocument {

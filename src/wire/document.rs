@@ -29,6 +29,9 @@ pub struct StatusDocument {
     /// The machine below the mirror, where it could be asked.
     #[serde(default)]
     pub host: Option<HostDocument>,
+    /// What somebody else changed on the drives since the daemon started.
+    #[serde(default)]
+    pub foreign: ForeignDocument,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +69,39 @@ pub struct EventDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drive: Option<String>,
     pub what: String,
+}
+
+/// What somebody else did to the drives' files, and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignDocument {
+    /// Files that were changed, and have the mirror's version again.
+    pub changed: u64,
+    /// Files and folders that were taken away, and restored.
+    pub missing: u64,
+    /// New files and folders, which are the mirror's now.
+    pub new: u64,
+    /// Files that were set aside, and are kept in the mirror under another name.
+    pub kept: u64,
+    /// What stays where it is.
+    pub refused: u64,
+    /// The last of it, oldest first.
+    #[serde(default)]
+    pub last: Vec<ForeignItemDocument>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignItemDocument {
+    pub time: Time,
+    pub drive: String,
+    pub path: String,
+    /// `changed`, `missing`, `new`, `kept`, `refused`.
+    pub what: String,
+    /// Where it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<String>,
+    /// Why it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Files whose current version only a drive has that is away.

@@ -20,9 +20,9 @@ pub use answer::{
 };
 pub use body::{BodyLength, BodyReader};
 pub use document::{
-    Backlog, DiskDocument, DriveDocument, ErrorCounts, EventDocument, HealthState, HostDocument, JournalDocument,
-    NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument, ScrubDocument, StatusDocument, UnavailableDocument,
-    WaitingDocument,
+    Backlog, DiskDocument, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument,
+    HealthState, HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument,
+    ScrubDocument, StatusDocument, UnavailableDocument, WaitingDocument,
 };
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};

@@ -6,12 +6,14 @@ use crate::client::cli::lines::{ago, clock_time, labelled, wrapped};
 use crate::client::cli::progress::Remarks;
 use crate::units::{bytes, count, seconds};
 use crate::wire::{
-    DiskDocument, DriveDocument, HealthState, HostDocument, NoticeDocument, ReplayDocument, ScanDocument,
-    StatusDocument,
+    DiskDocument, DriveDocument, ForeignDocument, ForeignItemDocument, HealthState, HostDocument, NoticeDocument,
+    ReplayDocument, ScanDocument, StatusDocument,
 };
 
 /// Events shown below the table.
 const EVENTS_SHOWN: usize = 5;
+/// What others changed, shown below the table; `--json` has more.
+const FOREIGN_SHOWN: usize = 5;
 /// Waiting paths named in the text; `--json` has more.
 const WAITING_SHOWN: usize = 5;
 
@@ -265,7 +267,33 @@ fn below_table(document: &StatusDocument) -> String {
             say(holder, &format!("{at_least}{} cannot be had without it either", count(more, "other file")));
         }
     }
+    text += &foreign(&document.foreign);
     if text.is_empty() { text } else { format!("\n{text}") }
+}
+
+/// What somebody else changed on the drives.
+fn foreign(foreign: &ForeignDocument) -> String {
+    let mut text = String::new();
+    for item in foreign.last.iter().rev().take(FOREIGN_SHOWN).rev() {
+        let ForeignItemDocument { drive, path, what, copy, why, .. } = item;
+        let what = match (what.as_str(), copy, why) {
+            ("changed", ..) => format!("{path} was changed by somebody else; the mirror's version is restored"),
+            ("missing", ..) => format!("{path} was taken away by somebody else, and is restored"),
+            ("new", ..) => format!("{path} is somebody else's, and was taken in"),
+            (_, Some(copy), _) => format!("what was {path} there is kept as {copy}"),
+            (_, None, Some(why)) => format!("{path} was not taken in: {why}"),
+            (what, None, None) => format!("{path}: {what}"),
+        };
+        text += &wrapped(&format!("  {drive}: "), &what);
+    }
+    let all = foreign.changed + foreign.missing + foreign.new + foreign.kept + foreign.refused;
+    if all > FOREIGN_SHOWN as u64 {
+        let more =
+            format!("by others: {} changed, {} taken away, {} new", foreign.changed, foreign.missing, foreign.new);
+        text +=
+            &wrapped("  ", &format!("{more}, {} kept under other names, {} refused", foreign.kept, foreign.refused));
+    }
+    text
 }
 
 /// Paths that wait for a drive that is there; those that wait for an absent one are listed under its name.

@@ -5,6 +5,7 @@ use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Node, Place, 
 use crate::mirror::content::{Found, compare, compare_bytes};
 use crate::mirror::lane::{Batch, Lane, LaneError, Progress, Stay};
 use crate::mirror::layout;
+use crate::mirror::reconcile::aside::Cause;
 use crate::mirror::volume::{Disposition, FileKind, FsKind};
 use crate::path::Name;
 
@@ -78,10 +79,10 @@ impl Lane {
             Content::File { version, observed } => match compare(self.volume.as_ref(), &path, &version, observed)? {
                 Found::Nothing => {}
                 Found::Same(_) => self.volume.remove_file(&path)?,
-                Found::Other if self.set_aside(batch, &path)? => {}
+                Found::Other if self.set_aside(batch, &path, Cause::Edited, debt.lsn)? => {}
                 Found::Other => return Ok(aside_is_full(&path)),
             },
-            Content::Folder => match self.remove_folder(batch, id, &path)? {
+            Content::Folder => match self.remove_folder(batch, id, debt, &path)? {
                 Progress::There => {}
                 progress => return Ok(progress),
             },
@@ -92,7 +93,7 @@ impl Lane {
         Ok(gone(batch, id))
     }
 
-    fn remove_folder(&mut self, batch: &mut Batch, id: NodeId, path: &str) -> Result<Progress> {
+    fn remove_folder(&mut self, batch: &mut Batch, id: NodeId, debt: &Debt, path: &str) -> Result<Progress> {
         let children = self.journal.snapshot().claims_in(self.side, id, CHILDREN_MAX)?;
         let mut left = children.len() == CHILDREN_MAX;
         for child in children {
@@ -107,7 +108,7 @@ impl Lane {
             None => Ok(Progress::There),
             Some(meta) if meta.kind == FileKind::Folder => {
                 for name in self.volume.list(path)? {
-                    if !self.set_aside(batch, &layout::join(path, &name))? {
+                    if !self.set_aside(batch, &layout::join(path, &name), Cause::Found, debt.lsn)? {
                         return Ok(aside_is_full(path));
                     }
                 }
@@ -115,7 +116,7 @@ impl Lane {
                 batch.folders.remove(path);
                 Ok(Progress::There)
             }
-            Some(_) if self.set_aside(batch, path)? => Ok(Progress::There),
+            Some(_) if self.set_aside(batch, path, Cause::Found, debt.lsn)? => Ok(Progress::There),
             Some(_) => Ok(aside_is_full(path)),
         }
     }
@@ -165,7 +166,7 @@ impl Lane {
         match &debt.have {
             Some(held) if held.place == *place => self.renew_file(batch, held, place, file, &path),
             Some(held) => self.move_file(batch, held, place, file, &path),
-            None => match self.make_way(batch, file.id, place, &path, Some(&file.version))? {
+            None => match self.make_way(batch, file.id, place, &path, Some(file))? {
                 Way::Free => self.install(batch, place, file, &path, Over::Nothing),
                 Way::Already => Ok(self.adopt(batch, place, file)),
                 Way::Not(progress) => Ok(progress),
@@ -199,12 +200,36 @@ impl Lane {
             {
                 Ok(self.adopt(batch, place, file))
             }
-            Found::Other if !self.has_bytes(batch, file) => Ok(self.stay(batch, file)),
-            Found::Other if self.set_aside(batch, path)? => {
-                note_mended(batch, &version, file);
-                self.install(batch, place, file, path, Over::Nothing)
+            Found::Other => self.renew_other(batch, version, place, file, path),
+        }
+    }
+
+    /// Something else is under the right name. What somebody put there goes aside, also where the file's own bytes
+    /// cannot be had yet; what may only be damaged is better than nothing.
+    fn renew_other(
+        &mut self,
+        batch: &mut Batch,
+        had: Version,
+        place: &Place,
+        file: &FileNode,
+        path: &str,
+    ) -> Result<Progress> {
+        let cause = if had == file.version { self.cause(path, file)? } else { Cause::Edited };
+        match (cause, self.has_bytes(batch, file)) {
+            (Cause::Damaged, false) => Ok(self.stay(batch, file)),
+            (Cause::Damaged | Cause::Edited | Cause::Found, has_bytes) => {
+                if !self.set_aside(batch, path, cause, file.lsn)? {
+                    return Ok(aside_is_full(path));
+                }
+                if has_bytes {
+                    if cause == Cause::Damaged {
+                        note_mended(batch, &had, file);
+                    }
+                    return self.install(batch, place, file, path, Over::Nothing);
+                }
+                batch.placed.insert(file.id, None);
+                Ok(Progress::Deferred)
             }
-            Found::Other => Ok(aside_is_full(path)),
         }
     }
 
@@ -232,7 +257,7 @@ impl Lane {
             }
             let last = self.is_last_on_fat(batch, file);
             // Elsewhere what is in the way, though it be the same, is somebody's.
-            let own = (self.volume.kind() == FsKind::Fat).then_some(&version);
+            let own = (self.volume.kind() == FsKind::Fat).then_some(file);
             match (self.make_way(batch, file.id, place, path, own)?, last) {
                 (Way::Free, false) => self.volume.rename(&from, path)?,
                 (Way::Free, true) => {
@@ -267,8 +292,12 @@ impl Lane {
         match found {
             Found::Nothing => {}
             Found::Same(_) => self.volume.remove_file(&from)?,
-            Found::Other if self.set_aside(batch, &from)? => {}
-            Found::Other => return Ok(aside_is_full(&from)),
+            Found::Other => {
+                let cause = if version == file.version { self.cause(&from, file)? } else { Cause::Edited };
+                if !self.set_aside(batch, &from, cause, file.lsn)? {
+                    return Ok(aside_is_full(&from));
+                }
+            }
         }
         batch.touch(&from);
         batch.vacated.insert(self.compared(&from));
@@ -372,7 +401,7 @@ impl Lane {
         id: NodeId,
         place: &Place,
         path: &str,
-        wanted: Option<&Version>,
+        wanted: Option<&FileNode>,
     ) -> Result<Way> {
         // What left this name is not recorded yet: after a crash the newcomer would be taken for it.
         if batch.vacated.contains(&self.compared(path)) {
@@ -392,13 +421,15 @@ impl Lane {
         }
         let Some(meta) = self.volume.stat(path)? else { return Ok(Way::Free) };
         let already = match wanted {
-            Some(version) => matches!(compare_bytes(self.volume.as_ref(), path, version)?, Found::Same(_)),
+            Some(file) => matches!(compare_bytes(self.volume.as_ref(), path, &file.version)?, Found::Same(_)),
             None => meta.kind == FileKind::Folder && self.is_folder(id, place)?,
         };
         if already {
             return Ok(Way::Already);
         }
-        Ok(if self.set_aside(batch, path)? { Way::Free } else { Way::Not(aside_is_full(path)) })
+        // Nothing says that the mirror ever wrote here: whatever its size and time are.
+        let lsn = wanted.map_or_else(|| self.journal.head(), |file| file.lsn);
+        Ok(if self.set_aside(batch, path, Cause::Found, lsn)? { Way::Free } else { Way::Not(aside_is_full(path)) })
     }
 
     fn is_folder(&self, id: NodeId, place: &Place) -> Result<bool> {
@@ -427,7 +458,7 @@ impl Lane {
         if let Content::File { version, observed } = held.content
             && compare(self.volume.as_ref(), path, &version, observed)? == Found::Other
         {
-            self.set_aside(batch, path)?;
+            self.set_aside(batch, path, Cause::Edited, debt.lsn)?;
             batch.placed.insert(id, None);
             return Ok(());
         }

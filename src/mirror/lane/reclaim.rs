@@ -49,10 +49,10 @@ pub(crate) fn reclaim(
     let mut arrived = Arrived { aside: volume.list(layout::ASIDE_FOLDER)?.len() as u64, ..Arrived::default() };
     let mut stages = BTreeSet::new();
     for_each_debt(journal, side, |id, debt| Ok(note_stage(journal, side, id, &debt, &mut stages, &mut arrived)?))?;
-    let mut search = search(journal, volume, side, |search, debt| {
-        Ok((debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(debt)?)
+    let mut search = search(journal, volume, side, |search, id, debt| {
+        Ok((debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(id, debt)?)
     })?;
-    arrived.facts = search.facts(now_ns);
+    arrived.facts = search.facts(now_ns)?;
     search.give_up_lost_folders(&mut arrived.facts)?;
     sweep_stages(journal, volume, &stages)?;
     search.verify_last_installs(&mut arrived.facts)?;
@@ -66,8 +66,8 @@ pub(crate) fn look_again(
     side: Side,
     now_ns: i64,
 ) -> Result<Vec<DriveFact>, LaneError> {
-    let search = search(journal, volume, side, |_, debt| Ok(!debt.maybe.is_empty()))?;
-    Ok(search.facts(now_ns))
+    let search = search(journal, volume, side, |_, _, debt| Ok(!debt.maybe.is_empty()))?;
+    search.facts(now_ns)
 }
 
 /// Looks for the nodes whose debts are doubtful, until nothing of what that depends on changed meanwhile. A node's
@@ -76,12 +76,12 @@ fn search<'a>(
     journal: &'a Journal,
     volume: &'a dyn Volume,
     side: Side,
-    is_doubtful: impl Fn(&Search<'a>, &Debt) -> Result<bool, LaneError>,
+    is_doubtful: impl Fn(&Search<'a>, NodeId, &Debt) -> Result<bool, LaneError>,
 ) -> Result<Search<'a>, LaneError> {
     loop {
         let mut search = Search::new(journal, volume, side);
         for_each_debt(journal, side, |id, debt| {
-            if is_doubtful(&search, &debt)? {
+            if is_doubtful(&search, id, &debt)? {
                 search.doubtful.insert(id, debt);
             }
             Ok(())
@@ -202,8 +202,11 @@ impl<'a> Search<'a> {
 
     /// Whether a node that the drive never had is not there yet either: most of a blank drive's debts, which need
     /// not be kept in mind.
-    fn is_nowhere(&self, debt: &Debt) -> Result<bool, LaneError> {
+    fn is_nowhere(&self, id: NodeId, debt: &Debt) -> Result<bool, LaneError> {
         let Some(place) = debt.want.as_ref().filter(|_| is_new(debt)) else { return Ok(false) };
+        if self.says_installed(id, debt)? {
+            return Ok(false);
+        }
         let mut names = vec![place.name.clone()];
         let mut above = place.parent;
         let snapshot = self.journal.snapshot();
@@ -224,6 +227,14 @@ impl<'a> Search<'a> {
             // Something else is where a folder above belongs.
             Err(_) => Ok(false),
         }
+    }
+
+    /// Whether the catalog says that the drive has the current version under its name, though that is owed still: the
+    /// record was cut short between the two. If somebody takes the file away then, it is nowhere.
+    fn says_installed(&self, id: NodeId, debt: &Debt) -> Result<bool, StoreError> {
+        let Some(place) = &debt.want else { return Ok(false) };
+        let file = self.journal.file(place, id)?;
+        Ok(file.is_some_and(|file| matches!(file.copies.get(self.side), Copy::Installed { .. })))
     }
 
     fn run(&mut self) -> Result<(), LaneError> {
@@ -249,17 +260,18 @@ impl<'a> Search<'a> {
         Ok(false)
     }
 
-    fn facts(&self, now_ns: i64) -> Vec<DriveFact> {
+    fn facts(&self, now_ns: i64) -> Result<Vec<DriveFact>, LaneError> {
         let mut facts = Vec::new();
         for (id, debt) in &self.doubtful {
             let held = self.found.get(id).cloned().flatten();
-            if debt.maybe.is_empty() && same_place(debt.have.as_ref(), held.as_ref()) {
+            let as_recorded = debt.maybe.is_empty() && same_place(debt.have.as_ref(), held.as_ref());
+            if as_recorded && (held.is_some() || !self.says_installed(*id, debt)?) {
                 continue;
             }
             let (side, was) = (self.side, debt.clone());
             facts.push(DriveFact::Found { side, node: *id, held, verified_ns: now_ns, was });
         }
-        facts
+        Ok(facts)
     }
 
     fn find(&mut self, id: NodeId) -> Result<(), LaneError> {

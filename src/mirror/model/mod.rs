@@ -6,6 +6,7 @@
 
 mod cases;
 mod cuts;
+mod foreign_cases;
 mod oracle;
 mod random;
 mod world;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::ids::Side;
+use crate::mirror::model::world::foreign::Cut;
 use crate::mirror::model::world::{Amid, During, Way, World};
 use crate::mirror::sim_volume::CallKind;
 use crate::mirror::volume::FsKind;
@@ -33,6 +34,15 @@ enum Act {
     ReplaceCutShort(bool, bool, u8),
     Limit(u8),
     Rot(bool, usize),
+    Look(bool, u8),
+    Search(bool),
+    Edit(bool, usize, u8, u16),
+    Restamp(bool, usize),
+    TakeAway(bool, usize),
+    Add(bool, usize, u8, u16),
+    Rename(bool, usize, usize),
+    TakeIn(bool),
+    TakeInCut(bool),
 }
 
 const PATHS: [&str; 12] = ["x", "y", "z", "x/x", "x/y", "y/x", "y/y", "x/x/x", "x/y/x", "y/x/y", "z/x", "y/x/y/x"];
@@ -66,7 +76,20 @@ fn acts() -> impl Strategy<Value = Act> {
             .prop_map(|(side, first, survivors)| Act::ReplaceCutShort(side, first, survivors)),
         2 => (0u8..6).prop_map(Act::Limit),
         2 => (any::<bool>(), 0..PATHS.len()).prop_map(|(side, path)| Act::Rot(side, path)),
+        6 => (any::<bool>(), 1u8..8).prop_map(|(side, n)| Act::Look(side, n)),
+        1 => any::<bool>().prop_map(Act::Search),
+        3 => (any::<bool>(), path_of_any(), any::<u8>(), 0u16..9).prop_map(|(s, p, b, n)| Act::Edit(s, p, b, n)),
+        1 => (any::<bool>(), path_of_any()).prop_map(|(side, path)| Act::Restamp(side, path)),
+        2 => (any::<bool>(), path_of_any()).prop_map(|(side, path)| Act::TakeAway(side, path)),
+        3 => (any::<bool>(), path_of_any(), any::<u8>(), 0u16..9).prop_map(|(s, p, b, n)| Act::Add(s, p, b, n)),
+        2 => (any::<bool>(), path_of_any(), path_of_any()).prop_map(|(s, from, to)| Act::Rename(s, from, to)),
+        4 => any::<bool>().prop_map(Act::TakeIn),
+        1 => any::<bool>().prop_map(Act::TakeInCut),
     ]
+}
+
+fn path_of_any() -> std::ops::Range<usize> {
+    0..PATHS.len()
 }
 
 fn amid() -> impl Strategy<Value = Amid> {
@@ -91,6 +114,11 @@ fn way(log: bool) -> Way {
 
 fn bytes(fill: u8, len: u16) -> Vec<u8> {
     (0..len).map(|i| fill.wrapping_add((i % 2) as u8)).collect()
+}
+
+/// Bytes that no client sends.
+fn foreign(fill: u8, len: u16) -> Vec<u8> {
+    [b"foreign ".to_vec(), bytes(fill, len)].concat()
 }
 
 fn act(world: &mut World, act: &Act) {
@@ -131,6 +159,17 @@ fn act(world: &mut World, act: &Act) {
         }
         Act::Limit(entries) => world.limit(u64::from(entries)),
         Act::Rot(first, path) => world.rot(side(first), PATHS[path]),
+        Act::Look(first, times) => (0..times).for_each(|_| {
+            world.look(side(first));
+        }),
+        Act::Search(first) => world.search(side(first)),
+        Act::Edit(first, path, fill, len) => world.edit(side(first), PATHS[path], &foreign(fill, len)),
+        Act::Add(first, path, fill, len) => world.add(side(first), PATHS[path], &foreign(fill, len)),
+        Act::Rename(first, from, to) => world.rename(side(first), PATHS[from], PATHS[to]),
+        Act::TakeIn(first) => drop(world.take_in(side(first), Cut::No)),
+        Act::TakeInCut(first) => drop(world.take_in(side(first), Cut::BeforeRemoval)),
+        Act::Restamp(first, path) => world.restamp(side(first), PATHS[path]),
+        Act::TakeAway(first, path) => world.take_away(side(first), PATHS[path]),
     }
 }
 
@@ -263,6 +302,54 @@ fn histories_that_once_failed_end_well() {
         &a_folder_taken_for_another_that_was_recorded_there,
         &an_entry_whose_flags_were_cut_off,
     ];
+    run_all(&histories);
+}
+
+#[test]
+fn histories_that_once_failed_as_others_meddled_end_well() {
+    use Act as A;
+    let a_folder_taken_away_below_a_staged_file = [
+        A::Put(3, 0, 0, false),
+        A::Pull(false),
+        A::KillWithin(false, 1),
+        A::ReplaceCutShort(true, false, 0),
+        A::KillWithin(false, 1),
+        A::ReturnAmid(true, 1, vec![Amid::Put]),
+        A::ReturnAmid(false, 1, vec![Amid::Put]),
+        A::Return(false),
+        A::StepAmid(true, 1, vec![Amid::Put]),
+        A::TakeAway(true, 0),
+        A::KillWithin(false, 1),
+    ];
+    let an_edited_file_that_was_removed_meanwhile = [
+        A::Put(6, 0, 1, false),
+        A::Step(false, 1),
+        A::Put(0, 0, 1, true),
+        A::PullWithin(false, 7),
+        A::Put(0, 0, 0, true),
+        A::Commit,
+        A::Limit(0),
+        A::Remove(6),
+        A::Put(0, 0, 0, false),
+        A::Edit(false, 6, 0, 0),
+    ];
+    let a_stick_that_died_under_somebody_elses_hands = [
+        A::Put(1, 0, 0, false),
+        A::Put(3, 0, 0, false),
+        A::KillWithin(false, 6),
+        A::DieWithin(false, 1),
+        A::StepAmid(false, 1, vec![Amid::Put]),
+        A::TakeAway(false, 0),
+        A::Add(false, 0, 0, 0),
+    ];
+    run_all(&[
+        a_folder_taken_away_below_a_staged_file.as_slice(),
+        &an_edited_file_that_was_removed_meanwhile,
+        &a_stick_that_died_under_somebody_elses_hands,
+    ]);
+}
+
+fn run_all(histories: &[&[Act]]) {
     for kind in [FsKind::Atomic, FsKind::Fat] {
         for history in histories {
             // What a cut loses is a matter of the seed.

@@ -3,20 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::single_match_else, reason = "tests")]
 
 mod checks;
+pub(super) mod foreign;
 mod media;
 mod mutations;
 mod rot;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::ids::{Arrival, DriveId, MirrorId, Nonce, PerSide, Side};
+use crate::ids::{Arrival, DriveId, MirrorId, NodeId, Nonce, PerSide, Side};
 use crate::journal::mem_store::{BarrierError, BarrierFault, MemDisk};
 use crate::journal::{Attached, DriveFact, Enrolled, Enrolment, Journal, Staged, Version, Writer};
 use crate::mirror::drive_log::DriveLog;
 use crate::mirror::lane::{Lane, LaneError, look_again, reclaim};
 use crate::mirror::model::oracle::Oracle;
+use crate::mirror::reconcile::inbox::Job;
+use crate::mirror::reconcile::intake;
+use crate::mirror::reconcile::survey::Depth;
 use crate::mirror::sim_volume::{CallKind, Fault, SimDisk};
 use crate::mirror::volume::{Disposition, FsKind, Volume};
 
@@ -81,6 +86,11 @@ pub(super) struct World {
     uploads: Vec<Upload>,
     random: u64,
     pub(super) oracle: Oracle,
+    /// What others wrote on the drives, not in the mirror yet: kept, whatever happens.
+    foreign: Vec<Vec<u8>>,
+    /// What is to be taken in from each drive that is there.
+    jobs: PerSide<Vec<Job>>,
+    now: Instant,
     /// Whether reads may fail by themselves: then a present holder may be passed over for a while.
     bad_reads: bool,
     /// Whether copies were damaged: what they are replaced by lies aside.
@@ -125,6 +135,9 @@ impl World {
             uploads: Vec::new(),
             random: 1,
             oracle: Oracle::default(),
+            foreign: Vec::new(),
+            jobs: PerSide::default(),
+            now: crate::clock::now(),
             bad_reads: false,
             rotten: false,
         }
@@ -188,7 +201,8 @@ impl World {
         let id = self.journal.enrolment().drives.get(side).id;
         let log = DriveLog::begin(Arc::clone(&volume), id, arrival, arrived.staged);
         let Ok(log) = log else { return self.lose(side) };
-        let lane = Lane::new(side, arrival, Arc::clone(&self.journal), Arc::clone(&volume));
+        let mut lane = Lane::new(side, arrival, Arc::clone(&self.journal), Arc::clone(&volume));
+        lane.search(NodeId::ROOT, Depth::WithAllBelow);
         loop {
             let facts = match look_again(&self.journal, volume.as_ref(), side, 0) {
                 Ok(facts) => facts,
@@ -205,6 +219,11 @@ impl World {
             }
         }
         *self.drives.get_mut(side) = Some(Drive { arrival, volume, log, lane });
+        let items = self.drives.get(side).as_ref().map(|drive| intake::items(drive.volume.as_ref()));
+        match items {
+            Some(Ok(items)) => *self.jobs.get_mut(side) = items.into_iter().map(Job::Aside).collect(),
+            Some(Err(_)) | None => return self.lose(side),
+        }
         self.release(&released);
         self.reclaim_log(side);
         self.forget_stays();
@@ -307,7 +326,7 @@ impl World {
     pub(super) fn replace(&mut self, side: Side, fault: Option<(u64, usize)>) {
         self.lose(side);
         // What the mirror asks before it lets a drive go.
-        if !self.journal.only_on(side, 1).unwrap().is_empty() {
+        if !self.journal.only_on(side, 1).unwrap().is_empty() || self.oracle.has_only_on(side) {
             return;
         }
         if let Some((after, survivors)) = fault {
@@ -324,6 +343,7 @@ impl World {
         }
         if self.journal.enrolment().drives.get(side).id == id {
             self.oracle.forget(side);
+            self.forget_foreign();
         } else {
             *self.disks.get_mut(side) = old;
         }
@@ -366,6 +386,7 @@ impl World {
             self.reopen();
             return true;
         };
+        self.jobs.get_mut(side).extend(step.aside.into_iter().map(Job::Aside));
         self.release(&released);
         self.reclaim_log(side);
         self.end_fill(side);

@@ -294,7 +294,8 @@ impl Medium {
     pub(super) fn stat(&self, path: &VolumePath) -> Result<Option<Meta>, Errno> {
         match self.live.resolve(path) {
             Ok(ino) => self.meta(ino).map(Some),
-            Err(Errno::NOENT) => Ok(None),
+            // As the real one says: behind a file there is nothing.
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(errno),
         }
     }

@@ -16,7 +16,7 @@ use crate::mirror::label::{self, Label};
 use crate::mirror::layout;
 use crate::mirror::limits::MirrorLimits;
 use crate::mirror::mirror::Mirror;
-use crate::mirror::request::{PutRequest, Refusal};
+use crate::mirror::request::{Overwrite, PutRequest, Refusal};
 use crate::mirror::seat::NewDrive;
 use crate::mirror::sim_volume::{SimDisk, SimVolume};
 use crate::mirror::upload::Upload;
@@ -90,7 +90,16 @@ impl Stand {
 
     async fn begin(&self, path: &str, len: Option<u64>) -> Result<Upload, Refusal> {
         let path = RelPath::parse(path).unwrap();
-        self.mirror.begin_put(PutRequest { path, len, mtime_ns: Some(5), executable: false, id: None }).await
+        self.mirror
+            .begin_put(PutRequest {
+                path,
+                overwrite: Overwrite::Yes,
+                len,
+                mtime_ns: Some(5),
+                executable: false,
+                id: None,
+            })
+            .await
     }
 }
 

@@ -8,11 +8,15 @@ use crate::journal::{Node, Resolved};
 use crate::mirror::content::pour;
 use crate::mirror::lane::Stay;
 use crate::mirror::model::oracle::Thing;
-use crate::mirror::model::world::World;
+use crate::mirror::model::world::foreign::Cut;
+use crate::mirror::model::world::{STEPS_MAX, World};
 use crate::mirror::sim_volume::SimDisk;
 use crate::mirror::volume::{Disposition, Volume, VolumeError};
 use crate::mirror::{layout, places};
 use crate::path::RelPath;
+
+/// Searches of both drives after which nothing more may be found.
+const SEARCHES_MAX: usize = 10;
 
 impl World {
     pub(in crate::mirror::model) fn resolve(&self, path: &str) -> Resolved {
@@ -29,6 +33,29 @@ impl World {
         stays.is_some_and(|stays| stays.values().any(|stay| *stay == Stay::Damaged(holder)))
     }
 
+    /// Whether a lane has a debt that stays since only `holder` has the bytes.
+    pub(in crate::mirror::model) fn waits_for(&self, side: Side, holder: Side) -> bool {
+        let stays = self.drives.get(side).as_ref().map(|drive| drive.lane.stays());
+        stays.is_some_and(|stays| stays.values().any(|stay| *stay == Stay::WaitsFor(holder)))
+    }
+
+    pub(in crate::mirror::model) fn has_lost(&self, side: Side) -> bool {
+        let stays = self.drives.get(side).as_ref().map(|drive| drive.lane.stays());
+        stays.is_some_and(|stays| stays.values().any(|stay| *stay == Stay::Lost))
+    }
+
+    /// As [`World::drain`], where something cannot be had any more.
+    pub(in crate::mirror::model) fn drain_what_can_be(&mut self) {
+        for _ in 0..SEARCHES_MAX {
+            self.settle();
+        }
+        self.check_foreign();
+    }
+
+    pub(in crate::mirror::model) fn owes(&self, side: Side) -> bool {
+        self.journal.behind(side).0 > 0
+    }
+
     /// Reads every file of the oracle, as a client would.
     pub(in crate::mirror::model) fn check_reads(&mut self) {
         for (path, thing) in self.oracle.tree.clone() {
@@ -40,6 +67,7 @@ impl World {
         }
         let count = self.count_catalog(crate::ids::NodeId::ROOT);
         assert_eq!(count, self.oracle.tree.len(), "the catalog has something more");
+        self.check_foreign();
     }
 
     pub(in crate::mirror::model) fn count_catalog(&self, folder: crate::ids::NodeId) -> usize {
@@ -57,15 +85,19 @@ impl World {
         let mut expected = false;
         for side in Side::BOTH {
             let Some(drive) = self.drives.get(side) else { continue };
-            expected |= *holders.get(side);
+            let holds = *holders.get(side);
+            expected |= holds;
             let Some(source) = places::source(&self.journal.snapshot(), side, &place, &file).unwrap() else { continue };
             match read(drive.volume.as_ref(), &source, file.version.size) {
+                // Somebody changed it, and nobody has looked yet.
+                Ok(read) if !holds && read != bytes => {}
                 Ok(read) => {
                     assert!(read == bytes, "{path} on {side}: a marked copy has other bytes, at {source:?}");
                     return;
                 }
                 Err(error) if error.disposition == Disposition::DriveLost => self.lose(side),
                 Err(error) if self.bad_reads && error.disposition == Disposition::BadRead => return,
+                Err(_) if !holds => {}
                 Err(error) => panic!("{path} on {side}: {error}"),
             }
         }
@@ -91,12 +123,21 @@ impl World {
             self.bring_back(side);
         }
         self.forget_stays();
-        self.rest();
+        for _ in 0..SEARCHES_MAX {
+            for side in Side::BOTH {
+                self.search(side);
+            }
+            if !self.settle() {
+                break;
+            }
+        }
         for side in Side::BOTH {
-            assert!(self.is_present(side));
+            assert!(self.is_present(side), "{side} was lost, dead: {}", self.disks.get(side).is_dead());
             let debts = self.journal.snapshot().debts(side, crate::ids::NodeId::ROOT, 10).unwrap();
             let stays = self.drives.get(side).as_ref().map(|drive| drive.lane.stays());
-            assert!(debts.is_empty(), "{side} stays behind: {debts:?}, {stays:?}");
+            let tree = self.disks.get(side).tree();
+            assert!(debts.is_empty(), "{side} stays behind: {debts:?}, {stays:?}, {tree:?}");
+            self.checkpoint(side);
         }
         self.check_reads();
         if self.rotten {
@@ -104,6 +145,24 @@ impl World {
         }
         self.check_trees();
         assert_eq!(self.journal.entries(), 0, "no debt means no entries");
+    }
+
+    /// Works off all debts, finds what others did and takes it in; whether there was any of that.
+    fn settle(&mut self) -> bool {
+        let mut any = false;
+        for _ in 0..STEPS_MAX {
+            let owed = Side::BOTH.into_iter().any(|side| self.owes(side));
+            self.step(Side::A);
+            self.step(Side::B);
+            let taken = Side::BOTH.map(|side| self.take_in(side, Cut::No)) != [false; 2];
+            let looking = Side::BOTH.map(|side| self.look(side)) != [false; 2];
+            any |= owed || taken;
+            let found = Side::BOTH.into_iter().any(|side| !self.jobs.get(side).is_empty());
+            if !owed && !taken && !looking && !found {
+                break;
+            }
+        }
+        any
     }
 
     pub(in crate::mirror::model) fn check_trees(&self) {
@@ -129,6 +188,7 @@ impl World {
         self.kill();
         for side in Side::BOTH {
             self.step(side);
+            while self.look(side) {}
         }
         self.check_trees();
         let after = Side::BOTH.map(|side| self.disks.get(side).calls().name);

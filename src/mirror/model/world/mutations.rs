@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use crate::digest::Digester;
 use crate::ids::{PerSide, RequestId, Side, Ticket};
 use crate::journal::{
-    CommitError, Mutation, Node, Parents, Precondition, Put, Receipt, Released, Request, Resolved, Stage, Staged,
-    Version,
+    CommitError, Mutation, Node, Overwrite, Parents, Precondition, Put, Receipt, Released, Request, Resolved, Stage,
+    Staged, Version,
 };
 use crate::mirror::drive_log::{Append, Record};
 use crate::mirror::layout;
@@ -287,11 +287,12 @@ impl World {
     }
 }
 
-fn mutation_of(upload: &Upload) -> Mutation {
+pub(super) fn mutation_of(upload: &Upload) -> Mutation {
     let mut digester = Digester::default();
     digester.update(&upload.bytes);
     Mutation::Put(Put {
         path: RelPath::parse(&upload.path).unwrap(),
+        overwrite: Overwrite::Yes,
         version: upload.version,
         blocks: digester.finish().blocks,
         mtime_ns: 5,

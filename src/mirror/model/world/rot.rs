@@ -8,6 +8,7 @@ use crate::ids::Side;
 use crate::journal::{Copy, DriveFact, Node, Resolved, ScrubPosition};
 use crate::mirror::lane::LaneError;
 use crate::mirror::model::world::World;
+use crate::mirror::reconcile::intake::Tree;
 use crate::mirror::scrub::pass::{Pass, Turn};
 use crate::mirror::volume::{Attributes, Volume};
 use crate::mirror::{layout, places};
@@ -55,12 +56,18 @@ impl World {
             return;
         }
         let whole = *file.copies.get(side.other()) != Copy::Missing && file.version.size > 0;
-        if !whole || !self.is_present(side) || self.disks.get(side).is_dead() {
+        if !whole || !self.oracle.holds(side.other(), path) || !self.is_present(side) || self.disks.get(side).is_dead()
+        {
             return;
         }
         let Some(source) = places::source(&self.journal.snapshot(), side, &place, &file).unwrap() else { return };
         let volume = self.disks.get(side).mount().unwrap();
         if volume.stat(&source.path).unwrap().is_none_or(|meta| meta.observed.size != file.version.size) {
+            return;
+        }
+        // Nobody else's bytes: those have no other copy.
+        let there = self.disks.get(side).tree().remove(&source.path).flatten();
+        if there.is_some_and(|bytes| self.foreign.contains(&bytes)) {
             return;
         }
         self.rotten = true;
@@ -101,11 +108,9 @@ impl World {
         for side in Side::BOTH {
             let volume = self.disks.get(side).mount().unwrap();
             for folder in volume.list(layout::ASIDE_FOLDER).unwrap() {
-                let folder = layout::join(layout::ASIDE_FOLDER, &folder);
-                for name in volume.list(&folder).unwrap() {
-                    volume.remove_file(&layout::join(&folder, &name)).unwrap();
-                }
-                volume.remove_folder(&folder).unwrap();
+                let tree = Tree::of(&volume, layout::join(layout::ASIDE_FOLDER, &folder)).unwrap();
+                tree.files.iter().for_each(|(path, _)| volume.remove_file(path).unwrap());
+                tree.folders.iter().rev().for_each(|path| volume.remove_folder(path).unwrap());
             }
             volume.sync_all().unwrap();
         }

@@ -1,0 +1,349 @@
+//! Looking for what somebody else changed on the drive. The lane does it, when it has no debts to work off: nobody else
+//! gives or takes names there, so what differs from the catalog was done by somebody else.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::digest::{BLOCK_BYTES, Crc32};
+use crate::ids::{NodeId, Side};
+use crate::journal::{Catalog, Copy, DriveFact, Node, Place};
+use crate::mirror::lane::finish::prove;
+use crate::mirror::lane::{Lane, LaneError};
+use crate::mirror::reconcile::inbox::Newcomer;
+use crate::mirror::reconcile::survey::{
+    Depth, Doubt, Next, Reading, Stage, Suspect, TURN_NAMES_MAX, Turn, Visit, is_same,
+};
+use crate::mirror::volume::{Disposition, FileKind, FsKind, Meta, VolumeError};
+use crate::mirror::{layout, places};
+use crate::path::{Name, RelPath, is_reserved};
+
+/// Bytes that one turn reads.
+const TURN_BYTES_MAX: u64 = 4 << 20;
+
+type Result<T> = std::result::Result<T, LaneError>;
+
+/// What came of one turn.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// To be made durable before the next step.
+    pub(crate) facts: Vec<DriveFact>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) newcomers: Vec<Newcomer>,
+    pub(crate) next: Next,
+    /// Something is missing: to be believed only once the drive has proved that it is there.
+    absence: bool,
+}
+
+/// Something that somebody else did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// A file has other bytes, or is no file any more.
+    Changed(RelPath),
+    /// A file or folder is not there any more.
+    Missing(RelPath),
+    /// A name that the mirror cannot have, as the drive has it.
+    BadName(String),
+    /// A link, device or socket.
+    NoFile(RelPath),
+}
+
+impl Lane {
+    /// Also looks through a folder.
+    pub(crate) fn search(&mut self, folder: NodeId, depth: Depth) {
+        self.survey.add(folder, depth);
+    }
+
+    /// Looks at some names, or reads a part of a file.
+    pub(crate) fn look(&mut self, now: Instant, now_ns: i64) -> Result<Look> {
+        let mut look =
+            Look { facts: Vec::new(), findings: Vec::new(), newcomers: Vec::new(), next: Next::Asked, absence: false };
+        match self.turn(&mut look, now, now_ns) {
+            // One name, or one folder: the next search tries it again.
+            Err(LaneError::Volume(error)) if error.disposition != Disposition::DriveLost => {
+                self.volume.probe()?;
+                tracing::warn!(drive = %self.side, %error, "passed over while looking for changes");
+            }
+            done => done?,
+        }
+        if look.absence {
+            prove(self.volume.as_ref())?;
+        }
+        if !look.facts.is_empty() {
+            // What could not be done may have been in want of what is found missing.
+            self.forget_stays();
+        }
+        look.next = self.survey.next(now);
+        Ok(look)
+    }
+
+    fn turn(&mut self, look: &mut Look, now: Instant, now_ns: i64) -> Result<()> {
+        match self.survey.turn(now) {
+            Turn::Read(reading) => self.read_on(look, reading, now, now_ns),
+            Turn::Open(doubt) => self.open(look, doubt),
+            Turn::Judge(places) => places.iter().try_for_each(|place| self.judge(look, place, now)),
+            Turn::Visit(visit) => self.visit(look, visit, now),
+            Turn::Nothing => Ok(()),
+        }
+    }
+
+    fn visit(&mut self, look: &mut Look, mut visit: Visit, now: Instant) -> Result<()> {
+        let snapshot = self.journal.snapshot();
+        if visit.folder != NodeId::ROOT && snapshot.folder_place(visit.folder)?.is_none() {
+            return Ok(());
+        }
+        let path = places::folder_path(&snapshot, self.side, visit.folder)?;
+        drop(snapshot);
+        let stage = match (visit.stage, path) {
+            (Stage::Catalog { after }, path) => {
+                let children = self.journal.snapshot().children(visit.folder, after.as_ref(), TURN_NAMES_MAX)?;
+                let last = children.last().map(|(name, _)| name.clone());
+                let is_end = children.len() < TURN_NAMES_MAX;
+                for (name, node) in children {
+                    if self.volume.kind() == FsKind::Fat {
+                        visit.known.insert(name.as_str().to_lowercase());
+                    }
+                    let place = Place::new(visit.folder, name);
+                    match &path {
+                        Some(path) => self.look_at(look, &place, node, path, visit.depth, now)?,
+                        // The folder is not there, and so nothing that is in it.
+                        None => self.miss(look, &place, node)?,
+                    }
+                }
+                match (is_end, path) {
+                    (false, _) => Some(Stage::Catalog { after: last }),
+                    (true, Some(path)) => Some(Stage::Drive { names: self.volume.list(&path)? }),
+                    (true, None) => None,
+                }
+            }
+            (Stage::Drive { mut names }, Some(path)) => {
+                for name in names.split_off(names.len().saturating_sub(TURN_NAMES_MAX)) {
+                    self.look_at_name(look, visit.folder, &visit.known, &path, &name, now)?;
+                }
+                (!names.is_empty()).then_some(Stage::Drive { names })
+            }
+            (Stage::Drive { .. }, None) => None,
+        };
+        if let Some(stage) = stage {
+            self.survey.go_on_visiting(Visit { stage, ..visit });
+        }
+        Ok(())
+    }
+
+    /// Compares a child of the catalog with what the drive has. What is owed for it is the lane's other work.
+    fn look_at(
+        &mut self,
+        look: &mut Look,
+        place: &Place,
+        node: Node,
+        folder: &str,
+        depth: Depth,
+        now: Instant,
+    ) -> Result<()> {
+        let owed = self.journal.snapshot().owes_node(self.side, node.id())?;
+        let meta = if owed { None } else { self.stat(&layout::join(folder, place.name.as_str()))? };
+        if owed || is_as_known(&node, self.side, meta) {
+            if let Node::Folder(folder) = node {
+                self.survey.add_below(folder.id, depth);
+            }
+            return Ok(());
+        }
+        match (depth, meta) {
+            (Depth::Missing, None) => self.miss(look, place, node)?,
+            (Depth::Missing | Depth::Alone | Depth::WithAllBelow, meta) => {
+                self.survey.suspect(place.clone(), meta, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a name that the drive has.
+    fn look_at_name(
+        &mut self,
+        look: &mut Look,
+        folder: NodeId,
+        known: &BTreeSet<String>,
+        folder_path: &str,
+        name: &str,
+        now: Instant,
+    ) -> Result<()> {
+        let is_root = folder == NodeId::ROOT;
+        if (is_root && is_never_mirrored(name)) || known.contains(&name.to_lowercase()) {
+            return Ok(());
+        }
+        let path = layout::join(folder_path, name);
+        let Some(name) = Name::parse(name).ok().filter(|parsed| parsed.as_str() == name) else {
+            look.findings.push(Finding::BadName(path));
+            return Ok(());
+        };
+        let place = Place::new(folder, name);
+        if self.is_known(&place)? {
+            return Ok(());
+        }
+        if let meta @ Some(_) = self.stat(&path)? {
+            self.survey.suspect(place, meta, now);
+        }
+        Ok(())
+    }
+
+    /// Whether a name is the catalog's, or a node may be there that belongs elsewhere.
+    fn is_known(&self, place: &Place) -> Result<bool> {
+        let snapshot = self.journal.snapshot();
+        Ok(snapshot.node(place)?.is_some() || !snapshot.claims_to(self.side, place, 1)?.is_empty())
+    }
+
+    /// Decides about a name that differed some time ago.
+    fn judge(&mut self, look: &mut Look, place: &Place, now: Instant) -> Result<()> {
+        let Some(Suspect { seen, .. }) = self.survey.take_suspect(place) else { return Ok(()) };
+        let snapshot = self.journal.snapshot();
+        let node = snapshot.node(place)?;
+        let owed = match &node {
+            Some(node) => snapshot.owes_node(self.side, node.id())?,
+            None => !snapshot.claims_to(self.side, place, 1)?.is_empty(),
+        };
+        let path = places::path_at(&snapshot, self.side, place)?;
+        let mirror_path = snapshot.path_of(place)?;
+        drop(snapshot);
+        let (false, Some(path), Some(mirror_path)) = (owed, path, mirror_path) else { return Ok(()) };
+        let meta = self.stat(&path)?;
+        if !is_same(meta, seen) {
+            self.survey.suspect(place.clone(), meta, now);
+            return Ok(());
+        }
+        match (node, meta) {
+            (None, None) => {}
+            (None, Some(meta)) => match meta.kind {
+                FileKind::File | FileKind::Folder => {
+                    look.newcomers.push(Newcomer { path: mirror_path, at: path, meta });
+                }
+                FileKind::Other => look.findings.push(Finding::NoFile(mirror_path)),
+            },
+            (Some(node), None) => self.miss(look, place, node)?,
+            (Some(node), meta) if is_as_known(&node, self.side, meta) => {}
+            (Some(Node::File(file)), Some(meta)) if is_plain(meta, file.version.size) => {
+                self.survey.doubt(Doubt { place: place.clone(), path, file, meta });
+            }
+            (Some(node), Some(_)) => {
+                if let Node::Folder(folder) = node {
+                    self.survey.add(folder.id, Depth::Missing);
+                }
+                look.changed(self.side, place, node, mirror_path);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node is not there any more, and a folder with all that was in it.
+    fn miss(&mut self, look: &mut Look, place: &Place, node: Node) -> Result<()> {
+        if self.journal.snapshot().owes_node(self.side, node.id())? {
+            return Ok(());
+        }
+        if let Node::Folder(folder) = node {
+            self.survey.add(folder.id, Depth::Missing);
+        }
+        look.absence = true;
+        if let Some(path) = self.journal.path_of(place)? {
+            look.findings.push(Finding::Missing(path));
+        }
+        look.facts.push(DriveFact::Strayed { side: self.side, place: place.clone(), node });
+        Ok(())
+    }
+
+    fn open(&mut self, look: &mut Look, doubt: Doubt) -> Result<()> {
+        let opened = self.volume.open(&doubt.path).and_then(|handle| handle.forget_cached().map(|()| handle));
+        match opened {
+            Ok(handle) => {
+                let hasher = crc32fast::Hasher::new();
+                self.survey.go_on_reading(Reading { doubt, handle, offset: 0, hasher });
+                Ok(())
+            }
+            Err(error) => self.unreadable(look, doubt, error),
+        }
+    }
+
+    fn read_on(&mut self, look: &mut Look, mut reading: Reading, now: Instant, now_ns: i64) -> Result<()> {
+        let size = reading.doubt.file.version.size;
+        let end = size.min(reading.offset + TURN_BYTES_MAX);
+        let mut buffer = vec![0; BLOCK_BYTES.min(size as usize)];
+        while reading.offset < end {
+            let want = (end - reading.offset).min(BLOCK_BYTES as u64) as usize;
+            let part = buffer.get_mut(..want).unwrap_or_default();
+            let read = match reading.handle.read_at(part, reading.offset) {
+                Ok(read) => read,
+                Err(error) => return self.unreadable(look, reading.doubt, error),
+            };
+            reading.hasher.update(part.get(..read).unwrap_or_default());
+            reading.offset += read as u64;
+            if read < want {
+                break;
+            }
+        }
+        if reading.offset == end && end < size {
+            self.survey.go_on_reading(reading);
+            return Ok(());
+        }
+        let Reading { doubt: Doubt { place, path, file, meta }, hasher, .. } = reading;
+        let crc = Crc32(hasher.finalize());
+        let now_there = self.stat(&path)?;
+        if !is_same(now_there, Some(meta)) {
+            self.survey.suspect(place, now_there, now);
+        } else if crc == file.version.crc32 {
+            let observed = meta.observed;
+            look.facts.push(DriveFact::Restamped { side: self.side, place, file, observed, verified_ns: now_ns });
+        } else if let Some(path) = self.journal.path_of(&place)? {
+            look.changed(self.side, &place, Node::File(file), path);
+        }
+        Ok(())
+    }
+
+    /// A file cannot be read: it is damaged, unless the whole drive is gone.
+    fn unreadable(&self, look: &mut Look, doubt: Doubt, error: VolumeError) -> Result<()> {
+        match error.disposition {
+            Disposition::DriveLost => Err(error.into()),
+            Disposition::BadRead => {
+                self.volume.probe()?;
+                let Doubt { place, file, .. } = doubt;
+                look.facts.push(DriveFact::Damaged { side: self.side, place, file });
+                Ok(())
+            }
+            // It changed meanwhile: the next search sees.
+            Disposition::NoSpace | Disposition::NotFound | Disposition::InTheWay | Disposition::Refused => Ok(()),
+        }
+    }
+
+    /// What a name is. Where something else than a folder is above it, there is nothing.
+    fn stat(&self, path: &str) -> Result<Option<Meta>> {
+        match self.volume.stat(path) {
+            Err(error) if matches!(error.disposition, Disposition::InTheWay | Disposition::NotFound) => Ok(None),
+            found => Ok(found?),
+        }
+    }
+}
+
+impl Look {
+    fn changed(&mut self, side: Side, place: &Place, node: Node, path: RelPath) {
+        self.findings.push(Finding::Changed(path));
+        self.facts.push(DriveFact::Strayed { side, place: place.clone(), node });
+    }
+}
+
+/// Whether a name is what the drive had when the node was installed.
+fn is_as_known(node: &Node, side: Side, meta: Option<Meta>) -> bool {
+    match (node, meta) {
+        (Node::Folder(_), Some(meta)) => meta.kind == FileKind::Folder,
+        (Node::File(file), Some(meta)) => match *file.copies.get(side) {
+            Copy::Installed { observed, .. } => meta.kind == FileKind::File && meta.observed == observed,
+            Copy::Missing | Copy::Staged(_) => false,
+        },
+        (Node::File(_) | Node::Folder(_), None) => false,
+    }
+}
+
+/// Whether a name is a file of that size.
+fn is_plain(meta: Meta, size: u64) -> bool {
+    meta.kind == FileKind::File && meta.observed.size == size
+}
+
+/// Names in a drive's root that other systems put there for themselves.
+fn is_never_mirrored(name: &str) -> bool {
+    is_reserved(name) || name.starts_with(".Trash-")
+}

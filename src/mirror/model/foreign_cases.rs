@@ -1,0 +1,173 @@
+//! What somebody else does to a drive, and what becomes of it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use crate::ids::{Lsn, Side};
+use crate::mirror::model::world::foreign::Cut;
+use crate::mirror::model::world::{Way, World};
+use crate::mirror::volume::FsKind;
+
+fn world() -> World {
+    World::new(FsKind::Atomic, 7)
+}
+
+fn settle(mut world: World) {
+    world.check_reads();
+    world.drain();
+    world.check_idempotent();
+}
+
+/// Settles without another entry.
+fn settle_as_it_is(mut world: World, head: Lsn) {
+    world.drain();
+    assert_eq!(world.head(), head);
+    world.check_idempotent();
+}
+
+/// Both drives have `path`, installed and on record.
+fn world_with(path: &str) -> World {
+    let mut world = world();
+    world.put(path, b"the mirror's", Way::Log);
+    for side in Side::BOTH {
+        world.step(side);
+        world.checkpoint(side);
+    }
+    world
+}
+
+fn aside(world: &World, side: Side) -> Vec<(String, Vec<u8>)> {
+    let tree = world.disk(side).own_tree();
+    let files = tree.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
+    files.filter(|(path, _)| path.starts_with(".twinstick/aside/")).collect()
+}
+
+#[test]
+fn a_file_edited_elsewhere_is_set_aside_and_the_mirrors_version_restored() {
+    let mut world = world_with("d/f");
+    world.pull(Side::B);
+    world.edit(Side::B, "d/f", b"edited on another machine");
+    world.bring_back(Side::B);
+    while world.look(Side::B) {}
+    world.step(Side::B);
+    let lsn = world.head();
+    let expected =
+        (format!(".twinstick/aside/3.1 edited 1970-01-01 lsn {lsn}/d/f"), b"edited on another machine".to_vec());
+    assert_eq!(aside(&world, Side::B), [expected]);
+    assert_eq!(world.disk(Side::B).tree()["d/f"].as_deref(), Some(b"the mirror's".as_slice()));
+    let copy = format!("d/f (edited on b 1970-01-01, lsn {lsn})");
+    world.take_in(Side::B, Cut::BeforeRemoval);
+    assert_eq!(aside(&world, Side::B).len(), 1, "killed when the copy was stored, and what lay aside not yet removed");
+    world.take_in(Side::B, Cut::No);
+    assert!(aside(&world, Side::B).is_empty());
+    let head = world.head();
+    assert_eq!(world.oracle.plain()[&copy].as_deref(), Some(b"edited on another machine".as_slice()));
+    settle_as_it_is(world, head);
+}
+
+#[test]
+fn an_edit_over_the_only_copy_at_hand_goes_aside_and_the_original_waits_for_the_other_drive() {
+    let mut world = world_with("f");
+    world.pull(Side::B);
+    world.edit(Side::B, "f", b"edited on another machine");
+    world.pull(Side::A);
+    world.bring_back(Side::B);
+    while world.look(Side::B) {}
+    for _ in 0..3 {
+        world.step(Side::B);
+    }
+    assert_eq!(aside(&world, Side::B).len(), 1);
+    assert!(world.waits_for(Side::B, Side::A));
+    world.bring_back(Side::A);
+    settle(world);
+}
+
+#[test]
+fn what_is_missing_comes_back_and_a_folder_with_all_that_was_in_it() {
+    let mut world = world_with("d/e/f");
+    world.put("d/g", b"another", Way::File);
+    for side in Side::BOTH {
+        world.step(side);
+    }
+    world.take_away(Side::B, "d");
+    assert!(world.disk(Side::B).tree().is_empty());
+    world.search(Side::B);
+    while world.look(Side::B) || world.step(Side::B) {}
+    assert_eq!(world.disk(Side::B).tree(), world.disk(Side::A).tree());
+    settle(world);
+}
+
+#[test]
+fn what_is_missing_on_a_stick_that_has_died_unnoticed_is_not_believed() {
+    let mut world = world_with("d/f");
+    world.take_away(Side::B, "d");
+    world.die_within(Side::B, 1);
+    world.search(Side::B);
+    while world.look(Side::B) {}
+    assert!(!world.is_present(Side::B), "it says that something is missing, and cannot be synced");
+    assert!(!world.owes(Side::B));
+    settle(world);
+}
+
+#[test]
+fn a_file_with_another_time_and_its_own_bytes_stays_as_it_is() {
+    let mut world = world_with("f");
+    world.restamp(Side::B, "f");
+    world.search(Side::B);
+    while world.look(Side::B) {}
+    assert!(!world.owes(Side::B));
+    let names = world.disk(Side::B).calls().name;
+    world.search(Side::B);
+    while world.look(Side::B) {}
+    assert_eq!(world.disk(Side::B).calls().name, names);
+    settle(world);
+}
+
+#[test]
+fn both_edits_of_a_file_are_kept_and_both_drives_end_with_all_three() {
+    let mut world = world_with("f");
+    for side in Side::BOTH {
+        world.pull(side);
+    }
+    world.edit(Side::A, "f", b"edited on a");
+    world.edit_too(Side::B, "f", b"edited on b");
+    for side in Side::BOTH {
+        world.bring_back(side);
+    }
+    world.drain_what_can_be();
+    for side in Side::BOTH {
+        let tree = world.disk(side).tree();
+        let kept: Vec<_> = tree.values().flatten().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+        assert_eq!(kept, ["edited on a", "edited on b"], "on {side}");
+        assert!(world.has_lost(side), "{side} says that no drive has the mirror's version");
+    }
+}
+
+#[test]
+fn new_files_and_folders_are_taken_in_where_they_are() {
+    let mut world = world_with("d/f");
+    world.pull(Side::B);
+    world.add(Side::B, "d/g", b"new in d");
+    world.rename(Side::B, "d", "e");
+    world.bring_back(Side::B);
+    world.drain();
+    let tree = world.disk(Side::A).tree();
+    let names: Vec<_> = tree.keys().map(String::as_str).collect();
+    assert_eq!(names, ["d", "d/f", "e", "e/f", "e/g"], "a renamed folder is a new one, and the old one comes back");
+    assert_eq!(tree["e/g"].as_deref(), Some(b"new in d".as_slice()));
+    assert_eq!(world.disk(Side::B).tree(), tree);
+    settle(world);
+}
+
+#[test]
+fn a_new_file_in_a_folder_that_was_removed_meanwhile_makes_it_again() {
+    let mut world = world_with("d/f");
+    world.pull(Side::B);
+    world.add(Side::B, "d/new", b"written elsewhere");
+    world.remove("d/f");
+    world.remove("d");
+    world.bring_back(Side::B);
+    world.drain();
+    let names: Vec<_> = world.disk(Side::A).tree().into_keys().collect();
+    assert_eq!(names, ["d", "d/new"]);
+    settle(world);
+}

@@ -1,0 +1,105 @@
+//! What the lanes found that is to be taken into the mirror.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::ids::{Arrival, NodeId, Side};
+use crate::mirror::volume::Meta;
+use crate::path::RelPath;
+
+/// New files that wait; the lanes look for no more meanwhile.
+const NEWCOMERS_MAX: usize = 1024;
+
+/// A file or folder that somebody else made on a drive.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomer {
+    /// Where it belongs in the mirror.
+    pub(crate) path: RelPath,
+    /// Where it is on the drive.
+    pub(crate) at: String,
+    pub(crate) meta: Meta,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    /// Something in the aside folder, by its name there.
+    Aside(String),
+    Newcomer(Newcomer),
+}
+
+/// A job on one stay of a drive; of no use in a later one, which looks again.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) side: Side,
+    pub(crate) arrival: Arrival,
+    pub(crate) job: Job,
+}
+
+/// The jobs that wait. Bounded by what may lie aside, and by [`Inbox::is_full`].
+#[derive(Default)]
+pub(crate) struct Inbox {
+    tasks: Mutex<VecDeque<Task>>,
+    bell: Notify,
+}
+
+impl Inbox {
+    pub(crate) fn add(&self, side: Side, arrival: Arrival, jobs: impl Iterator<Item = Job>) {
+        self.tasks.lock().extend(jobs.map(|job| Task { side, arrival, job }));
+        self.bell.notify_one();
+    }
+
+    /// Whether the lanes are to look for no more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.tasks.lock().len() >= NEWCOMERS_MAX
+    }
+
+    /// The next job; waits for one.
+    pub(crate) async fn next(&self) -> Task {
+        loop {
+            let rung = self.bell.notified();
+            let task = {
+                let mut tasks = self.tasks.lock();
+                let task = tasks.pop_front();
+                if !tasks.is_empty() {
+                    // One ring wakes one of those who wait.
+                    self.bell.notify_one();
+                }
+                task
+            };
+            match task {
+                Some(task) => return task,
+                None => rung.await,
+            }
+        }
+    }
+}
+
+/// What a lane is told by those who take things in.
+#[derive(Default)]
+pub(crate) struct Errands {
+    folders: Mutex<BTreeSet<NodeId>>,
+    taken_in: AtomicU64,
+}
+
+impl Errands {
+    /// A folder is to be looked into.
+    pub(crate) fn look_into(&self, folder: NodeId) {
+        self.folders.lock().insert(folder);
+    }
+
+    pub(crate) fn take_folders(&self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.folders.lock())
+    }
+
+    /// Something that lay aside does no more.
+    pub(crate) fn take_in(&self) {
+        self.taken_in.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_taken_in(&self) -> u64 {
+        self.taken_in.swap(0, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,236 @@
+//! How far the search of a drive for what somebody else changed is. Pure: the lane looks.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::ids::NodeId;
+use crate::journal::{FileNode, Place};
+use crate::mirror::volume::{FileKind, Meta, VolumeFile};
+use crate::path::Name;
+
+/// What differs must stay as it is for so long before anything follows from it: somebody may be writing it.
+pub(crate) const SETTLE: Duration = Duration::from_secs(5);
+/// Names that differ and are waited for; the search goes on when there are fewer.
+pub(crate) const SUSPECTS_MAX: usize = 1024;
+/// Names that one turn looks at.
+pub(crate) const TURN_NAMES_MAX: usize = 128;
+
+/// Whether the folders below one are searched too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    Alone,
+    WithAllBelow,
+    /// It was missing, with all that is below.
+    Missing,
+}
+
+/// What a name was when it was found to differ; `None`: nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspect {
+    pub(crate) seen: Option<Meta>,
+    pub(crate) since: Instant,
+}
+
+/// A folder that is being looked at.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) folder: NodeId,
+    pub(crate) depth: Depth,
+    pub(crate) stage: Stage,
+    /// Names that the catalog has, without case, where the file system makes no difference.
+    pub(crate) known: BTreeSet<String>,
+}
+
+/// First what the catalog has in a folder, then what the drive has beyond that.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Catalog { after: Option<Name> },
+    Drive { names: Vec<String> },
+}
+
+/// A file whose time stamp is another one, and whose size is not: its bytes decide.
+#[derive(Clone, Debug)]
+pub(crate) struct Doubt {
+    pub(crate) place: Place,
+    pub(crate) path: String,
+    pub(crate) file: FileNode,
+    pub(crate) meta: Meta,
+}
+
+/// A doubtful file that is being read, a part in each turn.
+pub(crate) struct Reading {
+    pub(crate) doubt: Doubt,
+    pub(crate) handle: Arc<dyn VolumeFile>,
+    pub(crate) offset: u64,
+    pub(crate) hasher: crc32fast::Hasher,
+}
+
+/// What is to be done next.
+pub(crate) enum Turn {
+    Read(Reading),
+    Open(Doubt),
+    Judge(Vec<Place>),
+    Visit(Visit),
+    Nothing,
+}
+
+/// When there is something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Now,
+    At(Instant),
+    /// When somebody says so.
+    Asked,
+}
+
+/// The search of one drive.
+#[derive(Default)]
+pub(crate) struct Survey {
+    /// Folders to look at, the next one last.
+    folders: Vec<(NodeId, Depth)>,
+    visit: Option<Visit>,
+    suspects: BTreeMap<Place, Suspect>,
+    doubts: VecDeque<Doubt>,
+    reading: Option<Reading>,
+}
+
+impl std::fmt::Debug for Survey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Survey({} folders, {} suspects, {} doubts)",
+            self.folders.len(),
+            self.suspects.len(),
+            self.doubts.len()
+        )
+    }
+}
+
+impl Survey {
+    /// Also looks at a folder.
+    pub(crate) fn add(&mut self, folder: NodeId, depth: Depth) {
+        if !self.folders.contains(&(folder, depth)) {
+            self.folders.push((folder, depth));
+        }
+    }
+
+    /// Also looks at a folder below one that is being looked at, which is named once.
+    pub(crate) fn add_below(&mut self, folder: NodeId, above: Depth) {
+        match above {
+            Depth::Alone => {}
+            Depth::WithAllBelow | Depth::Missing => self.folders.push((folder, above)),
+        }
+    }
+
+    /// Takes what is to be done next; what is left of it is given back.
+    pub(crate) fn turn(&mut self, now: Instant) -> Turn {
+        if let Some(reading) = self.reading.take() {
+            return Turn::Read(reading);
+        }
+        if let Some(doubt) = self.doubts.pop_front() {
+            return Turn::Open(doubt);
+        }
+        let due = |(_, suspect): &(&Place, &Suspect)| now.saturating_duration_since(suspect.since) >= SETTLE;
+        let due: Vec<_> =
+            self.suspects.iter().filter(due).map(|(place, _)| place.clone()).take(TURN_NAMES_MAX).collect();
+        if !due.is_empty() {
+            return Turn::Judge(due);
+        }
+        if self.suspects.len() >= SUSPECTS_MAX {
+            return Turn::Nothing;
+        }
+        let next =
+            |(folder, depth)| Visit { folder, depth, stage: Stage::Catalog { after: None }, known: BTreeSet::new() };
+        let visit = self.visit.take().or_else(|| self.folders.pop().map(next));
+        visit.map_or(Turn::Nothing, Turn::Visit)
+    }
+
+    pub(crate) fn go_on_reading(&mut self, reading: Reading) {
+        self.reading = Some(reading);
+    }
+
+    pub(crate) fn go_on_visiting(&mut self, visit: Visit) {
+        self.visit = Some(visit);
+    }
+
+    pub(crate) fn doubt(&mut self, doubt: Doubt) {
+        self.doubts.push_back(doubt);
+    }
+
+    /// Notes what a name is that differs. One that is still what it was has been so since then.
+    pub(crate) fn suspect(&mut self, place: Place, seen: Option<Meta>, now: Instant) {
+        let suspect = self.suspects.entry(place).or_insert(Suspect { seen, since: now });
+        if !is_same(suspect.seen, seen) {
+            *suspect = Suspect { seen, since: now };
+        }
+    }
+
+    pub(crate) fn take_suspect(&mut self, place: &Place) -> Option<Suspect> {
+        self.suspects.remove(place)
+    }
+
+    /// When the next turn has something to do.
+    pub(crate) fn next(&self, now: Instant) -> Next {
+        let more = self.visit.is_some() || !self.folders.is_empty();
+        if self.reading.is_some() || !self.doubts.is_empty() || (more && self.suspects.len() < SUSPECTS_MAX) {
+            return Next::Now;
+        }
+        match self.suspects.values().map(|suspect| suspect.since + SETTLE).min() {
+            Some(due) if due <= now => Next::Now,
+            Some(due) => Next::At(due),
+            None => Next::Asked,
+        }
+    }
+}
+
+/// Whether a name is what it was. A folder's own size and time tell of what is in it.
+pub(crate) fn is_same(one: Option<Meta>, other: Option<Meta>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) if one.kind == FileKind::Folder => other.kind == FileKind::Folder,
+        (one, other) => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Observed;
+
+    fn meta(size: u64) -> Meta {
+        Meta { kind: FileKind::File, observed: Observed { size, mtime_ns: 1 }, executable: false }
+    }
+
+    fn place(name: &str) -> Place {
+        Place::new(NodeId::ROOT, Name::parse(name).unwrap())
+    }
+
+    #[test]
+    fn what_goes_on_changing_is_not_judged() {
+        let (mut survey, start) = (Survey::default(), crate::clock::now());
+        let mut now = start;
+        for size in 0..5 {
+            survey.suspect(place("f"), Some(meta(size)), now);
+            now += SETTLE / 2;
+            assert!(matches!(survey.turn(now), Turn::Nothing));
+        }
+        assert_eq!(survey.next(now), Next::At(now + SETTLE / 2));
+        survey.suspect(place("f"), Some(meta(4)), now);
+        assert!(matches!(survey.turn(now + SETTLE / 2), Turn::Judge(due) if due == [place("f")]));
+    }
+
+    #[test]
+    fn too_many_suspects_hold_the_search_up_and_do_not_end_it() {
+        let (mut survey, now) = (Survey::default(), crate::clock::now());
+        survey.add(NodeId::ROOT, Depth::WithAllBelow);
+        for number in 0..SUSPECTS_MAX {
+            survey.suspect(place(&number.to_string()), Some(meta(1)), now);
+        }
+        assert!(matches!(survey.turn(now), Turn::Nothing));
+        assert_eq!(survey.next(now), Next::At(now + SETTLE));
+        survey.take_suspect(&place("7"));
+        assert_eq!(survey.next(now), Next::Now);
+        assert!(matches!(survey.turn(now), Turn::Visit(_)));
+        assert_eq!(survey.next(now), Next::At(now + SETTLE));
+    }
+}

@@ -1,0 +1,173 @@
+//! Drives that somebody else changes: on another machine, while the daemon is down, and under its hands.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use twinstick_rig::{Binaries, Drives, End, Needs, PATIENCE, Pull, Side, Trials, Twins, wait_until};
+
+const DRIVE_BYTES: u64 = 128 << 20;
+/// What is no part of the mirror, and other systems' own.
+const LEFT_ALONE: [&str; 3] = [".twinstick", "lost+found", ".Trash-1000"];
+/// Ends of the daemon by force while it takes in what others wrote.
+const KILLS: u32 = 6;
+
+fn main() -> ExitCode {
+    Trials::default()
+        .with("what_was_done_elsewhere_is_taken_in_and_nothing_is_lost", Needs::Nothing, || elsewhere(Drives::Plain))
+        .with("the_same_on_loop_mounted_ext4", Needs::LoopMounts, || elsewhere(Drives::Loop { bytes: DRIVE_BYTES }))
+        .with("an_edit_waits_for_the_drive_with_the_original", Needs::Nothing, original_away)
+        .with("a_daemon_killed_at_any_moment_of_it_keeps_every_version", Needs::Nothing, killed)
+        .main()
+}
+
+fn twins(drives: Drives) -> Twins {
+    let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
+    Twins::new(binaries, drives)
+}
+
+/// The users' files, by their paths from a drive's root.
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let name = entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() && !LEFT_ALONE.contains(&name.as_str()) => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => drop(found.insert(name, fs::read(entry.path()).unwrap_or_default())),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    found
+}
+
+/// What is kept of `path` under another name.
+fn copies(root: &Path, path: &str) -> Vec<Vec<u8>> {
+    let (stem, ending) = path.rsplit_once('.').unwrap();
+    let (start, end) = (format!("{stem} ("), format!(").{ending}"));
+    // After a kill it may only be known as something that was found there.
+    let is_copy = |(name, _): &(String, Vec<u8>)| {
+        name.strip_prefix(&start)
+            .is_some_and(|note| note.starts_with("edited on b ") || note.starts_with("found on b "))
+            && name.ends_with(&end)
+    };
+    files(root).into_iter().filter(is_copy).map(|(_, bytes)| bytes).collect()
+}
+
+fn aside(root: &Path) -> usize {
+    fs::read_dir(root.join(".twinstick/aside")).map_or(0, Iterator::count)
+}
+
+/// Waits until both drives have these files in common.
+#[track_caller]
+fn wait_for_both(twins: &Twins, what: &str, holds: impl Fn(&Path) -> bool) {
+    let both = |holds: &dyn Fn(&Path) -> bool| Side::BOTH.into_iter().all(|side| holds(twins.root(side)));
+    let begin = std::time::Instant::now();
+    while !both(&|root| holds(root) && aside(root) == 0) {
+        let trees = Side::BOTH.map(|side| files(twins.root(side)).into_keys().collect::<Vec<_>>());
+        assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}: {trees:#?}\n{}", twins.log());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    twins.client().run(&["status", "--wait"]).expect(0);
+    assert_eq!(files(twins.root(Side::A)), files(twins.root(Side::B)));
+}
+
+fn elsewhere(drives: Drives) {
+    let mut twins = twins(drives);
+    let client = twins.client();
+    for (path, bytes) in [("d/notes.txt", "the mirror's"), ("d/gone.txt", "to be missed"), ("moved.txt", "moved")] {
+        client.put(path, bytes.as_bytes()).expect(0);
+    }
+    twins.check_identical();
+    twins.end(End::Drain);
+    let b = twins.root(Side::B).to_owned();
+    fs::write(b.join("d/notes.txt"), "edited elsewhere").unwrap();
+    fs::remove_file(b.join("d/gone.txt")).unwrap();
+    fs::rename(b.join("moved.txt"), b.join("to another name.txt")).unwrap();
+    fs::create_dir_all(b.join("new/deep")).unwrap();
+    fs::write(b.join("new/deep/file"), vec![7; 300_000]).unwrap();
+    fs::create_dir(b.join(".Trash-1000")).unwrap();
+    fs::write(b.join(".Trash-1000/thrown away"), "not the mirror's").unwrap();
+    std::os::unix::fs::symlink("d/notes.txt", b.join("link")).unwrap();
+    twins.serve();
+    wait_for_both(&twins, "all of it is on both drives", |root| {
+        let files = files(root);
+        ["d/gone.txt", "moved.txt", "to another name.txt", "new/deep/file"].iter().all(|path| files.contains_key(*path))
+            && copies(root, "d/notes.txt") == [b"edited elsewhere"]
+    });
+    let client = twins.client();
+    assert_eq!(client.get("d/notes.txt").expect(0).stdout, b"the mirror's");
+    assert_eq!(client.get("d/gone.txt").expect(0).stdout, b"to be missed");
+    assert_eq!(client.get("to another name.txt").expect(0).stdout, b"moved");
+    assert!(!twins.root(Side::A).join(".Trash-1000").exists(), "what others keep for themselves stays where it is");
+    wait_until("status names what is left alone", || client.status()["foreign"]["refused"] == 1);
+    let foreign = &client.status()["foreign"];
+    assert_eq!(foreign["changed"], 1, "{foreign}");
+    assert_eq!(foreign["missing"], 2, "{foreign}");
+    assert_eq!(foreign["kept"], 1, "{foreign}");
+    let text = String::from_utf8(client.run(&["status"]).expect(0).stdout).unwrap();
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line.contains("kept as d/notes (edited on b "), "{text}");
+}
+
+/// The edit lies over the only copy that is there: it is taken in, and the original comes back with its drive.
+fn original_away() {
+    let mut twins = twins(Drives::Plain);
+    twins.client().put("notes.txt", b"the mirror's").expect(0);
+    twins.check_identical();
+    twins.pull(Side::A, Pull::Rename);
+    twins.end(End::Drain);
+    fs::write(twins.root(Side::B).join("notes.txt"), "edited elsewhere").unwrap();
+    twins.serve();
+    let b = twins.root(Side::B).to_owned();
+    wait_until("the edit is kept under another name", || copies(&b, "notes.txt") == [b"edited elsewhere"]);
+    twins.client().get("notes.txt").expect(5);
+    twins.bring_back(Side::A);
+    wait_for_both(&twins, "the original is on both drives, and the edit", |root| {
+        files(root).contains_key("notes.txt") && copies(root, "notes.txt").len() == 1
+    });
+    assert_eq!(twins.client().get("notes.txt").expect(0).stdout, b"the mirror's");
+}
+
+fn killed() {
+    let mut twins = twins(Drives::Plain);
+    let names: Vec<_> = (0..20).map(|number| format!("d/{number}.txt")).collect();
+    for name in &names {
+        twins.client().put(name, name.as_bytes()).expect(0);
+    }
+    twins.check_identical();
+    twins.end(End::Drain);
+    for name in &names {
+        let b = twins.root(Side::B);
+        fs::write(b.join(name), format!("edited {name}")).unwrap();
+        fs::write(b.join(format!("new {}", name.replace('/', " "))), name).unwrap();
+    }
+    for _ in 0..KILLS {
+        twins.serve();
+        let so_far = files(twins.root(Side::A)).len();
+        wait_until("something more is taken in", || {
+            let now = files(twins.root(Side::A)).len();
+            now > so_far || now == 3 * names.len()
+        });
+        twins.end(End::Kill);
+    }
+    twins.serve();
+    wait_for_both(&twins, "all versions are on both drives, each once", |root| {
+        files(root).len() == 3 * names.len()
+            && names.iter().all(|name| copies(root, name) == [format!("edited {name}").into_bytes()])
+    });
+    for name in &names {
+        assert_eq!(twins.client().get(name).expect(0).stdout, name.as_bytes());
+    }
+}
