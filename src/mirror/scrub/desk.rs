@@ -143,6 +143,8 @@ impl Desk {
                 inner.progress.leave_out(node, place);
             }
         }
+        inner.progress.done.files += done.files;
+        inner.progress.done.bytes += done.bytes;
         if let Some(live) = &mut inner.live {
             live.read.paths += done.files;
             live.read.bytes += done.bytes;
@@ -212,6 +214,16 @@ mod tests {
 
     use super::*;
     use crate::path::Name;
+
+    #[test]
+    fn what_is_done_and_what_is_left_are_the_total_and_the_record_says_so() {
+        let (desk, now) = (Desk::new(ScrubProgress::default()), crate::clock::now());
+        desk.begin(Arrival(1), now, ScrubProgress::default(), ScrubAmount { files: 3, bytes: 300 });
+        desk.tell(now, ScrubAmount { files: 1, bytes: 120 }, [], |_| {});
+        let record = desk.record(now);
+        assert_eq!(record.done, ScrubAmount { files: 1, bytes: 120 });
+        assert_eq!(record.total, ScrubAmount { files: 3, bytes: 300 });
+    }
 
     #[test]
     fn a_copy_that_is_repaired_before_it_is_told_damaged_counts_as_both() {
