@@ -23,7 +23,11 @@ pub(super) enum Job {
 
 #[derive(Debug)]
 pub(super) enum Done {
-    Looked(Looked),
+    Looked {
+        looked: Looked,
+        /// The watcher's, when the look was asked for.
+        renewals: u64,
+    },
     Probed(Result<(), Departure>),
     Expanded(Vec<PathBuf>),
 }

@@ -146,6 +146,8 @@ pub struct Watcher {
     /// Folders of others at places that are not known ones, and parked drives: looked at again only when something
     /// else is there, so that a user can unmount a stick without finding it busy.
     uninteresting: BTreeMap<PathBuf, Identity>,
+    /// How often all of them were given up. What a look says that began before the last time may hold no longer.
+    renewals: u64,
 }
 
 /// A present drive.
@@ -189,6 +191,7 @@ impl Watcher {
             stays: PerSide::default(),
             matched: BTreeSet::new(),
             uninteresting: BTreeMap::new(),
+            renewals: 0,
         };
         (watcher, WatcherHandle { asked, pulse })
     }
@@ -236,7 +239,7 @@ impl Watcher {
             self.attendance.release_unmounted(&table);
             self.table = table;
         }
-        self.uninteresting.clear();
+        self.renew_interest();
         self.hints.rearm();
         self.look(Scope::All);
     }
@@ -248,7 +251,7 @@ impl Watcher {
                 *self.config.known.get_mut(side) = drive.clone();
                 self.known_places = known_places(&self.config.known);
                 self.hints = Hints::new(self.known_places.clone(), Arc::clone(&self.asked.wake));
-                self.uninteresting.clear();
+                self.renew_interest();
             }
         }
         let pace = self.asked.pace.lock().take();
@@ -266,9 +269,15 @@ impl Watcher {
         }
         let parked = *self.asked.parked.lock();
         if self.attendance.set_parked(parked) {
-            self.uninteresting.clear();
+            self.renew_interest();
         }
         self.look(Scope::All);
+    }
+
+    /// Something has changed: every place is to be looked at again.
+    fn renew_interest(&mut self) {
+        self.uninteresting.clear();
+        self.renewals += 1;
     }
 
     fn look(&mut self, scope: Scope) {
@@ -303,8 +312,8 @@ impl Watcher {
         let search = Search { roll, ground: self.config.ground, holder: self.config.holder.clone() };
         let kind = if self.known_places.contains(place) { PlaceKind::Known } else { PlaceKind::Matched };
         let job = Job::Look { place: place.to_owned(), mount: self.table.topmost(place).map(|mount| mount.id) };
-        let place = place.to_owned();
-        self.jobs.start(job, move || Done::Looked(look::look(place, kind, &search, known)));
+        let (place, renewals) = (place.to_owned(), self.renewals);
+        self.jobs.start(job, move || Done::Looked { looked: look::look(place, kind, &search, known), renewals });
     }
 
     fn probe(&mut self, side: Side) {
@@ -319,8 +328,8 @@ impl Watcher {
 
     async fn done(&mut self, job: Job, done: Done, again: Again) {
         match (job, done) {
-            (Job::Look { place, .. }, Done::Looked(looked)) => {
-                self.looked(looked).await;
+            (Job::Look { place, .. }, Done::Looked { looked, renewals }) => {
+                self.looked(looked, renewals).await;
                 if again == Again::Yes {
                     self.look_at(&place);
                 }
@@ -336,9 +345,10 @@ impl Watcher {
         }
     }
 
-    async fn looked(&mut self, looked: Looked) {
+    async fn looked(&mut self, looked: Looked, renewals: u64) {
         let Looked { place, seen, outcome, catch } = looked;
-        let may_pass = outcome == Outcome::LeftAlone || !self.known_places.contains(&place);
+        let may_pass =
+            renewals == self.renewals && (outcome == Outcome::LeftAlone || !self.known_places.contains(&place));
         if let Some(seen) = seen.filter(|_| may_pass && is_uninteresting(&outcome)) {
             self.uninteresting.insert(place.clone(), seen);
         }
