@@ -59,6 +59,7 @@ impl ClientError {
                 | ErrorName::Unavailable
                 | ErrorName::JournalUnavailable
                 | ErrorName::Denied
+                | ErrorName::NeedsForce
                 | ErrorName::Unknown(_) => Remedy::None,
             },
             Self::Lost { .. } => Remedy::Reconnect,

@@ -85,6 +85,13 @@ impl Link {
         Ok(answer)
     }
 
+    /// As [`Link::last`], for one that may take as long as it likes.
+    pub(crate) async fn last_in_its_time<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        let answer = self.answer(Patience::Endless).await?;
+        self.exchange = Exchange::Over;
+        Ok(answer)
+    }
+
     /// A line of the server's. A refusal ends the exchange.
     pub(crate) async fn answer<T: DeserializeOwned>(&mut self, patience: Patience) -> Result<T, ClientError> {
         if self.hello_answer_due {

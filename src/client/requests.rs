@@ -10,8 +10,8 @@ use crate::client::target::{Restart, Target};
 use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
-    BodyLength, BodyReader, DownloadAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, RequestLine, ScrubAction,
-    ScrubAnswer, Time, Trailer, VerifiedLine, VerifyAnswer, line_of,
+    BodyLength, BodyReader, DownloadAnswer, EjectAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, RequestLine,
+    ScrubAction, ScrubAnswer, Time, Trailer, VerifiedLine, VerifyAnswer, line_of,
 };
 
 /// A server and the connection to it, where there is one.
@@ -175,6 +175,16 @@ impl Client {
         } else {
             Err(ClientError::Damaged { path: "the comparison".to_owned(), expected, actual })
         }
+    }
+
+    /// Lets go of a drive. Waits as long as that takes.
+    pub async fn eject(&mut self, drive: &str, wait: bool, force: bool) -> Result<EjectAnswer, ClientError> {
+        let line = RequestLine { drive: Some(drive.to_owned()), wait, force, ..request(Op::Eject) };
+        self.retry(async |link| {
+            link.ask(&line).await?;
+            link.last_in_its_time().await
+        })
+        .await
     }
 
     async fn body(&mut self, line: &RequestLine, what: &str, patience: Patience) -> Result<Vec<u8>, ClientError> {

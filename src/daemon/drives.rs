@@ -134,6 +134,8 @@ pub(super) async fn pass_on(mut losses: mpsc::UnboundedReceiver<Lost>, handle: W
         match parting {
             Parting::Failed => handle.lost(side, Visit(visit)),
             Parting::Drained => handle.look_afresh(side, Visit(visit)),
+            Parting::Ejected => handle.ejected(side, Visit(visit)),
+            Parting::Forgiven => handle.forgive(side, Visit(visit)),
         }
         handle.rescan();
     }

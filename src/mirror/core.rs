@@ -42,6 +42,10 @@ pub enum Parting {
     Failed,
     /// At once: it only waited for calls of its earlier stay to return, and they have.
     Drained,
+    /// When it was mounted anew: somebody wants to take it out.
+    Ejected,
+    /// At once, although it was ejected.
+    Forgiven,
 }
 
 /// Held by all that works on a drive during one stay. With the last of them ends the fence, if there is one.
@@ -186,6 +190,18 @@ impl Core {
         {
             other.wake.ring();
         }
+    }
+
+    /// Lets go of a drive that somebody wants to take out.
+    pub(crate) fn eject(&self, attachment: &Attachment) {
+        let Some(attachment) = self.seat(attachment.side).detach(Some(attachment.arrival)) else { return };
+        let (side, visit) = (attachment.side, attachment.visit);
+        self.seat(side).eject(visit);
+        attachment.end();
+        self.give_back_token(&attachment);
+        self.committer.leave_soon(side, attachment.arrival);
+        let _ = self.lost.send(Lost { side, visit, parting: Parting::Ejected });
+        self.tell_change();
     }
 
     /// Ends a drive's work with the daemon.

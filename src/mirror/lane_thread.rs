@@ -21,11 +21,12 @@ use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Lane, LaneError, Step, look_again, reclaim};
 use crate::mirror::log_thread::{LogHandle, Settled};
 use crate::mirror::manifest::{Head, Keeper, Turn};
+use crate::mirror::os_volume::Unmounted;
 use crate::mirror::peer::Peer;
 use crate::mirror::reconcile::inbox::{Errands, Job};
 use crate::mirror::reconcile::survey::Next;
 use crate::mirror::scrub;
-use crate::mirror::seat::{Attachment, NewDrive, Other, Wake, Welcome};
+use crate::mirror::seat::{Attachment, Ejection, NewDrive, Other, Wake, Welcome};
 use crate::mirror::set_apart::set_apart;
 use crate::mirror::state::DriveEvent;
 use crate::mirror::volume::{FsKind, Volume};
@@ -127,6 +128,7 @@ fn stay(core: &Arc<Core>, drive: NewDrive) {
     let (side, visit) = (drive.side, drive.visit);
     let alive = Arc::new(Alive::new(core, side));
     core.seat(side).begin(&alive, drive.path.clone(), drive.diskseq);
+    let mount = drive.volume.mount_point();
     let ended = watch(core, drive).and_then(|(drive, watched)| {
         let ended = run(core, &drive, &watched, &alive);
         watched.revoke();
@@ -135,6 +137,11 @@ fn stay(core: &Arc<Core>, drive: NewDrive) {
         ended
     });
     drop(alive);
+    if core.seat(side).ejection() == Some(Ejection::UnderWay { visit }) {
+        let unmounted = mount.map_or(Unmounted::Nothing, |mount| mount.unmount());
+        core.seat(side).ejected(visit, unmounted);
+        core.tell_change();
+    }
     if let Err(reason) = ended {
         turn_away(core, Lost { side, visit, parting: Parting::Failed }, &reason);
     }
@@ -506,7 +513,11 @@ impl Worker<'_> {
         if unsettled && let Err(error) = self.checkpoint() {
             self.fail(&error);
         }
-        self.core.close_drive(self.attachment);
+        if self.attachment.wake.is_ejecting() {
+            self.core.eject(self.attachment);
+        } else {
+            self.core.close_drive(self.attachment);
+        }
     }
 
     fn fail(&self, error: &LaneError) {

@@ -18,7 +18,7 @@ use crate::journal::{
     Request, Resolved, Writer,
 };
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
-use crate::mirror::core::{Core, Listener, Lost};
+use crate::mirror::core::{Core, Listener, Lost, Parting};
 use crate::mirror::extent;
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
@@ -30,7 +30,7 @@ use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::repairs::Repairs;
 use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
 use crate::mirror::scrub::Desk;
-use crate::mirror::seat::{NewDrive, Seat};
+use crate::mirror::seat::{Ejection, NewDrive, Seat};
 use crate::mirror::state::DriveState;
 use crate::namespace::Namespace;
 use crate::path::{Name, RelPath};
@@ -188,8 +188,12 @@ impl Mirror {
 
     /// Takes up a parked drive again at once: somebody has seen to it. Its flaps are forgotten.
     pub fn unpark(&self, side: Side) -> Result<(), NotParked> {
+        let ejection = self.core.seat(side).ejection();
         if !self.core.seat(side).unpark("it was parked, and is looked for again") {
             return Err(NotParked { side, state: self.core.seat(side).state() });
+        }
+        if let Some(Ejection::UnderWay { visit } | Ejection::Over { visit, .. }) = ejection {
+            let _ = self.core.lost.send(Lost { side, visit, parting: Parting::Forgiven });
         }
         self.core.look_again(side);
         Ok(())

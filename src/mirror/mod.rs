@@ -10,6 +10,7 @@ pub(crate) mod content;
 mod core;
 mod download;
 pub(crate) mod drive_log;
+mod eject;
 mod extent;
 mod flaps;
 mod history;
@@ -60,6 +61,7 @@ mod words;
 
 pub use core::{Lost, Parting};
 pub use download::Download;
+pub use eject::{Ejected, Patience};
 pub use flaps::Ending;
 pub use limits::MirrorLimits;
 pub use mirror::{Loss, Mirror, NotParked, ReplaceError};

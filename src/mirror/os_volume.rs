@@ -9,6 +9,7 @@ mod fat;
 mod file;
 mod lock;
 mod probe;
+mod unmount;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -25,6 +26,7 @@ pub use self::device::{BlockStat, Device, Identity, MountId};
 use self::errno::Act;
 use self::file::OsFile;
 pub use self::lock::{DriveLock, LOCK_PATH, LockError};
+pub use self::unmount::{MountPoint, Unmounted};
 use crate::mirror::layout;
 use crate::mirror::volume::{FileKind, FsKind, Meta, Observed, Result, Space, Volume, VolumeFile, VolumePath};
 use crate::namespace::Namespace;
@@ -335,6 +337,10 @@ impl Volume for OsVolume {
 
     fn device_work(&self) -> Option<u64> {
         self.block_stat().map(|stat| stat.total())
+    }
+
+    fn mount_point(&self) -> Option<MountPoint> {
+        Some(MountPoint::of(self))
     }
 }
 

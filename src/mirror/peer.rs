@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::mirror::os_volume::MountPoint;
 use crate::mirror::seat::Attachment;
 use crate::mirror::volume::{
     Attributes, Disposition, FsKind, Meta, Result, Space, Volume, VolumeError, VolumeFile, VolumePath,
@@ -134,6 +135,10 @@ impl Volume for Peer {
 
     fn device_work(&self) -> Option<u64> {
         self.attachment.volume.device_work()
+    }
+
+    fn mount_point(&self) -> Option<MountPoint> {
+        self.attachment.volume.mount_point()
     }
 }
 

@@ -104,6 +104,7 @@ impl Mirror {
             id: core.journal.enrolment().drives.get(side).id,
             state: condition.state,
             reason: condition.reason,
+            advice: seat.ejection().map(|ejection| words::after_eject(side, seat.path().as_deref(), &ejection)),
             since: condition.changed.since(now),
             path: seat.attachment().and_then(|_| seat.path()).map(|path| path.display().to_string()),
             used: space.size.saturating_sub(space.free),

@@ -164,6 +164,8 @@ pub struct DriveStatus {
     pub state: DriveState,
     /// Why it is in that state, where that is not plain.
     pub reason: Option<String>,
+    /// What to do, where the state alone does not say.
+    pub advice: Option<String>,
     /// Since when it is.
     pub since: Since,
     pub path: Option<String>,
@@ -358,6 +360,9 @@ pub enum Refusal {
     /// The outcome of the mutation is open until the journal works again; its id tells.
     #[error("the journal cannot be written: {0}; reads go on, see twinstickd's log for the boot disk's state")]
     JournalUnavailable(String),
+    /// It can be done, and something could not be had then.
+    #[error("{message}")]
+    NeedsForce { drive: Side, message: String },
 }
 
 fn no_space(drive: Side, free: u64, needed: u64) -> String {
@@ -387,6 +392,7 @@ impl Refusal {
             Self::Unavailable { .. } => "unavailable",
             Self::Superseded(_) => "superseded",
             Self::JournalUnavailable(_) => "journal-unavailable",
+            Self::NeedsForce { .. } => "needs-force",
         }
     }
 
@@ -397,6 +403,7 @@ impl Refusal {
                 Some(*drive)
             }
             Self::Unavailable { drive, .. } => *drive,
+            Self::NeedsForce { drive, .. } => Some(*drive),
             Self::NotFound(_)
             | Self::Exists(_)
             | Self::IsAFolder(_)

@@ -18,6 +18,7 @@ use crate::mirror::io::IoPool;
 use crate::mirror::label::Label;
 use crate::mirror::lane::Stay;
 use crate::mirror::log_thread::LogHandle;
+use crate::mirror::os_volume::Unmounted;
 use crate::mirror::reconcile::inbox::Errands;
 use crate::mirror::request::DriveErrors;
 use crate::mirror::scan::Scan;
@@ -78,6 +79,7 @@ pub(crate) struct Wake {
     bell: Condvar,
     retry: AtomicBool,
     closing: AtomicBool,
+    ejecting: AtomicBool,
 }
 
 impl Wake {
@@ -98,8 +100,19 @@ impl Wake {
         self.ring();
     }
 
+    /// Somebody wants to take the drive out: as for the daemon's end, but the drive stays out.
+    pub(crate) fn ring_for_eject(&self) {
+        self.ejecting.store(true, Ordering::Release);
+        self.ring();
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+        self.closing.load(Ordering::Acquire) || self.ejecting.load(Ordering::Acquire)
+    }
+
+    /// Whether it is the drive that ends, and not the daemon.
+    pub(crate) fn is_ejecting(&self) -> bool {
+        self.ejecting.load(Ordering::Acquire) && !self.closing.load(Ordering::Acquire)
     }
 
     pub(crate) fn take_retry(&self) -> bool {
@@ -142,12 +155,21 @@ struct Inner {
     older_diskseq: Option<u64>,
     /// The stay that begins when that has ended.
     waiting: Option<u64>,
+    /// The last one's, until the drive comes again.
+    ejection: Option<Ejection>,
     space: Option<Space>,
     scan: Option<Scan>,
     stays: Vec<(NodeId, Stay)>,
     /// Stages that lost their use while the drive was verified, which may have counted them already.
     released: Vec<Released>,
     flaps: Flaps,
+}
+
+/// A drive that is being let go of for somebody who wants to take it out, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ejection {
+    UnderWay { visit: u64 },
+    Over { visit: u64, unmounted: Unmounted },
 }
 
 /// Whether the other drive is there: one that flaps is better than none.
@@ -193,6 +215,7 @@ impl Seat {
             older: Weak::new(),
             older_diskseq: None,
             waiting: None,
+            ejection: None,
             space: None,
             scan: None,
             stays: Vec::new(),
@@ -227,6 +250,7 @@ impl Seat {
         match (inner.flaps.came(now), other) {
             (Verdict::Welcome, _) | (Verdict::Parked { .. }, Other::Away) => {
                 self.enter(&mut inner, DriveEvent::Arrived, None);
+                inner.ejection = None;
                 inner.visit = Some(visit);
                 Welcome::Seated
             }
@@ -243,13 +267,16 @@ impl Seat {
     pub(crate) fn unpark(&self, reason: &str) -> bool {
         let mut inner = self.inner.lock();
         inner.flaps.forgive();
+        inner.ejection = None;
         inner.state == DriveState::Parked && self.enter(&mut inner, DriveEvent::Lost, Some(reason.to_owned()))
     }
 
-    /// The time for which the drive was left alone is over; false where it is not parked.
+    /// The time for which the drive was left alone is over; false where it is not parked, or somebody ejected it.
     pub(crate) fn end_parking(&self, reason: &str) -> bool {
         let mut inner = self.inner.lock();
-        inner.state == DriveState::Parked && self.enter(&mut inner, DriveEvent::Lost, Some(reason.to_owned()))
+        inner.state == DriveState::Parked
+            && inner.ejection.is_none()
+            && self.enter(&mut inner, DriveEvent::Lost, Some(reason.to_owned()))
     }
 
     /// As [`Seat::apply`], if it is still that stay's.
@@ -284,6 +311,37 @@ impl Seat {
             inner.flaps.ended(how, now);
         }
         self.drain(inner);
+    }
+
+    /// A drive is let go of, to be taken out.
+    pub(crate) fn eject(&self, visit: u64) {
+        let mut inner = self.inner.lock();
+        let reason = "it was ejected, and is being let go of: do not pull it yet";
+        if self.enter(&mut inner, DriveEvent::Ejected, Some(reason.to_owned())) {
+            inner.visit = None;
+            inner.ejection = Some(Ejection::UnderWay { visit });
+        }
+    }
+
+    /// Nothing is open on an ejected drive any more, and this became of its mount.
+    pub(crate) fn ejected(&self, visit: u64, unmounted: Unmounted) {
+        let mut inner = self.inner.lock();
+        if inner.ejection == Some(Ejection::UnderWay { visit }) {
+            inner.reason = Some(match &unmounted {
+                Unmounted::Done => "it was ejected, and may be pulled".to_owned(),
+                Unmounted::Nothing => "it was ejected, and nothing is open on it".to_owned(),
+                Unmounted::Refused(why) => {
+                    format!(
+                        "it was ejected, and may be pulled once somebody has unmounted it; twinstickd could not: {why}"
+                    )
+                }
+            });
+            inner.ejection = Some(Ejection::Over { visit, unmounted });
+        }
+    }
+
+    pub(crate) fn ejection(&self) -> Option<Ejection> {
+        self.inner.lock().ejection.clone()
     }
 
     /// Opens the fence of a drive on which nothing is at work any more; the stay that has waited for it.

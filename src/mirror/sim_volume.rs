@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::mirror::os_volume::MountPoint;
 use crate::mirror::volume::{FsKind, Meta, Result, Space, Volume, VolumeFile, VolumePath};
 use crate::namespace::Namespace;
 
@@ -289,6 +290,10 @@ impl Volume for SimVolume {
     }
 
     fn device_work(&self) -> Option<u64> {
+        None
+    }
+
+    fn mount_point(&self) -> Option<MountPoint> {
         None
     }
 }

@@ -7,6 +7,7 @@
 //! any present ──Lost──► Absent        any present ──Fault──► Faulted ──Lost──► Absent
 //! any present ──Stalled──► Fenced ──Drained──► Absent        Fenced ──Arrived──► Verifying (on another device)
 //! Replaying, Backfilling, InSync ──NoRoom──► Full ──Replay, Backfill──► Replaying, Backfilling
+//! Replaying, Backfilling, InSync, Full ──Ejected──► Parked
 //! Absent ──Flapped──► Parked ──Arrived──► Verifying        Parked ──Lost──► Absent
 //! ```
 
@@ -31,7 +32,7 @@ pub enum DriveState {
     /// It stopped answering, and calls on it have not returned: it is not touched before they have, wherever it is
     /// mounted, unless it is another device.
     Fenced,
-    /// Left alone because it came and went too often.
+    /// Left alone because it came and went too often, or because somebody wants to take it out.
     Parked,
 }
 
@@ -51,6 +52,8 @@ pub enum DriveEvent {
     Flapped,
     /// It must not be used: its label is ahead of the journal, say.
     Fault,
+    /// Somebody wants to take it out, and all that it lacked is on it.
+    Ejected,
     /// It is gone: pulled, unmounted, or it failed.
     Lost,
     /// Nothing on it has moved for too long; or it came while calls of its earlier stay have not returned.
@@ -86,7 +89,9 @@ impl DriveState {
         use DriveState as S;
         match (self, event) {
             (S::Absent | S::Fenced | S::Parked, E::Arrived) => Ok(S::Verifying),
-            (S::Absent, E::Flapped) => Ok(S::Parked),
+            (S::Absent, E::Flapped) | (S::Replaying | S::Backfilling | S::InSync | S::Full, E::Ejected) => {
+                Ok(S::Parked)
+            }
             (S::Verifying | S::Full, E::Replay) => Ok(S::Replaying),
             (S::Verifying | S::Full, E::Backfill) => Ok(S::Backfilling),
             (S::Replaying | S::Backfilling, E::CaughtUp) => Ok(S::InSync),
@@ -127,7 +132,7 @@ impl fmt::Display for DriveState {
 }
 
 impl DriveEvent {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Arrived,
         Self::Replay,
         Self::Backfill,
@@ -135,6 +140,7 @@ impl DriveEvent {
         Self::NoRoom,
         Self::Flapped,
         Self::Fault,
+        Self::Ejected,
         Self::Lost,
         Self::Stalled,
         Self::Drained,

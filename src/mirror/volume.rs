@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use crate::journal::Observed;
+use crate::mirror::os_volume::MountPoint;
 use crate::namespace::Namespace;
 
 /// A path on a drive below its root, `/` between names, none at either end. Empty is the root.
@@ -134,4 +135,6 @@ pub trait Volume: Send + Sync + fmt::Debug {
     fn probe(&self) -> Result<()>;
     /// What its block device has completed so far, to compare only; `None` where there is none. Never blocks.
     fn device_work(&self) -> Option<u64>;
+    /// Where it is mounted, to be unmounted when nothing is open on it any more; `None` where there is no such thing.
+    fn mount_point(&self) -> Option<MountPoint>;
 }

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use self::file::{OpenFiles, WatchedFile};
 pub(crate) use self::ledger::Ledger;
 use crate::clock;
+use crate::mirror::os_volume::MountPoint;
 use crate::mirror::stall::{Judge, Progress, Verdict};
 use crate::mirror::volume::{Disposition, FsKind, Meta, Result, Space, Volume, VolumeError, VolumeFile, VolumePath};
 use crate::namespace::Namespace;
@@ -178,5 +179,9 @@ impl Volume for Watched {
 
     fn device_work(&self) -> Option<u64> {
         self.inner.lock().clone()?.device_work()
+    }
+
+    fn mount_point(&self) -> Option<MountPoint> {
+        self.inner.lock().clone()?.mount_point()
     }
 }

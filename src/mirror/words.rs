@@ -6,8 +6,10 @@ use std::time::Instant;
 use crate::ids::Side;
 use crate::journal::{FillCause, ScrubAmount, ScrubProgress};
 use crate::mirror::lane::{Stay, Work};
+use crate::mirror::os_volume::Unmounted;
 use crate::mirror::request::{DriveStatus, Notice, ScanKind, Unavailable};
 use crate::mirror::scan::Scan;
+use crate::mirror::seat::Ejection;
 use crate::mirror::state::DriveState;
 use crate::path::RelPath;
 use crate::units::{bytes, count, seconds};
@@ -63,12 +65,25 @@ pub(crate) fn notice(drive: &DriveStatus, alone: Alone) -> Option<Notice> {
         DriveState::Fenced => Some(fenced(drive, &because, alone)),
         DriveState::Parked => Some(Notice::new(
             format!("drive {name} is parked and left alone{because}"),
-            format!(
+            drive.advice.clone().unwrap_or_else(|| format!(
                 "look at drive {name}'s plug, cable, port and power supply; it is taken up again by itself then, or at \
                  once with 'twinstickd unpark {name}'; if it does not stay, 'twinstickd replace --drive {name}=PATH' \
                  puts another stick in its place"
-            ),
+            )),
         )),
+    }
+}
+
+/// What to do about a drive that was ejected.
+pub(crate) fn after_eject(side: Side, path: Option<&Path>, ejection: &Ejection) -> String {
+    let back = format!("it is taken up again when it is mounted anew, or at once with 'twinstickd unpark {side}'");
+    match ejection {
+        Ejection::UnderWay { .. } => format!("wait a moment before you pull drive {side}"),
+        Ejection::Over { unmounted: Unmounted::Done | Unmounted::Nothing, .. } => format!("pull drive {side}; {back}"),
+        Ejection::Over { unmounted: Unmounted::Refused(_), .. } => {
+            let place = path.map_or_else(String::new, |path| format!(" with 'sudo umount {}'", path.display()));
+            format!("unmount drive {side}{place} before you pull it; {back}")
+        }
     }
 }
 
@@ -287,6 +302,7 @@ mod tests {
             id: DriveId([7; 16]),
             state,
             reason: Some("it was unmounted".to_owned()),
+            advice: None,
             since: Since { wall_ns: 0, seconds: 5 },
             path: None,
             used: 0,

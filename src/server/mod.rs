@@ -6,6 +6,7 @@ mod accept;
 mod admission;
 mod connection;
 mod descriptors;
+mod eject;
 mod get;
 mod info;
 mod limits;

@@ -34,6 +34,8 @@ pub(super) enum Seat {
     HeldOff(Identity),
     /// The drive is to be left alone, wherever it is.
     Parked,
+    /// Somebody wants to take the drive out there.
+    Ejected(Identity),
 }
 
 /// What to do with a label that was read.
@@ -63,7 +65,8 @@ impl Roll {
             Seat::Taken(_) => Judgement::Refuse(RefusedLabel::Copy { side }),
             Seat::HeldOff(failed) if failed == identity => Judgement::Ignore,
             Seat::Parked => Judgement::LeaveAlone,
-            Seat::HeldOff(_) | Seat::Free => Judgement::Take(side),
+            Seat::Ejected(ejected) if ejected.is_same_folder(identity) => Judgement::LeaveAlone,
+            Seat::HeldOff(_) | Seat::Ejected(_) | Seat::Free => Judgement::Take(side),
         }
     }
 }
@@ -107,6 +110,10 @@ pub(super) enum Leave {
     Gone,
     /// It failed where it still is.
     Failed,
+    /// Somebody wants to take it out: it may come back when it was mounted anew.
+    Ejected,
+    /// It may come back at once, although it was ejected.
+    Forgiven,
 }
 
 /// The drives that were announced and not yet taken back.
@@ -114,6 +121,7 @@ pub(super) enum Leave {
 pub(super) struct Attendance {
     present: PerSide<Option<Present>>,
     held_off: PerSide<Option<HeldOff>>,
+    ejected: PerSide<Option<Ejected>>,
     parked: PerSide<Parking>,
     /// What was told of each place, so that it is not told again at every tick.
     refused: BTreeMap<PathBuf, RefusedLabel>,
@@ -141,13 +149,22 @@ struct HeldOff {
     until: Instant,
 }
 
+#[derive(Debug)]
+struct Ejected {
+    place: PathBuf,
+    identity: Identity,
+}
+
 impl Attendance {
     pub(super) fn seats(&self, now: Instant) -> PerSide<Seat> {
         PerSide::new(|side| match (self.present.get(side), self.parked.get(side), self.held_off.get(side)) {
             (Some(present), _, _) => Seat::Taken(present.identity),
             (None, Parking::Yes, _) => Seat::Parked,
             (None, Parking::No, Some(held)) if now < held.until => Seat::HeldOff(held.identity),
-            (None, Parking::No, _) => Seat::Free,
+            (None, Parking::No, _) => match self.ejected.get(side) {
+                Some(ejected) => Seat::Ejected(ejected.identity),
+                None => Seat::Free,
+            },
         })
     }
 
@@ -176,10 +193,15 @@ impl Attendance {
     pub(super) fn looked(&mut self, place: &Path, outcome: Outcome) -> News {
         match outcome {
             Outcome::Unchanged => News::None,
-            Outcome::Nothing | Outcome::Ignored | Outcome::LeftAlone => match self.refused.remove(place) {
-                Some(_) => News::Cleared,
-                None => News::None,
-            },
+            Outcome::Nothing | Outcome::Ignored | Outcome::LeftAlone => {
+                if outcome == Outcome::Nothing {
+                    self.release_taken(place);
+                }
+                match self.refused.remove(place) {
+                    Some(_) => News::Cleared,
+                    None => News::None,
+                }
+            }
             Outcome::Refused(why) => {
                 if self.refused.insert(place.to_owned(), why.clone()).as_ref() == Some(&why) {
                     News::None
@@ -196,13 +218,19 @@ impl Attendance {
 
     /// Takes a drive off the list; false where that visit had ended before.
     pub(super) fn leave(&mut self, side: Side, visit: Visit, how: Leave, now: Instant) -> bool {
+        if how == Leave::Forgiven {
+            *self.ejected.get_mut(side) = None;
+        }
         let Some(present) = self.present.get_mut(side).take_if(|present| present.visit == visit) else {
             return false;
         };
-        *self.held_off.get_mut(side) = match how {
-            Leave::Gone => None,
-            Leave::Failed => Some(HeldOff { identity: present.identity, until: now + HOLD_OFF }),
+        let Present { place, identity, .. } = present;
+        let (held_off, ejected) = match how {
+            Leave::Gone | Leave::Forgiven => (None, None),
+            Leave::Failed => (Some(HeldOff { identity, until: now + HOLD_OFF }), None),
+            Leave::Ejected => (None, Some(Ejected { place, identity })),
         };
+        (*self.held_off.get_mut(side), *self.ejected.get_mut(side)) = (held_off, ejected);
         true
     }
 
@@ -219,7 +247,16 @@ impl Attendance {
     /// Lets a drive that failed come back at once if its mount is gone: what is found now is another mount.
     pub(super) fn release_unmounted(&mut self, table: &MountTable) {
         for side in Side::BOTH {
-            self.held_off.get_mut(side).take_if(|held| held.identity.mount.is_some_and(|id| table.get(id).is_none()));
+            let is_gone = |identity: Identity| identity.mount.is_some_and(|id| table.get(id).is_none());
+            self.held_off.get_mut(side).take_if(|held| is_gone(held.identity));
+            self.ejected.get_mut(side).take_if(|ejected| is_gone(ejected.identity));
+        }
+    }
+
+    /// An ejected drive that is not where it was has been taken out.
+    fn release_taken(&mut self, place: &Path) {
+        for side in Side::BOTH {
+            self.ejected.get_mut(side).take_if(|ejected| ejected.place == place);
         }
     }
 
@@ -346,6 +383,33 @@ mod tests {
         assert_eq!(judge(attendance.seats(now + HOLD_OFF)), Judgement::LeaveAlone);
         assert!(attendance.set_parked(PerSide::default()));
         assert_eq!(attendance.seats(now).b, Seat::Free);
+    }
+
+    #[test]
+    fn an_ejected_drive_is_left_alone_until_it_is_mounted_anew_or_forgiven() {
+        let now = clock::now();
+        let judge = |seats, found| Roll { seats, ..roll(Seat::Free) }.judge(&label(DRIVES.b), found);
+        let eject = || {
+            let mut attendance = Attendance::default();
+            attendance.looked(place(), ours());
+            assert!(attendance.leave(Side::B, Visit(1), Leave::Ejected, now));
+            assert_eq!(judge(attendance.seats(now + HOLD_OFF), STICK), Judgement::LeaveAlone);
+            attendance
+        };
+        let anew = Identity { mount: Some(MountId(65)), ..STICK };
+
+        let mut unmounted = eject();
+        assert_eq!(judge(unmounted.seats(now), anew), Judgement::LeaveAlone, "another view of the same");
+        unmounted.release_unmounted(&MountTable::default());
+        assert_eq!(judge(unmounted.seats(now), anew), Judgement::Take(Side::B));
+
+        let mut taken = eject();
+        taken.looked(place(), Outcome::Nothing);
+        assert_eq!(judge(taken.seats(now), STICK), Judgement::Take(Side::B));
+
+        let mut forgiven = eject();
+        assert!(!forgiven.leave(Side::B, Visit(1), Leave::Forgiven, now));
+        assert_eq!(judge(forgiven.seats(now), STICK), Judgement::Take(Side::B));
     }
 
     #[test]

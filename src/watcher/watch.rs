@@ -106,6 +106,17 @@ impl WatcherHandle {
         self.give_up(side, visit, Leave::Gone);
     }
 
+    /// As [`WatcherHandle::lost`], for a drive that somebody wants to take out: it is announced again when it was
+    /// mounted anew.
+    pub fn ejected(&self, side: Side, visit: Visit) {
+        self.give_up(side, visit, Leave::Ejected);
+    }
+
+    /// Takes back [`WatcherHandle::ejected`].
+    pub fn forgive(&self, side: Side, visit: Visit) {
+        self.give_up(side, visit, Leave::Forgiven);
+    }
+
     fn give_up(&self, side: Side, visit: Visit, how: Leave) {
         *self.asked.lost.lock().get_mut(side) = Some((visit, how));
         self.asked.wake.notify_one();
@@ -265,6 +276,8 @@ impl Watcher {
         for (side, visit) in lost.iter() {
             if let Some((visit, how)) = visit {
                 self.leave(side, *visit, *how);
+                // Who was left alone may be wanted now.
+                self.uninteresting.clear();
             }
         }
         let parked = *self.asked.parked.lock();

@@ -136,6 +136,22 @@ pub struct InfoAnswer {
     pub drives: Vec<InfoCopy>,
 }
 
+/// The answer to `eject`: nothing is open on the drive any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EjectAnswer {
+    pub ok: bool,
+    pub drive: String,
+    /// Where it was mounted.
+    pub path: String,
+    /// Whether it may be pulled now.
+    pub unmounted: bool,
+    /// What unmounts it, where the daemon could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// For people.
+    pub message: String,
+}
+
 /// Where a drive's copy of this version is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -76,6 +76,8 @@ names! {
     Timeout = "timeout",
     /// Not allowed.
     Denied = "denied",
+    /// Something could not be had then; `force` does it all the same.
+    NeedsForce = "needs-force",
 }
 
 impl fmt::Display for ErrorName {

@@ -35,6 +35,10 @@ pub struct RequestLine {
     pub recursive: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drive: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<ScrubAction>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -58,12 +62,13 @@ pub enum Op {
     Mkdir,
     Mv,
     Status,
+    Eject,
     Scrub,
     Verify,
 }
 
 impl Op {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Get,
         Self::Put,
         Self::Rm,
@@ -72,6 +77,7 @@ impl Op {
         Self::Mkdir,
         Self::Mv,
         Self::Status,
+        Self::Eject,
         Self::Scrub,
         Self::Verify,
     ];
@@ -86,6 +92,7 @@ impl Op {
             Self::Mkdir => "mkdir",
             Self::Mv => "mv",
             Self::Status => "status",
+            Self::Eject => "eject",
             Self::Scrub => "scrub",
             Self::Verify => "verify",
         }
@@ -106,6 +113,7 @@ pub enum Request {
     Mkdir(MakeFolderRequest),
     Mv(MoveRequest),
     Status(StatusRequest),
+    Eject(EjectRequest),
     Scrub(ScrubAction),
     Verify(VerifyRequest),
 }
@@ -174,6 +182,16 @@ pub enum ScrubAction {
 pub struct VerifyRequest {
     /// Whether names and sizes are enough.
     pub quick: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EjectRequest {
+    /// By its name.
+    pub drive: String,
+    /// Whether to wait first until both drives are in sync.
+    pub wait: bool,
+    /// Whether to let go of it although something cannot be had then.
+    pub force: bool,
 }
 
 /// Why a line is no request.
@@ -256,6 +274,9 @@ impl Request {
             Op::Mv => Self::Mv(MoveRequest { path: needed(line.path, "path")?, to: needed(line.to, "to")?, id }),
             Op::Status => Self::Status(StatusRequest { wait: line.wait }),
             Op::Verify => Self::Verify(VerifyRequest { quick: line.quick }),
+            Op::Eject => {
+                Self::Eject(EjectRequest { drive: needed(line.drive, "drive")?, wait: line.wait, force: line.force })
+            }
             Op::Scrub => Self::Scrub(line.action.ok_or(RequestError::Missing { op: op.as_str(), key: "action" })?),
         })
     }

@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 const AFTER_HELP: &str = "\
 Server: --server, else FGET_SERVER, else `server = \"HOST:PORT\"` in ~/.config/fget/config.toml, else 127.0.0.1:8946.
 Exit: 0 done, 1 other, 2 usage, 3 some of -r failed, 4 not found, 5 unavailable, 6 not allowed, 7 no space,
-8 bytes did not match, 9 exists or is a folder, 10 stored on fewer drives than --copies, 130 interrupted.";
+8 bytes did not match, 9 exists, is a folder or needs --force, 10 stored on fewer drives than --copies, 130 interrupted.";
 
 /// Puts, gets, removes and inspects files on a twinstick mirror.
 #[derive(Debug, Parser)]
@@ -47,6 +47,9 @@ pub enum Command {
     /// Move a file or folder; into TO where that is a folder or ends in '/'.
     #[command(alias = "MV")]
     Mv(Mv),
+    /// Finish, sync and unmount a drive, so that it may be pulled; the other one goes on.
+    #[command(alias = "EJECT")]
+    Eject(Eject),
     /// Show the mirror and its drives.
     #[command(alias = "STATUS")]
     Status(Status),
@@ -131,6 +134,18 @@ pub struct Mv {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct Eject {
+    /// The drive, a or b.
+    pub drive: String,
+    /// Wait first until both drives have everything.
+    #[arg(long)]
+    pub wait: bool,
+    /// Also where it alone has something, which then cannot be had until it is back.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each flag of the command line")]
 pub struct Status {
     /// Only what is not as it should be.
@@ -201,6 +216,7 @@ mod tests {
             ("MKDIR a", "mkdir a"),
             ("MV a b", "mv a b"),
             ("STATUS -x", "status -x"),
+            ("EJECT a", "eject a"),
             ("SCRUB start", "scrub start"),
             ("VERIFY --combined", "verify --combined"),
         ] {

@@ -144,7 +144,11 @@ fn exit_of(error: &ClientError) -> Exit {
 fn exit_of_name(name: &ErrorName) -> Exit {
     match name {
         ErrorName::NotFound => Exit::NotFound,
-        ErrorName::Exists | ErrorName::IsADirectory | ErrorName::NotADirectory | ErrorName::NotEmpty => Exit::Exists,
+        ErrorName::Exists
+        | ErrorName::IsADirectory
+        | ErrorName::NotADirectory
+        | ErrorName::NotEmpty
+        | ErrorName::NeedsForce => Exit::Exists,
         ErrorName::BadPath => Exit::Usage,
         ErrorName::BadRequest
         | ErrorName::UnknownOp
@@ -189,6 +193,7 @@ mod tests {
             (ErrorName::Exists, 9),
             (ErrorName::IsADirectory, 9),
             (ErrorName::NotEmpty, 9),
+            (ErrorName::NeedsForce, 9),
             (ErrorName::UnknownOp, 1),
         ] {
             let error = CommandError::Client(ClientError::Refused(Fault::new(name.clone(), "")));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::timeout;
 
-use crate::client::cli::args::Status;
+use crate::client::cli::args::{Eject, Status};
 use crate::client::cli::exit::{CommandError, Exit};
 use crate::client::cli::progress::Remarks;
 use crate::client::cli::render;
@@ -117,6 +117,16 @@ async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Op
 fn picture(body: Vec<u8>) -> Result<Picture, CommandError> {
     let document = serde_json::from_slice(&body)?;
     Ok(Picture { body, document })
+}
+
+/// Lets go of a drive, with a word on a terminal of what is waited for.
+pub(crate) async fn eject(client: &mut Client, args: &Eject, remarks: Remarks) -> Result<(), CommandError> {
+    let address = client.address().to_owned();
+    let ejected = tokio::select! {
+        ejected = client.eject(&args.drive, args.wait, args.force) => ejected?,
+        () = tell_progress(&address, remarks) => return Ok(()),
+    };
+    print(&format!("{}\n", ejected.message))
 }
 
 /// Says on a terminal what is waited for. Never ends.

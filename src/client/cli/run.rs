@@ -89,6 +89,7 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Mv(args) => move_to(&mut client, &args).await?,
         Command::Verify(args) => return verify::verify(&mut client, &args, progress).await,
         Command::Scrub(args) => scrub::scrub(&mut client, &args, progress).await?,
+        Command::Eject(args) => health::eject(&mut client, &args, progress.remarks()).await?,
         Command::Status(args) => return health::status(&mut client, &args, progress.remarks()).await,
     }
     Ok(Exit::Done)

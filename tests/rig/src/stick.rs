@@ -145,6 +145,14 @@ impl Stick {
         self.away = Some(Pull::Unmount);
     }
 
+    /// Somebody has unmounted it in good order.
+    #[track_caller]
+    pub fn was_unmounted(&mut self) {
+        assert_eq!(self.away, None, "{} is away already", self.root.display());
+        self.away = Some(Pull::Unmount);
+        self.check_bare();
+    }
+
     /// Puts it back where it was.
     pub fn bring_back(&mut self) {
         match (self.away.take().expect("it is away"), &self.kind) {
