@@ -5,6 +5,7 @@
 //! | a stick is pulled at any moment, one left | `loop_load`: no_command_fails_while_one_drive_is_pulled; `loop_story`: a_bare_mount_point_stays_untouched, a_path_that_only_an_absent_drive_holds_waits_for_it |
 //! | … none left | `loop_story`: with_both_drives_out_a_client_is_told_and_a_return_heals |
 //! | a stick comes and goes | `flapping`: both |
+//! | a stick hangs | `hung`: clients_wait_once_…, a_daemon_starts_without_…, the_daemon_stops_…; one that is only slow: a_slow_stick_… |
 //! | EIO on one drive, one file | here: a_file_that_one_drive_cannot_read_is_served_from_the_other_and_repaired; by a folder in its place: `refusals` |
 //! | EIO on one drive, all of it | `loop_story`: a_pull_and_a_return_are_noticed (by EXT4_IOC_SHUTDOWN: all operations give EIO) |
 //! | the file system turns read-only | here: a_file_system_that_turns_read_only_is_out_until_it_is_mounted_anew; mounted so: `any_stick`: a_stick_mounted_read_only_is_refused_until_it_is_writable |
