@@ -48,8 +48,9 @@ pub enum ServeError {
     #[error(transparent)]
     Locked(#[from] StateLockError),
     #[error(
-        "{state} has no journal: enrol two drives with twinstickd init first; if there was one, give its folder with \
-         --state, or rebuild it from the sticks, which have all files: twinstickd adopt --drive PATH --drive PATH"
+        "{state} has no journal: enrol two drives with twinstickd init first; if there was one, put it back or give its \
+         folder with --state, and leave the sticks as they are: they have all files, and the journal can be rebuilt from \
+         them with twinstickd adopt --drive PATH --drive PATH"
     )]
     NotEnrolled { state: String },
     #[error("listening on {address}: {source}")]
