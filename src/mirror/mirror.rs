@@ -375,14 +375,19 @@ impl Mirror {
     }
 
     pub(super) async fn commit(&self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        let receipt = self.commit_untold(mutation, id).await?;
+        self.tell_a_drive().await;
+        Ok(receipt)
+    }
+
+    /// Commits what more is to follow on before anybody gets an answer: no drive needs to tell of it yet.
+    async fn commit_untold(&self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, Refusal> {
         self.core.check_journal()?;
         let present = self.core.present();
         if present == PerSide::default() {
             return Err(self.core.nobody_there());
         }
-        let receipt = self.core.committer.commit(Request { mutation, id, present }).await.map_err(refusal)?;
-        self.tell_a_drive().await;
-        Ok(receipt)
+        self.core.committer.commit(Request { mutation, id, present }).await.map_err(refusal)
     }
 
     /// Waits until a drive that is there tells of what was committed so far, in case that the journal is lost. Of a
@@ -471,7 +476,7 @@ impl Mirror {
     }
 
     async fn remove_one(&self, path: RelPath) -> Result<bool, Refusal> {
-        match self.commit(Mutation::Remove { path }, None).await {
+        match self.commit_untold(Mutation::Remove { path }, None).await {
             Ok(_) => Ok(true),
             // Somebody else was faster, or put something in: the next round sees.
             Err(Refusal::NotFound(_) | Refusal::NotEmpty(_) | Refusal::NotAFolder(_)) => Ok(false),
