@@ -55,7 +55,8 @@ impl Stand {
             stand.plug_in(side);
         }
         let deadline = clock::now() + Duration::from_secs(20);
-        while !Side::BOTH.into_iter().all(|side| stand.is_there(side)) {
+        // The first manifest takes room, and gives it back where it finds too little.
+        while !Side::BOTH.into_iter().all(|side| stand.is_there(side) && stand.has_manifest(side)) {
             assert!(clock::now() < deadline, "the drives do not come up");
             std::thread::yield_now();
         }
@@ -82,6 +83,11 @@ impl Stand {
         let path = PathBuf::from(format!("/stick-{side}"));
         let guard = Box::new(());
         self.mirror.arrived(NewDrive { side, visit: 1, label, volume: Arc::new(volume), path, diskseq: None, guard });
+    }
+
+    fn has_manifest(&self, side: Side) -> bool {
+        let names = self.volume(side).list(layout::MANIFEST_FOLDER).unwrap_or_default();
+        names.iter().any(|name| name == "1-0")
     }
 
     fn is_there(&self, side: Side) -> bool {
