@@ -25,6 +25,8 @@ pub struct Worker {
     model: Model,
     /// What its folder may hold instead: the last command failed, and perhaps had its effect.
     doubt: Option<Model>,
+    /// The folder of a recursive removal that failed: a series of removals, each done or not.
+    half_removed: Option<String>,
     failures: Vec<String>,
     done: usize,
     /// The commands that succeeded, for the report of a difference.
@@ -40,6 +42,7 @@ impl Worker {
             sizes,
             model: Model::default(),
             doubt: None,
+            half_removed: None,
             failures: Vec::new(),
             done: 0,
             last: Vec::new(),
@@ -63,6 +66,9 @@ impl Worker {
             if outcome.code != 0 {
                 self.failures.push(format!("{}: exit {}: {}", outcome.command, outcome.code, outcome.stderr.trim()));
                 self.doubt = Some(after);
+                if let Operation::RemoveTree { path } = operation {
+                    self.half_removed = Some(path);
+                }
                 return;
             }
             if let Operation::Get { path } = &operation {
@@ -113,6 +119,9 @@ impl Worker {
     #[track_caller]
     pub fn check(&mut self, root: &Path) {
         let folder = root.join(&self.name);
+        if let Some(path) = self.half_removed.take() {
+            self.model = self.model.without_missing(&path, &folder);
+        }
         let differences = self.model.differences(&folder);
         if differences.is_empty() {
             self.doubt = None;

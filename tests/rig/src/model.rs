@@ -107,6 +107,15 @@ impl Model {
         self.paths(Self::is_file)
     }
 
+    /// The model without what is missing below `path` of a folder on a disk.
+    #[must_use]
+    pub fn without_missing(&self, path: &str, root: &Path) -> Self {
+        let below = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let there = |name: &str| !below(name) || root.join(name).symlink_metadata().is_ok();
+        let nodes = self.nodes.iter().filter(|(name, _)| there(name)).map(|(name, node)| (name.clone(), *node));
+        Self { nodes: nodes.collect() }
+    }
+
     /// What differs between a folder on a disk and the model, in words.
     pub fn differences(&self, root: &Path) -> Vec<String> {
         let found = if root.exists() { tree::walk(root) } else { BTreeMap::new() };
