@@ -62,6 +62,8 @@ impl Worker<'_> {
         }
         // With room again a drive may have everything at once, and no further step says so.
         while let Some(event) = self.next_event(scan, full) {
+            // The event's words are those of the scan.
+            seat.set_scan(self.attachment.arrival, scan.clone());
             if self.attachment.is_gone() || !seat.apply(event, None) {
                 break;
             }
