@@ -101,6 +101,8 @@ pub(crate) struct Lane {
     /// Debts that can't be worked off now. Forgotten when something changes that could help.
     stays: BTreeMap<NodeId, Stay>,
     drafts: u64,
+    /// Nodes at whose places may lie half of what the mirror itself was writing when the drive left.
+    shaken: BTreeSet<NodeId>,
     work: Work,
     /// What was copied from the other drive so far, for those who look on.
     copied: Arc<Copied>,
@@ -157,10 +159,16 @@ impl Lane {
             cursor: NodeId::ROOT,
             stays: BTreeMap::new(),
             drafts: 0,
+            shaken: BTreeSet::new(),
             work: Work::default(),
             copied: Arc::default(),
             survey: Survey::default(),
         }
+    }
+
+    /// Takes over which nodes were being worked on when the drive left.
+    pub(crate) fn set_shaken(&mut self, shaken: BTreeSet<NodeId>) {
+        self.shaken = shaken;
     }
 
     /// Takes over how many things lie aside on the drive.

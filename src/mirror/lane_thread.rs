@@ -205,6 +205,7 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
         .map_err(LaneError::from)?;
     let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume));
     lane.set_aside_count(arrived.aside);
+    lane.set_shaken(arrived.shaken);
     let attachment = attach(core, drive, &label, log, watched, alive)?;
     let replay_head = core.journal.head();
     let work = Worker { core, attachment: &attachment, lane, keeper, label, replay_head };

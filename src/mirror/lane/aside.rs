@@ -1,6 +1,6 @@
 //! Setting aside what is in the way and not ours to destroy.
 
-use crate::ids::Lsn;
+use crate::ids::{Lsn, NodeId};
 use crate::journal::FileNode;
 use crate::mirror::lane::{Batch, Lane};
 use crate::mirror::layout;
@@ -61,6 +61,12 @@ impl Lane {
             self.volume.sync_folder(layout::ASIDE_FOLDER)?;
         }
         Ok(folder)
+    }
+
+    /// What something foreign at a node's place is taken for: as `cause` says, unless the mirror itself was at work there
+    /// when the drive left, and what is left of that may be half of it.
+    pub(super) fn blamed(&self, id: NodeId, cause: Cause) -> Cause {
+        if self.shaken.contains(&id) { Cause::Damaged } else { cause }
     }
 
     /// Why what lies where a file was is not the file: what still has the size and the time that the mirror gave it

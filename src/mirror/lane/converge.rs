@@ -79,7 +79,7 @@ impl Lane {
             Content::File { version, observed } => match compare(self.volume.as_ref(), &path, &version, observed)? {
                 Found::Nothing => {}
                 Found::Same(_) => self.volume.remove_file(&path)?,
-                Found::Other if self.set_aside(batch, &path, Cause::Edited, debt.lsn)? => {}
+                Found::Other if self.set_aside(batch, &path, self.blamed(id, Cause::Edited), debt.lsn)? => {}
                 Found::Other => return Ok(aside_is_full(&path)),
             },
             Content::Folder => match self.remove_folder(batch, id, debt, &path)? {
@@ -108,7 +108,8 @@ impl Lane {
             None => Ok(Progress::There),
             Some(meta) if meta.kind == FileKind::Folder => {
                 for name in self.volume.list(path)? {
-                    if !self.set_aside(batch, &layout::join(path, &name), Cause::Found, debt.lsn)? {
+                    let cause = self.blamed(id, Cause::Found);
+                    if !self.set_aside(batch, &layout::join(path, &name), cause, debt.lsn)? {
                         return Ok(aside_is_full(path));
                     }
                 }
@@ -116,7 +117,7 @@ impl Lane {
                 batch.folders.remove(path);
                 Ok(Progress::There)
             }
-            Some(_) if self.set_aside(batch, path, Cause::Found, debt.lsn)? => Ok(Progress::There),
+            Some(_) if self.set_aside(batch, path, self.blamed(id, Cause::Found), debt.lsn)? => Ok(Progress::There),
             Some(_) => Ok(aside_is_full(path)),
         }
     }
@@ -215,6 +216,7 @@ impl Lane {
         path: &str,
     ) -> Result<Progress> {
         let cause = if had == file.version { self.cause(path, file)? } else { Cause::Edited };
+        let cause = self.blamed(file.id, cause);
         match (cause, self.has_bytes(batch, file)) {
             (Cause::Damaged, false) => Ok(self.stay(batch, file)),
             (Cause::Damaged | Cause::Edited | Cause::Found, has_bytes) => {
@@ -294,7 +296,7 @@ impl Lane {
             Found::Same(_) => self.volume.remove_file(&from)?,
             Found::Other => {
                 let cause = if version == file.version { self.cause(&from, file)? } else { Cause::Edited };
-                if !self.set_aside(batch, &from, cause, file.lsn)? {
+                if !self.set_aside(batch, &from, self.blamed(file.id, cause), file.lsn)? {
                     return Ok(aside_is_full(&from));
                 }
             }
@@ -429,7 +431,8 @@ impl Lane {
         }
         // Nothing says that the mirror ever wrote here: whatever its size and time are.
         let lsn = wanted.map_or_else(|| self.journal.head(), |file| file.lsn);
-        Ok(if self.set_aside(batch, path, Cause::Found, lsn)? { Way::Free } else { Way::Not(aside_is_full(path)) })
+        let cause = self.blamed(id, Cause::Found);
+        Ok(if self.set_aside(batch, path, cause, lsn)? { Way::Free } else { Way::Not(aside_is_full(path)) })
     }
 
     fn is_folder(&self, id: NodeId, place: &Place) -> Result<bool> {
@@ -458,7 +461,7 @@ impl Lane {
         if let Content::File { version, observed } = held.content
             && compare(self.volume.as_ref(), path, &version, observed)? == Found::Other
         {
-            self.set_aside(batch, path, Cause::Edited, debt.lsn)?;
+            self.set_aside(batch, path, self.blamed(id, Cause::Edited), debt.lsn)?;
             batch.placed.insert(id, None);
             return Ok(());
         }

@@ -32,6 +32,8 @@ pub(crate) struct Arrived {
     pub(crate) staged: BTreeMap<(Arrival, u32), BTreeSet<Ticket>>,
     /// Things in the aside folder.
     pub(crate) aside: u64,
+    /// Nodes that were being worked on when the drive left: what lies at their places may be half of the mirror's own.
+    pub(crate) shaken: BTreeSet<NodeId>,
 }
 
 /// Looks through a drive that came. `exposed` is the head of the journal when it was last there.
@@ -55,7 +57,8 @@ pub(crate) fn reclaim(
     arrived.facts = search.facts(now_ns)?;
     search.give_up_lost_folders(&mut arrived.facts)?;
     sweep_stages(journal, volume, &stages)?;
-    search.verify_last_installs(&mut arrived.facts)?;
+    search.verify_last_installs(&mut arrived)?;
+    arrived.shaken.extend(search.doubtful.keys());
     Ok(arrived)
 }
 
@@ -436,7 +439,7 @@ impl<'a> Search<'a> {
     }
 
     /// Reads back what was installed since the last checkpoint: on FAT a cut can hurt it.
-    fn verify_last_installs(&mut self, facts: &mut Vec<DriveFact>) -> Result<(), LaneError> {
+    fn verify_last_installs(&mut self, arrived: &mut Arrived) -> Result<(), LaneError> {
         let unsettled = self.journal.snapshot().unsettled(self.side, VERIFIED_MAX)?;
         for (node, fresh) in unsettled {
             let Some((place, file)) = self.installed(node, fresh)? else { continue };
@@ -445,7 +448,8 @@ impl<'a> Search<'a> {
             let whole = matches!(compare_bytes(self.volume, &path, &file.version)?, Found::Same(_));
             if !whole {
                 tracing::warn!(drive = %self.side, path, "damaged since the last checkpoint");
-                facts.push(DriveFact::Damaged { side: self.side, place, file });
+                arrived.facts.push(DriveFact::Damaged { side: self.side, place, file });
+                arrived.shaken.insert(node);
             }
         }
         Ok(())

@@ -202,6 +202,7 @@ impl World {
         let log = DriveLog::begin(Arc::clone(&volume), id, arrival, arrived.staged);
         let Ok(log) = log else { return self.lose(side) };
         let mut lane = Lane::new(side, arrival, Arc::clone(&self.journal), Arc::clone(&volume));
+        lane.set_shaken(arrived.shaken);
         lane.search(NodeId::ROOT, Depth::WithAllBelow);
         loop {
             let facts = match look_again(&self.journal, volume.as_ref(), side, 0) {

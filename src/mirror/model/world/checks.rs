@@ -140,9 +140,8 @@ impl World {
             self.checkpoint(side);
         }
         self.check_reads();
-        if self.rotten {
-            self.empty_aside();
-        }
+        self.check_aside();
+        self.empty_aside();
         self.check_trees();
         assert_eq!(self.journal.entries(), 0, "no debt means no entries");
     }

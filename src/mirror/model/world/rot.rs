@@ -8,6 +8,7 @@ use crate::ids::Side;
 use crate::journal::{Copy, DriveFact, Node, Resolved, ScrubPosition};
 use crate::mirror::lane::LaneError;
 use crate::mirror::model::world::World;
+use crate::mirror::reconcile::aside::{Cause, Item};
 use crate::mirror::reconcile::intake::Tree;
 use crate::mirror::scrub::pass::{Pass, Turn};
 use crate::mirror::volume::{Attributes, Volume};
@@ -101,6 +102,17 @@ impl World {
             }
         }
         panic!("a scrub of {side} without an end");
+    }
+
+    /// Where nothing rotted, only what may be half of what the mirror itself was writing stays aside.
+    pub(in crate::mirror::model) fn check_aside(&self) {
+        for side in Side::BOTH {
+            let volume = self.disks.get(side).mount().unwrap();
+            for folder in volume.list(layout::ASIDE_FOLDER).unwrap() {
+                let is_damaged = Item::parse(&folder).is_some_and(|item| item.cause == Cause::Damaged);
+                assert!(self.rotten || is_damaged, "{folder} was not taken in");
+            }
+        }
     }
 
     /// What lies aside goes, as a user removes it who has looked at it.
