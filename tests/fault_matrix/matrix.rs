@@ -179,14 +179,19 @@ fn next_case() -> usize {
 
 fn play_chunk(chunk: Chunk, findings: &Mutex<Findings>) {
     let Chunk { scenario, cases } = chunk;
-    let mut cases = VecDeque::from(cases);
+    let mut cases: VecDeque<_> = cases.into_iter().map(|case| (case, Chance::First)).collect();
     // A daemon that was hurt is not judged any further: the next cases get another one.
     while !cases.is_empty() {
         let mut bench = Bench::new(scenario.settings);
-        let mut hurt = false;
-        while !hurt && let Some(case) = cases.pop_front() {
-            hurt = play_case(&mut bench, case, findings) == Verdict::Broken;
+        let (mut hurt, mut again) = (false, Vec::new());
+        while !hurt && let Some((case, chance)) = cases.pop_front() {
+            match play_case(&mut bench, case, chance, findings) {
+                Verdict::Kept => {}
+                Verdict::Broken => hurt = true,
+                Verdict::Unreached => again.push((case, Chance::Last)),
+            }
         }
+        cases.extend(again);
         if !hurt {
             let ended = catch_unwind(AssertUnwindSafe(|| bench.finish()));
             let broken = ended.unwrap_or_else(|_| vec!["the daemon did not end well".to_owned()]);
@@ -200,10 +205,18 @@ fn play_chunk(chunk: Chunk, findings: &Mutex<Findings>) {
 enum Verdict {
     Kept,
     Broken,
+    /// The call did not come; it may with a daemon that nothing else has happened to.
+    Unreached,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chance {
+    First,
+    Last,
 }
 
 /// Plays one case until its call came.
-fn play_case(bench: &mut Bench, case: Case, findings: &Mutex<Findings>) -> Verdict {
+fn play_case(bench: &mut Bench, case: Case, chance: Chance, findings: &Mutex<Findings>) -> Verdict {
     let (name, fault) = FAULTS[case.fault];
     let (mut fired, mut broken) = (false, Vec::new());
     for _ in 0..TRIES {
@@ -218,7 +231,11 @@ fn play_case(bench: &mut Bench, case: Case, findings: &Mutex<Findings>) -> Verdi
             break;
         }
     }
-    let verdict = if broken.is_empty() { Verdict::Kept } else { Verdict::Broken };
+    let verdict = match (broken.is_empty(), fired, chance) {
+        (true, false, Chance::First) => return Verdict::Unreached,
+        (true, _, _) => Verdict::Kept,
+        (false, _, _) => Verdict::Broken,
+    };
     let label = format!("{} on {}: {} {name}", case.scenario.name, case.side.name(), case.site);
     let mut findings = findings.lock().expect("no worker panics");
     let tally = findings.tallies.entry((case.scenario.name, case.fault)).or_default();
@@ -226,8 +243,8 @@ fn play_case(bench: &mut Bench, case: Case, findings: &Mutex<Findings>) -> Verdi
     tally.fired += usize::from(fired);
     tally.broken += usize::from(verdict == Verdict::Broken);
     match (verdict, fired) {
-        (Verdict::Kept, true) => {}
-        (Verdict::Kept, false) => findings.unreached.push(format!("{label}: not reached")),
+        (Verdict::Kept | Verdict::Unreached, true) => {}
+        (Verdict::Kept | Verdict::Unreached, false) => findings.unreached.push(format!("{label}: not reached")),
         (Verdict::Broken, _) => {
             let log = bench.twins.log();
             let end: Vec<_> = log.lines().rev().take(LOG_LINES).collect();
