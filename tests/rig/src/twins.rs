@@ -345,7 +345,7 @@ impl Twins {
         self.stick_mut(side).bring_back();
         let client = self.client();
         wait_until("the returned drive is at work", || {
-            !["absent", "verifying", "fenced"].contains(&client.state(side).as_str())
+            !["absent", "verifying", "fenced", "parked"].contains(&client.state(side).as_str())
         })
     }
 
