@@ -157,7 +157,9 @@ impl FactPlanner<'_, '_> {
 
     fn damaged(&mut self, side: Side, place: &Place, bad: &FileNode) -> Result<(), StoreError> {
         let Some(Node::File(file)) = self.draft.node(place)? else { return Ok(()) };
-        if file.id != bad.id || file.version != bad.version {
+        // Reported late, after the copy was replaced.
+        let same_copy = file.copies.get(side) == bad.copies.get(side);
+        if file.id != bad.id || file.version != bad.version || !same_copy {
             return Ok(());
         }
         // The only copy stays what it is known as: doubtful is better than given up.

@@ -4,6 +4,7 @@ use crate::digest::BLOCK_BYTES;
 use crate::ids::Side;
 use crate::mirror::layout;
 use crate::mirror::model::world::{Way, World};
+use crate::mirror::scrub::pass::Turn;
 use crate::mirror::volume::{Attributes, FsKind, Volume};
 
 fn world() -> World {
@@ -422,6 +423,28 @@ fn a_scrub_finds_what_is_damaged_changed_or_gone_and_the_lane_repairs_it() {
             world.step(Side::B);
         }
         assert_eq!((world.scrub(Side::A), world.scrub(Side::B)), (0, 0));
+        world.empty_aside();
+        settle(world);
+    }
+}
+
+#[test]
+fn a_scrub_under_way_in_a_copy_that_is_repaired_meanwhile_does_not_call_it_damaged() {
+    for kind in [FsKind::Atomic, FsKind::Fat] {
+        let mut world = World::new(kind, 7);
+        world.put("f", &blocks(7), Way::File);
+        for side in Side::BOTH {
+            world.step(side);
+            world.checkpoint(side);
+        }
+        world.damage_at(Side::B, "f", at_block(6));
+        let mut pass = world.pass(Side::B).unwrap();
+        assert!(matches!(pass.turn(), Ok(Turn::Read(_))), "the scrub is in the middle of the file");
+        world.report_damage(Side::B, "f");
+        for _ in 0..3 {
+            world.step(Side::B);
+        }
+        assert_eq!(world.scrub_on(Side::B, pass), 0);
         world.empty_aside();
         settle(world);
     }

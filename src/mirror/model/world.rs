@@ -91,6 +91,8 @@ pub(super) struct World {
     /// What is to be taken in from each drive that is there.
     jobs: PerSide<Vec<Job>>,
     now: Instant,
+    /// The wall clock: tells apart what was recorded at different times, and nothing else.
+    wall_ns: i64,
     /// Whether reads may fail by themselves: then a present holder may be passed over for a while.
     bad_reads: bool,
     /// Whether copies were damaged: what they are replaced by lies aside.
@@ -138,6 +140,7 @@ impl World {
             foreign: Vec::new(),
             jobs: PerSide::default(),
             now: crate::clock::now(),
+            wall_ns: 0,
             bad_reads: false,
             rotten: false,
         }
@@ -186,7 +189,8 @@ impl World {
         self.arrivals += 1;
         let arrival = Arrival(self.arrivals);
         let volume: Arc<dyn Volume> = Arc::new(self.disks.get(side).mount().unwrap());
-        let arrived = match reclaim(&self.journal, volume.as_ref(), side, exposed, 0) {
+        let now_ns = self.tick();
+        let arrived = match reclaim(&self.journal, volume.as_ref(), side, exposed, now_ns) {
             Ok(arrived) => arrived,
             Err(LaneError::Volume(_)) => return self.lose(side),
             Err(LaneError::Store(error)) => panic!("{error}"),
@@ -205,7 +209,8 @@ impl World {
         lane.set_shaken(arrived.shaken);
         lane.search(NodeId::ROOT, Depth::WithAllBelow);
         loop {
-            let facts = match look_again(&self.journal, volume.as_ref(), side, 0) {
+            let now_ns = self.tick();
+            let facts = match look_again(&self.journal, volume.as_ref(), side, now_ns) {
                 Ok(facts) => facts,
                 Err(LaneError::Volume(_)) => return self.lose(side),
                 Err(LaneError::Store(error)) => panic!("{error}"),
@@ -311,9 +316,10 @@ impl World {
         self.disks.get(side).clear_faults();
         self.disks.get(side).fail_nth(nth, None, Fault::Kill);
         let peer = self.drives.get(side.other()).as_ref().map(|drive| Arc::clone(&drive.volume));
+        let now_ns = self.tick();
         if let Some(drive) = self.drives.get_mut(side) {
             // Where it ended before the call, only the record of it is lost.
-            let _unrecorded = drive.lane.step(peer, 0);
+            let _unrecorded = drive.lane.step(peer, now_ns);
         }
         self.kill();
     }
@@ -367,10 +373,16 @@ impl World {
         }
     }
 
+    fn tick(&mut self) -> i64 {
+        self.wall_ns += 1;
+        self.wall_ns
+    }
+
     pub(super) fn step(&mut self, side: Side) -> bool {
         let peer = self.drives.get(side.other()).as_ref().map(|drive| Arc::clone(&drive.volume));
+        let now_ns = self.tick();
         let Some(drive) = self.drives.get_mut(side) else { return false };
-        let step = match drive.lane.step(peer, 0) {
+        let step = match drive.lane.step(peer, now_ns) {
             Ok(step) => step,
             Err(LaneError::Volume(_)) => {
                 self.lose(side);

@@ -213,8 +213,10 @@ impl Pass {
         let snapshot = self.journal.snapshot();
         let same = match snapshot.node(&place)? {
             Some(Node::File(now)) => {
+                // Not a copy that was made whole meanwhile: what is read here is what it replaced.
                 now.id == file.id
                     && now.version == file.version
+                    && now.copies.get(self.side) == file.copies.get(self.side)
                     && places::source(&snapshot, self.side, &place, &now)?.as_ref() == Some(source)
             }
             Some(Node::Folder(_)) | None => false,

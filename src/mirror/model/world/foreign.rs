@@ -141,9 +141,9 @@ impl World {
     /// A lane's turn of looking, so much later that what has settled is judged. Whether it is to go on.
     pub(in crate::mirror::model) fn look(&mut self, side: Side) -> bool {
         self.now += SETTLE + Duration::from_secs(1);
-        let now = self.now;
+        let (now, now_ns) = (self.now, self.tick());
         let Some(drive) = self.drives.get_mut(side) else { return false };
-        let Look { facts, next, newcomers, .. } = match drive.lane.look(now, 0) {
+        let Look { facts, next, newcomers, .. } = match drive.lane.look(now, now_ns) {
             Ok(look) => look,
             Err(LaneError::Volume(_)) => {
                 self.lose(side);

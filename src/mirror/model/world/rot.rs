@@ -77,11 +77,23 @@ impl World {
         assert!(self.scrub(side) > 0, "{path} on {side}: a damaged copy that a scrub does not find");
     }
 
+    /// A drive's scrub at its beginning.
+    pub(in crate::mirror::model) fn pass(&self, side: Side) -> Option<Pass> {
+        let drive = self.drives.get(side).as_ref()?;
+        let journal = Arc::clone(&self.journal);
+        Some(Pass::new(side, journal, Arc::clone(&drive.volume), ScrubPosition::default()))
+    }
+
     /// Reads a drive through, and reports what is damaged; how many copies were.
     pub(in crate::mirror::model) fn scrub(&mut self, side: Side) -> usize {
-        let Some(drive) = self.drives.get(side) else { return 0 };
-        let journal = Arc::clone(&self.journal);
-        let mut pass = Pass::new(side, journal, Arc::clone(&drive.volume), ScrubPosition::default());
+        match self.pass(side) {
+            Some(pass) => self.scrub_on(side, pass),
+            None => 0,
+        }
+    }
+
+    /// The same from wherever it stands.
+    pub(in crate::mirror::model) fn scrub_on(&mut self, side: Side, mut pass: Pass) -> usize {
         let mut found = 0;
         for _ in 0..TURNS_MAX {
             match pass.turn() {
