@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     Trials::default()
         .with("bits_flipped_in_the_drives_images_reach_no_client_and_are_healed", Needs::LoopMounts, images)
         .with("bits_flipped_in_plain_folders_reach_no_client_and_are_healed", Needs::Nothing, folders)
+        .with("a_block_bad_on_both_sticks_is_served_by_none_and_named", Needs::Nothing, beyond_repair)
         .with("a_killed_scrub_repeats_little_and_a_paused_one_holds", Needs::Nothing, interrupted)
         .main()
 }
@@ -225,6 +226,36 @@ fn empty_aside(root: &Path) {
 
 fn done(client: &Client, side: Side) -> u64 {
     client.drive(side)["scrub"]["bytes_done"].as_u64().unwrap_or(0)
+}
+
+fn beyond_repair() {
+    let twins = twins(Drives::Plain);
+    let client = twins.client();
+    let bytes = Content { seed: 1, len: 3 * BLOCK_BYTES }.bytes();
+    for file in 0..2 {
+        client.put(&name(file), &bytes).expect(0);
+    }
+    client.run(&["status", "--wait"]).expect(0);
+    client.run(&["status", "--check"]).expect(0);
+    for (bit, side) in Side::BOTH.into_iter().enumerate() {
+        let flip = Flip { side, file: 0, at: BLOCK_BYTES + 7, bit: bit as u8 };
+        flip_file(twins.root(side), flip);
+        forget_cached(&twins.root(side).join(name(0)));
+    }
+    let got = client.get(&name(0));
+    assert_ne!(got.code, 0, "no copy is whole");
+    client.run(&["scrub", "start"]).expect(0);
+    wait_until("the scrub is done", || {
+        Side::BOTH.into_iter().all(|side| client.drive(side)["scrub"]["state"] == "done")
+    });
+    // Both are there and lack nothing, and a monitor still hears of it.
+    let check = client.run(&["status", "--check"]).expect(1);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(said.starts_with("degraded: ") && said.contains(&name(0)), "{said}");
+    assert!(!said.contains(&name(1)), "{said}");
+    client.put(&name(0), &bytes).expect(0);
+    client.run(&["status", "--wait"]).expect(0);
+    wait_until("all is well again", || client.run(&["status", "--check"]).code == 0);
 }
 
 fn interrupted() {

@@ -36,7 +36,8 @@ impl Mirror {
         let writable = core.journal.is_writable();
         let present = core.attachments().len();
         let in_sync = drives.iter().all(|drive| drive.state == DriveState::InSync);
-        let health = match (present, writable && in_sync) {
+        let troubles = self.troubles();
+        let health = match (present, writable && in_sync && troubles.is_empty()) {
             (0, _) => Health::Unusable,
             (_, true) => Health::Healthy,
             (_, false) => Health::Degraded,
@@ -47,7 +48,7 @@ impl Mirror {
             health,
             epoch: core.journal.epoch(),
             journal,
-            notices: self.notices(&drives, &unavailable, now),
+            notices: self.notices(&drives, &unavailable, troubles, now),
             drives,
             unavailable,
             events: core.history.events(),
@@ -55,7 +56,13 @@ impl Mirror {
         }
     }
 
-    fn notices(&self, drives: &[DriveStatus], unavailable: &[Unavailable], now: Instant) -> Vec<Notice> {
+    fn notices(
+        &self,
+        drives: &[DriveStatus],
+        unavailable: &[Unavailable],
+        troubles: Vec<Notice>,
+        now: Instant,
+    ) -> Vec<Notice> {
         let core = &self.core;
         let mut notices = Vec::new();
         notices.extend(core.outdated.get().map(|why| words::outdated(why)));
@@ -74,8 +81,17 @@ impl Mirror {
             notices.extend(notice.map(|notice| Notice { drive: Some(drive.side), since: Some(drive.since), ..notice }));
         }
         notices.extend(unavailable.iter().map(words::unavailable));
+        notices.extend(troubles);
+        let refused = core.refused.lock();
+        notices.extend(refused.iter().map(|(_, notice, at)| Notice { since: Some(at.since(now)), ..notice.clone() }));
+        notices
+    }
+
+    /// Files that a drive does not take, or of which no whole copy is there, though the drives are.
+    fn troubles(&self) -> Vec<Notice> {
+        let mut notices = Vec::new();
         for side in Side::BOTH {
-            let stays = core.seat(side).stays();
+            let stays = self.core.seat(side).stays();
             let troubles = stays.iter().filter_map(|(node, stay)| {
                 let path = self.wanted_path(side, *node);
                 words::stay(side, path.as_ref(), stay)
@@ -83,8 +99,6 @@ impl Mirror {
             notices.extend(troubles.take(TROUBLES_NAMED_MAX));
             notices.extend(self.beyond_repair(side));
         }
-        let refused = core.refused.lock();
-        notices.extend(refused.iter().map(|(_, notice, at)| Notice { since: Some(at.since(now)), ..notice.clone() }));
         notices
     }
 
@@ -133,7 +147,8 @@ impl Mirror {
         let progress = self.core.scrubs.get(side).progress();
         let journal = &self.core.journal;
         let lost = |(node, place): &(&NodeId, &Place)| {
-            let there = journal.file(place, **node).ok().flatten().is_some();
+            // A later version is another file's bytes.
+            let there = journal.file(place, **node).ok().flatten().is_some_and(|file| file.lsn <= progress.head);
             there && !journal.snapshot().owes_node(side, **node).unwrap_or(true)
         };
         let mut lost = progress.unverified.iter().filter(lost);
