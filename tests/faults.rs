@@ -105,10 +105,10 @@ fn read_only() {
         twins.bring_back(side);
         check(&twins, &mut workers);
     }
-    // With nobody at work on it, the next write finds it out.
+    // With nobody at work on it, the next look finds it out.
     twins.stick_mut(Side::B).turn_read_only();
+    wait_until("the idle drive is out", || client.state(Side::B) == "absent");
     client.put("next", &bytes(4)).expect(0);
-    wait_until("the drive is out", || client.state(Side::B) == "absent");
     twins.bring_back(Side::B);
     check(&twins, &mut workers);
 }

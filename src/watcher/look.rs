@@ -9,6 +9,7 @@ use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::os_volume::{DriveLock, Identity, LockError, OsVolume};
 use crate::mirror::volume::{Disposition, Volume, VolumeError};
 use crate::watcher::attendance::{Judgement, Outcome, Roll};
+use crate::watcher::mounts;
 use crate::watcher::sighting::{Departure, RefusedLabel};
 use crate::watcher::watch::Ground;
 
@@ -123,6 +124,11 @@ fn is_mounted(volume: &OsVolume) -> bool {
     Identity::of_place(&volume.place().join("..")).is_ok_and(|above| above.dev != own.dev || above.ino == own.ino)
 }
 
+fn is_listed_read_only(volume: Identity) -> bool {
+    let Some((table, mount)) = mounts::read().zip(volume.mount) else { return false };
+    table.get(mount).is_some_and(|mount| mount.is_read_only)
+}
+
 fn unusable(error: &dyn std::error::Error) -> Outcome {
     Outcome::Refused(RefusedLabel::Unusable(error.to_string()))
 }
@@ -144,7 +150,8 @@ pub(super) fn probe(volume: &OsVolume) -> Result<(), Departure> {
     };
     volume.check_place().or_else(failed(|_| Departure::Moved))?;
     // A file system that met an error turns read-only by itself (errors=remount-ro).
-    if volume.is_read_only().or_else(|error| failed(Departure::ProbeFailed)(error).map(|()| false))? {
+    let said = volume.is_read_only().or_else(|error| failed(Departure::ProbeFailed)(error).map(|()| false))?;
+    if said || is_listed_read_only(volume.identity()) {
         return Err(Departure::ReadOnly);
     }
     volume.probe_medium().or_else(failed(Departure::ProbeFailed))
