@@ -5,7 +5,7 @@ check:
 # The tests with the full figures and the release binaries, as root; about half an hour.
 full:
     cargo build --release
-    TWINSTICK_FULL=1 TWINSTICK_BIN_DIR={{justfile_directory()}}/target/release cargo test --test loop_story --test loop_load --test crowd --test quiet --test drain --test scale -- --nocapture
+    TWINSTICK_FULL=1 TWINSTICK_BIN_DIR={{justfile_directory()}}/target/release cargo test --test loop_story --test loop_load --test crowd --test quiet --test drain --test scale --test hung -- --nocapture
 
 # The service under a real systemd in qemu, whose USB sticks are pulled; as root, some minutes.
 pi:
