@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use twinstick_rig::{Binaries, Drives, Needs, Pull, Trials, Twins, scale, scenario};
+use twinstick_rig::{Binaries, Drives, Needs, Pull, Trials, Twins, is_full, scale, scenario};
 
 /// Room on each drive; the images take no more than what is stored.
 const DRIVE_BYTES: u64 = 6 << 30;
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         .with("many_clients_at_once_leave_two_identical_trees", Needs::LoopMounts, bulk)
         .with("no_command_fails_while_one_drive_is_pulled", Needs::LoopMounts, pulls)
         .with("a_killed_daemon_loses_nothing_acknowledged", Needs::LoopMounts, kills)
+        .with("a_returned_drive_gets_its_first_file_at_once", Needs::LoopMounts, first_file)
         .main()
 }
 
@@ -33,4 +34,10 @@ fn pulls() {
 
 fn kills() {
     scenario::a_killed_daemon_loses_nothing_acknowledged(&mut twins(), scale().kills, scale().clients);
+}
+
+fn first_file() {
+    let turns = if is_full() { 10 } else { 2 };
+    let ways = [Pull::Unmount, Pull::Shutdown];
+    scenario::a_returned_drive_gets_its_first_file_at_once(&mut twins(), turns, scale().clients, &ways);
 }
