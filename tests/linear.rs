@@ -14,12 +14,14 @@ fn main() -> ExitCode {
     Trials::default()
         .with("every_answer_is_explained_by_one_order_on_plain_directories", Needs::Nothing, plain)
         .with("every_answer_is_explained_by_one_order_on_file_systems", Needs::LoopMounts, file_systems)
+        .with("every_answer_is_explained_by_one_order_on_drives_that_hang_whole", Needs::LoopMounts, hung_whole)
         .main()
 }
 
 fn twins(drives: Drives) -> Twins {
     let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
-    Twins::new(binaries, drives)
+    // More flaps than in all of the operations.
+    Twins::with_config(binaries, drives, |_| "flaps_max = 1000000\nstall_after = \"1s\"\n".to_owned())
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -27,7 +29,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn plan() -> Plan {
-    let operations = if is_full() { 500_000 } else { 5_000 };
+    let operations = if is_full() { 340_000 } else { 4_000 };
     Plan {
         operations: number("TWINSTICK_LINEAR_OPERATIONS").map_or(operations, |operations| operations as usize),
         clients: CLIENTS,
@@ -37,6 +39,11 @@ fn plan() -> Plan {
 
 fn plain() {
     every_answer_is_explained_by_one_order(&mut twins(Drives::Plain), plan(), &[Pull::Rename]);
+}
+
+/// Here reads and looks wait too, and there are no block statistics.
+fn hung_whole() {
+    every_answer_is_explained_by_one_order(&mut twins(Drives::Faulty), plan(), &[Pull::Unmount]);
 }
 
 fn file_systems() {

@@ -39,7 +39,7 @@ pub use client::{Client, Outcome};
 pub use content::Content;
 pub use daemon::{Daemon, End};
 pub use faulty::{Call, Class, Fault, Faulty, Site, stir_mounts};
-pub use freeze::Frozen;
+pub use freeze::{Frozen, Hung, Stopped};
 pub use link::{Link, Reply};
 pub use load::{Sizes, Worker, run_while};
 pub use medium::Medium;

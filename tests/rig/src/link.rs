@@ -43,6 +43,12 @@ impl Link {
         self.reply()
     }
 
+    /// Moves a file to a free name.
+    pub fn rename(&mut self, from: &str, to: &str, id: Option<&str>) -> io::Result<Reply> {
+        self.send(&with_id(json!({"op": "mv", "path": from, "to": to}), id), &[])?;
+        self.reply()
+    }
+
     /// Gets a file. Bytes that do not match the trailer are an error like a broken connection: the client was told.
     pub fn get(&mut self, path: &str) -> io::Result<Reply> {
         self.send(&json!({"op": "get", "path": path}), &[])?;

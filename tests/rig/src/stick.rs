@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::faulty::Faulty;
-use crate::freeze::Frozen;
+use crate::freeze::{Frozen, Hung};
 use crate::mounted::{loop_device, make_image, remount};
 use crate::namespace::{attempt, tool};
 use crate::wait::wait_until;
@@ -176,6 +176,15 @@ impl Stick {
     /// Lets nothing be written until that is dropped: writers wait.
     pub fn freeze(&self) -> Frozen {
         Frozen::new(&self.root)
+    }
+
+    /// Has it hang until that is dropped; `None` where it cannot.
+    pub fn hang(&self) -> Option<Hung> {
+        match &self.kind {
+            Kind::Loop { .. } => Some(Hung::Frozen(self.freeze())),
+            Kind::Faulty { medium } => Some(Hung::Medium(medium.stop())),
+            Kind::Plain { .. } => None,
+        }
     }
 
     /// Its file system meets an error and turns itself read-only, as one with `errors=remount-ro` does.

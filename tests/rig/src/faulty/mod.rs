@@ -12,8 +12,9 @@ use fuser::BackgroundSession;
 use rustix::mount::UnmountFlags;
 
 use self::passthrough::Passthrough;
-use self::switch::Switch;
+pub(crate) use self::switch::Switch;
 pub use self::switch::{Call, Class, Fault, Site};
+use crate::freeze::Stopped;
 use crate::wait::wait_until;
 
 /// A medium of files in a folder, to be mounted where a drive belongs.
@@ -95,6 +96,11 @@ impl Faulty {
     /// From now on all calls wait.
     pub fn hang(&self) {
         self.switch.set_hanging();
+    }
+
+    /// As [`Faulty::hang`], until what this gives is dropped.
+    pub fn stop(&self) -> Stopped {
+        Stopped::new(Arc::clone(&self.switch))
     }
 
     /// Everything works again, and what hung goes on.

@@ -133,7 +133,7 @@ struct State {
 
 /// Decides of every call.
 #[derive(Default)]
-pub(super) struct Switch(Mutex<State>);
+pub(crate) struct Switch(Mutex<State>);
 
 impl Switch {
     pub(super) fn decide(&self, call: Call, path: &str) -> Verdict {
@@ -212,18 +212,18 @@ impl Switch {
         self.state().standing = standing;
     }
 
-    pub(super) fn set_hanging(&self) {
+    pub(crate) fn set_hanging(&self) {
         self.state().hangs = true;
     }
 
-    /// Everything works again, and what hung goes on.
-    pub(super) fn revive(&self) {
+    /// Everything works again. What hung goes on, in the order in which it came and before all that comes now.
+    pub(crate) fn revive(&self) {
         let mut state = self.state();
-        (state.plan, state.dead, state.hangs) = (None, None, false);
+        (state.plan, state.dead) = (None, None);
         state.standing.clear();
-        let held = std::mem::take(&mut state.held);
-        drop(state);
-        held.into_iter().for_each(|held| held());
+        state.hangs = false;
+        // With the lock held, since what comes now must wait.
+        std::mem::take(&mut state.held).into_iter().for_each(|held| held());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::content::Content;
 use crate::daemon::End;
+use crate::freeze::Hung;
 use crate::linear::{Action, Fate, Operation, check};
 use crate::link::{Link, Reply};
 use crate::random::Random;
@@ -23,12 +24,38 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// The files: few, so that clients meet; some in a folder.
-const PATHS: [&str; 6] = ["r0", "r1", "r2", "d/r3", "d/r4", "d/e/r5"];
+/// The files: few, so that clients meet; some in a folder. Each is moved to its neighbour in the pair and back.
+const PATHS: [[&str; 2]; 3] = [["r0", "d/e/r1"], ["r2", "r3"], ["d/r4", "d/r5"]];
+/// What a move needs to be there.
+const FOLDER: &str = "d/e";
+/// The longest time for which a drive hangs: some go on before they count as gone, most do not.
+const HANG_MILLIS_MAX: usize = 2500;
+const GOES_ON_AFTER_KILL: Duration = Duration::from_millis(50);
 /// Operations of a path that are shown before one that cannot be explained.
 const SHOWN: usize = 12;
 
-/// What one client did, by path.
+/// One of the files: of which pair, and which of the two.
+#[derive(Clone, Copy)]
+struct Register {
+    pair: usize,
+    nth: usize,
+}
+
+impl Register {
+    fn all() -> impl Iterator<Item = Self> {
+        (0..PATHS.len()).flat_map(|pair| (0..2).map(move |nth| Self { pair, nth }))
+    }
+
+    fn path(self) -> &'static str {
+        PATHS[self.pair][self.nth]
+    }
+
+    fn neighbour(self) -> Self {
+        Self { nth: 1 - self.nth, ..self }
+    }
+}
+
+/// What one client did, by pair.
 #[derive(Default)]
 struct Record {
     operations: BTreeMap<usize, Vec<Operation>>,
@@ -66,11 +93,20 @@ struct Faults {
     gone: Vec<u64>,
     left: usize,
     returned: usize,
+    hung: usize,
 }
 
-/// Lets clients put, get and remove the same few files while drives leave in these ways and return and the daemon is
-/// killed, and checks for each file that one order of all that was done explains all answers.
+/// A drive that hangs now.
+struct Hanging {
+    side: Side,
+    until: Instant,
+    _hung: Hung,
+}
+
+/// Lets clients put, get, move and remove the same few files while drives leave in these ways, hang and return and the
+/// daemon is killed, and checks for each two files that one order of all that was done explains all answers.
 pub fn every_answer_is_explained_by_one_order(twins: &mut Twins, plan: Plan, ways: &[Pull]) {
+    twins.client().run(&["mkdir", FOLDER]).expect(0);
     let (count, began) = (AtomicUsize::new(0), Instant::now());
     let worker = |number: usize, random| Worker {
         number,
@@ -96,32 +132,49 @@ pub fn every_answer_is_explained_by_one_order(twins: &mut Twins, plan: Plan, way
         faults
     });
     twins.check_identical();
-    for path in 0..PATHS.len() {
-        last.read(path);
-    }
+    Register::all().for_each(|register| last.read(register));
     workers.push(last);
     report(plan, began.elapsed(), &faults, workers.into_iter().map(|worker| worker.record).collect());
 }
 
-/// Pulls drives, brings them back and kills the daemon until the clients are done.
+/// Pulls drives, has them hang, brings them back and kills the daemon until the clients are done.
 fn disturb(twins: &mut Twins, ways: &[Pull], mut random: Random, began: Instant, is_done: impl Fn() -> bool) -> Faults {
     let mut faults = Faults::default();
+    let mut hanging: Option<Hanging> = None;
     while !is_done() {
         let side = if random.below(2) == 0 { Side::A } else { Side::B };
         pause(&mut random);
+        hanging.take_if(|hanging| hanging.until < Instant::now());
         let away = twins.stick(side).is_away();
         let other_away = twins.stick(side.other()).is_away();
         match random.below(10) {
             0 | 1 => {
-                twins.end(End::Kill);
+                // Who waits for a drive that hangs can be killed, but ends only when it goes on.
+                let hanging = hanging.take();
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        thread::sleep(GOES_ON_AFTER_KILL);
+                        drop(hanging);
+                    });
+                    twins.end(End::Kill);
+                });
                 faults.gone.push(began.elapsed().as_nanos() as u64);
                 twins.serve();
             }
+            // What hangs stays where it is.
+            _ if hanging.as_ref().is_some_and(|hanging| hanging.side == side) => {}
             _ if away => {
                 twins.stick_mut(side).bring_back();
                 faults.returned += 1;
             }
             // Both out now and then.
+            2 | 3 if hanging.is_none() => {
+                let until = Instant::now() + Duration::from_millis(100 + random.below(HANG_MILLIS_MAX) as u64);
+                if let Some(hung) = twins.stick(side).hang() {
+                    hanging = Some(Hanging { side, until, _hung: hung });
+                    faults.hung += 1;
+                }
+            }
             2..8 if other_away => {}
             _ => {
                 twins.stick_mut(side).pull(*random.choose(ways).expect("a way to leave"));
@@ -129,6 +182,7 @@ fn disturb(twins: &mut Twins, ways: &[Pull], mut random: Random, began: Instant,
             }
         }
     }
+    drop(hanging);
     for side in Side::BOTH {
         if twins.stick(side).is_away() {
             twins.stick_mut(side).bring_back();
@@ -145,11 +199,12 @@ fn pause(random: &mut Random) {
 impl Worker<'_> {
     fn work(&mut self, operations: usize) {
         while self.count.load(Ordering::Relaxed) < operations {
-            let path = self.random.below(PATHS.len());
-            match self.random.below(10) {
-                0..5 => self.read(path),
-                5..9 => self.write(path),
-                _ => self.remove(path),
+            let register = Register { pair: self.random.below(PATHS.len()), nth: self.random.below(2) };
+            match self.random.below(20) {
+                0..8 => self.read(register),
+                8..12 => self.write(register),
+                12..16 => self.remove(register),
+                _ => self.rename(register),
             }
         }
     }
@@ -158,43 +213,47 @@ impl Worker<'_> {
         self.began.elapsed().as_nanos() as u64
     }
 
-    fn read(&mut self, path: usize) {
-        let invoked = self.now();
-        let answer = self.attempt(|link| link.get(PATHS[path]));
+    fn read(&mut self, register: Register) {
+        let (invoked, path) = (self.now(), register.path());
+        let answer = self.attempt(|link| link.get(path));
         let ended = self.now();
         let read = match answer {
             Some(Reply::Done(bytes)) => match Content::of(&bytes) {
                 Some(content) => Some(content.seed),
                 None => {
                     let (begin, len) = (&bytes[..bytes.len().min(16)], bytes.len());
-                    return self.record.torn.push(format!("{}: {len} bytes, {begin:?}…, at {ended}", PATHS[path]));
+                    return self.record.torn.push(format!("{path}: {len} bytes, {begin:?}…, at {ended}"));
                 }
             },
             Some(Reply::Refused(name)) if name == "not-found" => None,
             Some(Reply::Refused(name)) => return self.refused(name),
             None => return,
         };
-        let operation = Operation { client: self.number, action: Action::Get(read), fate: Fate::Done, invoked, ended };
-        self.done(path, operation);
+        self.done(register, Action::Get(read), Fate::Done, invoked, ended);
     }
 
-    fn write(&mut self, path: usize) {
+    fn write(&mut self, register: Register) {
         self.written += 1;
         let value = (self.number as u64) << 32 | self.written;
         // Short ones go through the drives' logs, long ones through files.
         let (least, most) = if self.random.below(20) == 0 { (64 << 10, 300 << 10) } else { (16, 4 << 10) };
         let bytes = Content { seed: value, len: self.random.magnitude(least, most) }.bytes();
-        self.mutate(path, Action::Put(value), |link, id| link.put(PATHS[path], &bytes, id));
+        self.mutate(register, Action::Put(value), |link, id| link.put(register.path(), &bytes, id));
     }
 
-    fn remove(&mut self, path: usize) {
-        self.mutate(path, Action::Remove, |link, id| link.remove(PATHS[path], id));
+    fn remove(&mut self, register: Register) {
+        self.mutate(register, Action::Remove, |link, id| link.remove(register.path(), id));
+    }
+
+    fn rename(&mut self, register: Register) {
+        let (from, to) = (register.path(), register.neighbour().path());
+        self.mutate(register, Action::Move, |link, id| link.rename(from, to, id));
     }
 
     /// Half of the mutations have an id and are sent again until there is an answer.
     fn mutate(
         &mut self,
-        path: usize,
+        register: Register,
         action: Action,
         mut send: impl FnMut(&mut Link, Option<&str>) -> std::io::Result<Reply>,
     ) {
@@ -204,12 +263,14 @@ impl Worker<'_> {
         let (invoked, began) = (self.now(), Instant::now());
         let mut in_doubt = false;
         let ending = loop {
-            assert!(began.elapsed() < PATIENCE, "{}: no answer", PATHS[path]);
+            assert!(began.elapsed() < PATIENCE, "{}: no answer", register.path());
             match (self.attempt(|link| send(link, id)), id) {
                 (Some(Reply::Refused(name)), Some(_)) if name == "journal-unavailable" => in_doubt = true,
                 (Some(Reply::Refused(name)), None) if name == "journal-unavailable" => break Ending::Unknown,
                 // An answer to the id tells what became of every attempt; another error only of the last.
-                (Some(Reply::Refused(name)), _) if in_doubt && name != "not-found" => break Ending::Unknown,
+                (Some(Reply::Refused(name)), _) if in_doubt && in_vain(action, &name).is_none() => {
+                    break Ending::Unknown;
+                }
                 (Some(reply), _) => break Ending::Answered(reply),
                 (None, Some(_)) => in_doubt = true,
                 (None, None) => break Ending::Unknown,
@@ -218,19 +279,21 @@ impl Worker<'_> {
         let now = self.now();
         let (action, fate, ended) = match ending {
             Ending::Answered(Reply::Done(_)) => (action, Fate::Done, now),
-            Ending::Answered(Reply::Refused(name)) if name == "not-found" => (Action::RemoveInVain, Fate::Done, now),
-            // Refused: nothing was done.
-            Ending::Answered(Reply::Refused(name)) => return self.refused(name),
+            Ending::Answered(Reply::Refused(name)) => match in_vain(action, &name) {
+                Some(action) => (action, Fate::Done, now),
+                // Nothing was done.
+                None => return self.refused(name),
+            },
             // Its end is found when it is known when the daemon was gone.
             Ending::Unknown => (action, Fate::Unknown, self.sent),
         };
-        let operation = Operation { client: self.number, action, fate, invoked, ended };
-        self.done(path, operation);
+        self.done(register, action, fate, invoked, ended);
     }
 
-    fn done(&mut self, path: usize, operation: Operation) {
+    fn done(&mut self, register: Register, action: Action, fate: Fate, invoked: u64, ended: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.record.operations.entry(path).or_default().push(operation);
+        let operation = Operation { client: self.number, register: register.nth, action, fate, invoked, ended };
+        self.record.operations.entry(register.pair).or_default().push(operation);
     }
 
     /// Nothing was done. While no drive is there nothing else is to be had: the others get their turn.
@@ -263,30 +326,42 @@ impl Worker<'_> {
     }
 }
 
+/// What a refusal by this name says of the registers, if it says anything.
+fn in_vain(action: Action, name: &str) -> Option<Action> {
+    match (action, name) {
+        (Action::Remove, "not-found") => Some(Action::RemoveInVain),
+        (Action::Move, "not-found") => Some(Action::MoveInVain),
+        (Action::Move, "exists") => Some(Action::MoveBlocked),
+        _ => None,
+    }
+}
+
 /// Checks all that was seen, and says how it went.
 #[track_caller]
 fn report(plan: Plan, time: Duration, faults: &Faults, records: Vec<Record>) {
-    let (mut by_path, mut refused, mut torn) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new(), Vec::new());
+    let (mut by_pair, mut refused, mut torn) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new(), Vec::new());
     for record in records {
         torn.extend(record.torn);
         record
             .operations
             .into_iter()
-            .for_each(|(path, operations)| by_path.entry(path).or_default().extend(operations));
+            .for_each(|(pair, operations)| by_pair.entry(pair).or_default().extend(operations));
         record.refused.into_iter().for_each(|(name, count)| *refused.entry(name).or_insert(0) += count);
     }
     let mut text = String::new();
     let (mut answered, mut unknown, mut violations) = (0, 0, BTreeMap::new());
-    for (path, mut operations) in by_path {
+    let mut moves = 0;
+    for (pair, mut operations) in by_pair {
         for operation in operations.iter_mut().filter(|operation| operation.fate == Fate::Unknown) {
             // It may have had its effect as long as the daemon lived that it was last sent to.
             operation.ended = faults.gone.iter().copied().find(|gone| *gone >= operation.ended).unwrap_or(u64::MAX);
             unknown += 1;
         }
+        moves += operations.iter().filter(|operation| operation.action == Action::Move).count();
         answered += operations.iter().filter(|operation| operation.fate == Fate::Done).count();
         if let Err(violation) = check(&operations) {
             *violations.entry(violation.name()).or_insert(0) += 1;
-            let _ = write!(text, "\n{}: {violation:?}, after", PATHS[path]);
+            let _ = write!(text, "\n{:?}: {violation:?}, after", PATHS[pair]);
             operations.retain(|operation| operation.invoked < violation.operation.ended);
             operations.sort_by_key(|operation| operation.ended);
             let from = operations.len().saturating_sub(SHOWN);
@@ -299,13 +374,13 @@ fn report(plan: Plan, time: Duration, faults: &Faults, records: Vec<Record>) {
             }
         }
     }
-    let Faults { gone, left, returned } = faults;
+    let Faults { gone, left, returned, hung } = faults;
     println!(
-        "seed {}, {} clients, {} files: {answered} answered, {unknown} without an answer, refused {refused:?}; \
-         {left} times a drive left, {returned} returned, {} kills; violations {violations:?}, torn {}; {:.1} s",
+        "seed {}, {} clients, {} files: {answered} answered ({moves} moved), {unknown} without an answer, refused {refused:?}; \
+         {left} times a drive left, {returned} returned, {hung} hung, {} kills; violations {violations:?}, torn {}; {:.1} s",
         plan.seed,
         plan.clients,
-        PATHS.len(),
+        Register::all().count(),
         gone.len(),
         torn.len(),
         time.as_secs_f64(),
