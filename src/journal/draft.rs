@@ -113,6 +113,19 @@ impl<'a> Draft<'a> {
         self.store.scan(&from, &to).map(|pair| Ok(pair?.0)).chain(added).collect()
     }
 
+    /// All pairs whose keys start with `prefix`.
+    pub(super) fn pairs(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+        let to = codec::end_of(prefix);
+        let mut pairs: BTreeMap<_, _> = self.store.scan(prefix, &to).collect::<Result<_, _>>()?;
+        for (key, value) in self.overlay.range(prefix.to_vec()..to) {
+            match value {
+                Some(value) => drop(pairs.insert(key.clone(), value.clone())),
+                None => drop(pairs.remove(key)),
+            }
+        }
+        Ok(pairs)
+    }
+
     /// Whether a folder has anything in it.
     pub(super) fn has_children(&self, parent: NodeId) -> Result<bool, StoreError> {
         let from = codec::children(parent);

@@ -33,6 +33,8 @@ pub enum DriveFact {
     Strayed { side: Side, place: Place, node: Node },
     /// The installed copy has its bytes, and another time stamp than was read back.
     Restamped { side: Side, place: Place, file: FileNode, observed: Observed, verified_ns: i64 },
+    /// The drive's folder is not moved as a whole: where it is becomes a husk's place, and all in it is owed from there.
+    TakenApart { side: Side, folder: NodeId, at: Place },
     /// All that the drive installed is synced, and so recorded.
     Checkpoint { side: Side },
     /// The drive has a label with this serial.
@@ -56,6 +58,7 @@ pub(super) struct FactPlanner<'d, 'a> {
     pub(super) batches: &'d mut PerSide<u64>,
     pub(super) checkpoints: &'d mut PerSide<u64>,
     pub(super) unsettled: &'d mut PerSide<BTreeSet<Lsn>>,
+    pub(super) next_node: &'d mut NodeId,
     pub(super) released: Vec<Released>,
 }
 
@@ -76,6 +79,7 @@ impl FactPlanner<'_, '_> {
             DriveFact::Restamped { side, place, file, observed, verified_ns } => {
                 self.restamped(*side, place, file, Copy::Installed { observed: *observed, verified_ns: *verified_ns })?;
             }
+            DriveFact::TakenApart { side, folder, at } => self.take_apart(*side, *folder, at)?,
             DriveFact::Checkpoint { side } => self.checkpoint(*side)?,
             DriveFact::Labelled { side, serial } => self.draft.set(codec::label(*side), serial),
             DriveFact::Names { side, namespace } => self.draft.set(codec::namespace(*side), namespace),

@@ -6,6 +6,7 @@
 //!
 //! Knows no drive's paths, no files, no clients, no time.
 
+mod apart;
 pub mod audit;
 mod catalog;
 mod change;

@@ -427,7 +427,7 @@ impl Planner<'_, '_> {
 }
 
 /// A node as a drive without debts has it.
-fn held(node: &Node, place: &Place, side: Side) -> Held {
+pub(super) fn held(node: &Node, place: &Place, side: Side) -> Held {
     let content = match node {
         Node::Folder(_) => Content::Folder,
         Node::File(file) => {

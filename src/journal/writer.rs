@@ -319,6 +319,7 @@ impl Writer {
             batches: &mut self.batches,
             checkpoints: &mut self.counters.checkpoints,
             unsettled: &mut self.unsettled,
+            next_node: &mut self.counters.next_node,
             released: Vec::new(),
         };
         for fact in facts {

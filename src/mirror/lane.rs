@@ -16,6 +16,7 @@ use crate::mirror::scan::Copied;
 use crate::mirror::volume::{Volume, VolumeError};
 use crate::namespace::folded;
 
+mod apart;
 mod aside;
 mod converge;
 mod finish;
@@ -23,6 +24,7 @@ mod gather;
 mod look;
 mod prepare;
 mod reclaim;
+mod sweep;
 
 use finish::Finished;
 pub(crate) use look::{Finding, Look};
@@ -218,9 +220,10 @@ impl Lane {
             }
         }
         let Finished { facts, repaired } = self.finish(&mut batch, now_ns)?;
-        // A damaged stage is let go of: not before it is durably known to be of no use.
-        let damage = facts.iter().any(|fact| matches!(fact, DriveFact::Damaged { .. }));
-        let barrier = damage || self.gives_up_claims(&batch)?;
+        // A damaged stage is let go of: not before it is durably known to be of no use. What lies in a folder taken apart
+        // is found nowhere else.
+        let must_be_known = |fact: &DriveFact| matches!(fact, DriveFact::Damaged { .. } | DriveFact::TakenApart { .. });
+        let barrier = facts.iter().any(must_be_known) || self.gives_up_claims(&batch)?;
         Ok(Step { facts, barrier, seen: taken, repaired, peer_error: batch.peer_error, aside: batch.aside })
     }
 

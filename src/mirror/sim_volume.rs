@@ -8,7 +8,8 @@
 //! - `sync_all` makes everything durable.
 //!
 //! [`SimDisk::crash`] and [`SimDisk::reinsert`] lose of the rest what a choice says: a tail of the changes of
-//! names, and any sectors, lengths and attributes of files. So a file may have its new name and none of its bytes.
+//! names, and any sectors, lengths and attributes of files. So a file may have its new name and none of its bytes. On
+//! FAT a rename is synced before it returns, and cut in two it leaves no name at all.
 //! Everything is deterministic: the clock is a counter, the choice is the caller's, nothing runs by itself.
 
 mod content;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::mirror::layout;
 use crate::mirror::os_volume::MountPoint;
 use crate::mirror::volume::{FsKind, Meta, Result, Space, Volume, VolumeFile, VolumePath};
 use crate::namespace::Namespace;
@@ -253,7 +255,12 @@ impl Volume for SimVolume {
     }
 
     fn rename(&self, from: &VolumePath, to: &VolumePath) -> Result<()> {
-        self.call(CallKind::Name, "rename", from, |medium| medium.rename(from, to))
+        self.call(CallKind::Name, "rename", from, |medium| medium.rename(from, to))?;
+        match self.kind() {
+            FsKind::Atomic => Ok(()),
+            // As the real one: half a move is not left behind.
+            FsKind::Fat => self.sync_folder(layout::parent(to)),
+        }
     }
 
     fn replace(&self, from: &VolumePath, to: &VolumePath) -> Result<()> {

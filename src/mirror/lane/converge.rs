@@ -136,6 +136,11 @@ impl Lane {
             batch.placed.insert(id, None);
             return Ok(Progress::Deferred);
         }
+        if let (Some(_), Some(held)) = (&from, &debt.have)
+            && self.takes_apart()
+        {
+            return Ok(self.take_apart(batch, id, &held.place));
+        }
         if self.differs_in_case(debt, place) {
             self.evict(batch, id, place)?;
             return Ok(Progress::Deferred);
@@ -441,7 +446,7 @@ impl Lane {
     }
 
     /// Takes a known node out of another's place: away if it was removed, else to limbo.
-    fn evict(&mut self, batch: &mut Batch, id: NodeId, place: &Place) -> Result<()> {
+    pub(super) fn evict(&mut self, batch: &mut Batch, id: NodeId, place: &Place) -> Result<()> {
         let Some(debt) = self.journal.snapshot().debt(self.side, id)? else { return Ok(()) };
         let Some(held) = debt.have.clone().filter(|held| self.is_same_place(&held.place, place)) else {
             // It only may have been there. This lane knows that it is not: that is to be recorded.
@@ -465,8 +470,10 @@ impl Lane {
             batch.placed.insert(id, None);
             return Ok(());
         }
-        let limbo = layout::limbo(id);
-        self.volume.rename(path, &limbo)?;
+        if held.content == Content::Folder && self.takes_apart() {
+            return self.evict_folder(batch, id, &debt, &held);
+        }
+        let Some(limbo) = self.leave_for_limbo(batch, id, &debt, held.content, path)? else { return Ok(()) };
         batch.touch(path);
         batch.touch(&limbo);
         if let Ok(name) = Name::parse(&id.to_string()) {

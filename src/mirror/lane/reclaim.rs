@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Arrival, Lsn, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
-use crate::journal::{
-    Catalog, Content, Copy, Debt, DriveFact, FileNode, Fresh, Held, Journal, Node, Place, Stage, Version,
-};
+use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Fresh, Held, Journal, Node, Place, Version};
 use crate::mirror::content::{Found, compare, compare_bytes};
 use crate::mirror::lane::LaneError;
 use crate::mirror::lane::finish::prove;
+use crate::mirror::lane::sweep::{note_stage, sweep_limbo, sweep_stages};
 use crate::mirror::layout;
 use crate::mirror::volume::{Disposition, FileKind, Volume};
 use crate::namespace::folded;
@@ -49,14 +48,20 @@ pub(crate) fn reclaim(
     volume.sync_all()?;
     prove(volume)?;
     let mut arrived = Arrived { aside: volume.list(layout::ASIDE_FOLDER)?.len() as u64, ..Arrived::default() };
-    let mut stages = BTreeSet::new();
+    let mut stages = BTreeMap::new();
     for_each_debt(journal, side, |id, debt| Ok(note_stage(journal, side, id, &debt, &mut stages, &mut arrived)?))?;
     let mut search = search(journal, volume, side, |search, id, debt| {
         Ok((debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(id, debt)?)
     })?;
     arrived.facts = search.facts(now_ns)?;
     search.give_up_lost_folders(&mut arrived.facts)?;
-    sweep_stages(journal, volume, &stages)?;
+    let lost = sweep_stages(journal, volume, stages)?;
+    for (id, place) in lost {
+        // Behind what was found: as a rule it lies under its name already.
+        let file = journal.file(&place, id)?;
+        arrived.facts.extend(file.map(|file| DriveFact::Damaged { side, place, file }));
+    }
+    sweep_limbo(volume, |id| search.lies_in_limbo(id))?;
     search.verify_last_installs(&mut arrived)?;
     arrived.shaken.extend(search.doubtful.keys());
     Ok(arrived)
@@ -121,49 +126,6 @@ fn make_own_folders(volume: &dyn Volume) -> Result<(), LaneError> {
     if made {
         volume.sync_folder(crate::path::OWN_FOLDER)?;
         volume.sync_folder("")?;
-    }
-    Ok(())
-}
-
-fn note_stage(
-    journal: &Journal,
-    side: Side,
-    id: NodeId,
-    debt: &Debt,
-    stages: &mut BTreeSet<Ticket>,
-    arrived: &mut Arrived,
-) -> Result<(), StoreError> {
-    let Some(place) = &debt.want else { return Ok(()) };
-    let Some(file) = journal.file(place, id)? else { return Ok(()) };
-    match *file.copies.get(side) {
-        Copy::Staged(Stage::File) => {
-            stages.insert(file.version.ticket);
-        }
-        Copy::Staged(Stage::Log { arrival, segment, .. }) => {
-            arrived.staged.entry((arrival, segment)).or_default().insert(file.version.ticket);
-        }
-        Copy::Missing | Copy::Installed { .. } => {}
-    }
-    Ok(())
-}
-
-/// Removes the stages that no current version needs. One that this journal never gave out is set aside:
-/// it may be somebody's only copy.
-fn sweep_stages(journal: &Journal, volume: &dyn Volume, needed: &BTreeSet<Ticket>) -> Result<(), LaneError> {
-    for name in volume.list(layout::STAGE_FOLDER)? {
-        let path = layout::join(layout::STAGE_FOLDER, &name);
-        match layout::staged(&name) {
-            Some((ticket, true)) if needed.contains(&ticket) => {}
-            Some((ticket, _)) if journal.knows(ticket) => volume.remove_file(&path)?,
-            Some(_) | None => {
-                let to = layout::join(layout::ASIDE_FOLDER, &format!("stage-{name}"));
-                tracing::warn!(stage = name, "set aside: a stage that this journal does not know");
-                match volume.rename(&path, &to) {
-                    Err(error) if error.disposition != Disposition::InTheWay => return Err(error.into()),
-                    Ok(()) | Err(_) => {}
-                }
-            }
-        }
     }
     Ok(())
 }
@@ -432,6 +394,19 @@ impl<'a> Search<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a node lies in limbo, as far as is found out; `None` where it is nowhere.
+    fn lies_in_limbo(&self, id: NodeId) -> Result<Option<bool>, LaneError> {
+        let held = match self.found.get(&id) {
+            Some(held) => held.clone(),
+            None => match self.journal.snapshot().debt(self.side, id)? {
+                Some(debt) => debt.have,
+                // Under its name, or removed.
+                None => return Ok(Some(false)),
+            },
+        };
+        Ok(held.map(|held| held.place.parent == NodeId::LIMBO))
     }
 
     fn owes(&self, id: NodeId) -> Result<bool, StoreError> {

@@ -6,6 +6,7 @@
 
 mod cases;
 mod cuts;
+mod fat_cases;
 mod foreign_cases;
 mod oracle;
 mod random;

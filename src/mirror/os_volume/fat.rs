@@ -11,7 +11,8 @@
 //! - **A moved file must lose its old name before it gets the new one.** The kernel gives the new name its pointer
 //!   when the file itself is written. So: rename, sync the old folder, the new folder, then the file. A cut between
 //!   them leaves no name: the version is lost here, and its clusters to fsck. That is why a last copy is never
-//!   renamed, and only one drive at a time does such things. exfat writes the pointer at once.
+//!   renamed, nor a folder of the mirror's, and only one drive at a time does such things. exfat writes the pointer at
+//!   once, and both folders in one go.
 
 use std::os::fd::OwnedFd;
 

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::content::SECTOR_BYTES;
-use super::image::FileNode;
+use super::image::{FileNode, NameOp};
 use super::medium::{DataOp, Medium};
+use crate::mirror::volume::FsKind;
 
 /// Decides what a power cut keeps: given n it answers with a number below n. Always 0 loses the most.
 pub(crate) type Choice<'a> = &'a mut dyn FnMut(usize) -> usize;
 
 impl Medium {
     /// Loses unsynced changes. Names survive as a prefix of their changes, in order, as a metadata journal keeps
-    /// them; what survives of a file's changes is chosen for each file apart.
+    /// them, but for a half of the next one where it is a move on FAT: the old name is gone, and the new one not there.
+    /// What survives of a file's changes is chosen for each file apart.
     pub(super) fn lose(&mut self, choice: Choice<'_>) {
         if let Some((names, data)) = self.death.take() {
             self.names.truncate(names);
@@ -20,6 +22,13 @@ impl Medium {
         }
         let kept = pick(choice, self.names.len() + 1);
         self.commit_names(kept);
+        // FAT: what is moved loses its old name first.
+        if let (FsKind::Fat, Some(NameOp::Move { from, ino, .. })) = (self.kind, self.names.first())
+            && pick(choice, 2) == 0
+        {
+            let (place, ino) = (from.clone(), *ino);
+            self.durable.apply(&NameOp::Remove { place, ino });
+        }
         self.names.clear();
         self.durable.drop_orphans();
         for (ino, ops) in std::mem::take(&mut self.data) {

@@ -1,0 +1,61 @@
+//! What no power cut on FAT may take with it: the last copy of anything.
+
+use crate::ids::Side;
+use crate::mirror::model::world::{Way, World};
+use crate::mirror::volume::FsKind;
+
+/// More than the calls that the moves below take.
+const CALLS: u64 = 80;
+const STEPS: usize = 30;
+
+/// A world in which drive a alone has some files in folders, when its power is cut before the `nth` call from then on.
+fn cut(nth: u64, act: impl FnOnce(&mut World)) {
+    let mut world = World::new(FsKind::Fat, nth);
+    world.put("x/x", b"one", Way::Log);
+    world.put("x/y/x", b"two", Way::File);
+    world.put("y/x", b"three", Way::Log);
+    world.rest();
+    world.pull(Side::B);
+    world.put("x/x", b"four", Way::Log);
+    world.put("x/y/y", b"five", Way::File);
+    world.put("y/x", b"six", Way::File);
+    steps(&mut world);
+    act(&mut world);
+    world.pull_within(Side::A, nth);
+    steps(&mut world);
+    world.bring_back(Side::A);
+    world.check_reads();
+    world.drain();
+    world.check_idempotent();
+}
+
+fn steps(world: &mut World) {
+    for _ in 0..STEPS {
+        world.step(Side::A);
+    }
+}
+
+#[test]
+fn a_cut_while_a_lone_stick_moves_a_folder_loses_nothing() {
+    for nth in 1..CALLS {
+        cut(nth, |world| world.move_to("x", "z"));
+    }
+}
+
+#[test]
+fn a_cut_while_a_lone_stick_gives_two_folders_each_others_names_loses_nothing() {
+    for nth in 1..CALLS {
+        cut(nth, |world| {
+            world.move_to("x", "z");
+            world.move_to("y", "x");
+            world.move_to("z", "y");
+        });
+    }
+}
+
+#[test]
+fn a_cut_while_a_lone_stick_changes_a_folders_case_loses_nothing() {
+    for nth in 1..CALLS {
+        cut(nth, |world| world.move_to("x", "X"));
+    }
+}
