@@ -64,9 +64,13 @@ impl Lane {
     }
 
     /// What something foreign at a node's place is taken for: as `cause` says, unless the mirror itself was at work there
-    /// when the drive left, and what is left of that may be half of it.
+    /// when the drive left, and what is left of that may be half of it. Only on FAT: elsewhere a name is given in one
+    /// step to what was synced before.
     pub(super) fn blamed(&self, id: NodeId, cause: Cause) -> Cause {
-        if self.shaken.contains(&id) { Cause::Damaged } else { cause }
+        match self.volume.kind() {
+            FsKind::Fat if self.shaken.contains(&id) => Cause::Damaged,
+            FsKind::Fat | FsKind::Atomic => cause,
+        }
     }
 
     /// Why what lies where a file was is not the file: what still has the size and the time that the mirror gave it
