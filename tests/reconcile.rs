@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use twinstick_rig::{Binaries, Drives, End, Needs, PATIENCE, Pull, Side, Trials, Twins, wait_until};
 
@@ -25,8 +26,13 @@ fn main() -> ExitCode {
     Trials::default()
         .with("what_was_done_elsewhere_is_taken_in_and_nothing_is_lost", Needs::Nothing, || elsewhere(Drives::Plain))
         .with("the_same_on_loop_mounted_ext4", Needs::LoopMounts, || elsewhere(Drives::Loop { bytes: DRIVE_BYTES }))
+        .with("what_is_done_under_the_daemon_is_noticed_at_once", Needs::Nothing, || under_the_daemon(Drives::Plain))
+        .with("what_is_done_on_a_mounted_drive_is_noticed_at_once", Needs::LoopMounts, || {
+            under_the_daemon(Drives::Loop { bytes: DRIVE_BYTES });
+        })
         .with("an_edit_waits_for_the_drive_with_the_original", Needs::Nothing, original_away)
-        .with("a_daemon_killed_at_any_moment_of_it_keeps_every_version", Needs::Nothing, killed)
+        .with("a_daemon_killed_at_any_moment_of_it_keeps_every_version", Needs::Nothing, || killed(When::DaemonIsDown))
+        .with("a_daemon_killed_as_it_notices_keeps_every_version", Needs::Nothing, || killed(When::DaemonRuns))
         .main()
 }
 
@@ -140,21 +146,32 @@ fn original_away() {
     assert_eq!(twins.client().get("notes.txt").expect(0).stdout, b"the mirror's");
 }
 
-fn killed() {
+/// When somebody changes the drives' files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    DaemonIsDown,
+    DaemonRuns,
+}
+
+fn killed(when: When) {
     let mut twins = twins(Drives::Plain);
     let names: Vec<_> = (0..20).map(|number| format!("d/{number}.txt")).collect();
     for name in &names {
         twins.client().put(name, name.as_bytes()).expect(0);
     }
     twins.check_identical();
-    twins.end(End::Drain);
+    if when == When::DaemonIsDown {
+        twins.end(End::Drain);
+    }
     for name in &names {
         let b = twins.root(Side::B);
         fs::write(b.join(name), format!("edited {name}")).unwrap();
         fs::write(b.join(format!("new {}", name.replace('/', " "))), name).unwrap();
     }
-    for _ in 0..KILLS {
-        twins.serve();
+    for run in 0..KILLS {
+        if run > 0 || when == When::DaemonIsDown {
+            twins.serve();
+        }
         let so_far = files(twins.root(Side::A)).len();
         wait_until("something more is taken in", || {
             let now = files(twins.root(Side::A)).len();
@@ -170,4 +187,54 @@ fn killed() {
     for name in &names {
         assert_eq!(twins.client().get(name).expect(0).stdout, name.as_bytes());
     }
+}
+
+/// Things done to the mounted drives while clients put files into the same folder; the daemon killed between them.
+fn under_the_daemon(drives: Drives) {
+    let mut twins = twins(drives);
+    let client = twins.client();
+    for (path, bytes) in [("d/notes.txt", "the mirror's"), ("d/gone.txt", "to be missed"), ("e/moved.txt", "moved")] {
+        client.put(path, bytes.as_bytes()).expect(0);
+    }
+    twins.check_identical();
+    let b = twins.root(Side::B).to_owned();
+    let stop = AtomicBool::new(false);
+    let put = std::thread::scope(|scope| {
+        let putting = scope.spawn(|| {
+            let mut done = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let path = format!("d/put {}.txt", done.len());
+                client.put(&path, path.as_bytes()).expect(0);
+                done.push(path);
+            }
+            done
+        });
+        fs::write(b.join("d/notes.txt"), "edited under the daemon").unwrap();
+        fs::remove_file(b.join("d/gone.txt")).unwrap();
+        fs::rename(b.join("e"), b.join("to another name")).unwrap();
+        fs::create_dir_all(b.join("new/deep")).unwrap();
+        fs::write(b.join("new/deep/file"), vec![7; 300_000]).unwrap();
+        fs::write(twins.root(Side::A).join("d/on a.txt"), "new on a").unwrap();
+        wait_until("all of it is noticed", || {
+            let foreign = &client.status()["foreign"];
+            foreign["changed"] == 1 && foreign["missing"].as_u64() >= Some(3) && foreign["new"].as_u64() >= Some(6)
+        });
+        stop.store(true, Ordering::Relaxed);
+        putting.join().unwrap()
+    });
+    wait_for_both(&twins, "all of it is on both drives", |root| {
+        let files = files(root);
+        ["d/gone.txt", "e/moved.txt", "to another name/moved.txt", "new/deep/file", "d/on a.txt"]
+            .iter()
+            .all(|path| files.contains_key(*path))
+            && copies(root, "d/notes.txt") == [b"edited under the daemon"]
+    });
+    let client = twins.client();
+    assert_eq!(client.get("d/notes.txt").expect(0).stdout, b"the mirror's");
+    assert_eq!(client.get("d/gone.txt").expect(0).stdout, b"to be missed");
+    assert_eq!(client.get("e/moved.txt").expect(0).stdout, b"moved");
+    for path in &put {
+        assert_eq!(client.get(path).expect(0).stdout, path.as_bytes());
+    }
+    twins.end(End::Drain);
 }

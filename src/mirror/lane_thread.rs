@@ -23,10 +23,11 @@ use crate::mirror::log_thread::{LogHandle, Settled};
 use crate::mirror::manifest::{Head, Keeper, Turn};
 use crate::mirror::os_volume::Unmounted;
 use crate::mirror::peer::Peer;
+use crate::mirror::reconcile::hints::Hints;
 use crate::mirror::reconcile::inbox::{Errands, Job};
 use crate::mirror::reconcile::survey::Next;
 use crate::mirror::scrub;
-use crate::mirror::seat::{Attachment, Ejection, NewDrive, Other, Wake, Welcome};
+use crate::mirror::seat::{Attachment, Ejection, NewDrive, Other, Welcome};
 use crate::mirror::set_apart::set_apart;
 use crate::mirror::state::DriveEvent;
 use crate::mirror::volume::{FsKind, Volume};
@@ -208,7 +209,8 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
     lane.set_shaken(arrived.shaken);
     let attachment = attach(core, drive, &label, log, watched, alive)?;
     let replay_head = core.journal.head();
-    let work = Worker { core, attachment: &attachment, lane, keeper, label, replay_head };
+    let hints = Hints::start(side, &drive.path, &attachment.wake)?;
+    let work = Worker { core, attachment: &attachment, lane, keeper, hints, label, replay_head };
     let arrival = attachment.arrival;
     work.run();
     core.committer.retire_soon(side, arrival);
@@ -300,7 +302,7 @@ fn attach(
         watched: Arc::clone(watched),
         io,
         log,
-        wake: Wake::default(),
+        wake: Arc::default(),
         errands: Errands::default(),
         gone,
     });
@@ -344,6 +346,7 @@ struct Worker<'a> {
     attachment: &'a Arc<Attachment>,
     lane: Lane,
     keeper: Keeper,
+    hints: Hints,
     label: Label,
     /// What was committed up to here was missed while the drive was away.
     replay_head: Lsn,
@@ -390,7 +393,11 @@ impl Worker<'_> {
             if closing.is_some_and(|since| at_rest || now.duration_since(since) > SETTLE_AT_MOST) {
                 return self.close(unsettled);
             }
-            let next = if quiet && closing.is_none() { self.look() } else { Ok(Next::Asked) };
+            let next = match (closing, quiet) {
+                (Some(_), _) => Ok(Next::Asked),
+                (None, true) => self.look(),
+                (None, false) => self.look_at_pressing_hints().map(|()| Next::Now),
+            };
             let next = match next {
                 Ok(next) => next,
                 Err(error) => return self.fail(&error),

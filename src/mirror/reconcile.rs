@@ -6,6 +6,7 @@
 //! stamp but that the bytes are to be read, and no absence is a deletion.
 
 pub(crate) mod aside;
+pub(crate) mod hints;
 pub(crate) mod inbox;
 pub(crate) mod intake;
 pub(crate) mod ledger;

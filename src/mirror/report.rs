@@ -82,6 +82,10 @@ impl Mirror {
         }
         notices.extend(unavailable.iter().map(words::unavailable));
         notices.extend(troubles);
+        for attachment in core.attachments() {
+            let side = attachment.side;
+            notices.extend(core.seat(side).unwatched().map(|why| words::unwatched(side, why)));
+        }
         let refused = core.refused.lock();
         notices.extend(refused.iter().map(|(_, notice, at)| Notice { since: Some(at.since(now)), ..notice.clone() }));
         notices

@@ -19,6 +19,7 @@ use crate::mirror::label::Label;
 use crate::mirror::lane::Stay;
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::os_volume::Unmounted;
+use crate::mirror::reconcile::hints::Unwatched;
 use crate::mirror::reconcile::inbox::Errands;
 use crate::mirror::request::DriveErrors;
 use crate::mirror::scan::Scan;
@@ -52,7 +53,7 @@ pub(crate) struct Attachment {
     pub(crate) watched: Arc<Watched>,
     pub(crate) io: IoPool,
     pub(crate) log: LogHandle,
-    pub(crate) wake: Wake,
+    pub(crate) wake: Arc<Wake>,
     pub(crate) errands: Errands,
     pub(crate) gone: watch::Sender<bool>,
 }
@@ -160,6 +161,8 @@ struct Inner {
     space: Option<Space>,
     scan: Option<Scan>,
     stays: Vec<(NodeId, Stay)>,
+    /// Why changes in some of its folders are not told by the kernel.
+    unwatched: Option<Unwatched>,
     /// Stages that lost their use while the drive was verified, which may have counted them already.
     released: Vec<Released>,
     flaps: Flaps,
@@ -219,6 +222,7 @@ impl Seat {
             space: None,
             scan: None,
             stays: Vec::new(),
+            unwatched: None,
             released: Vec::new(),
             flaps: Flaps::new(flaps_max),
         };
@@ -484,6 +488,14 @@ impl Seat {
 
     pub(crate) fn set_stays(&self, stays: Vec<(NodeId, Stay)>) {
         self.inner.lock().stays = stays;
+    }
+
+    pub(crate) fn unwatched(&self) -> Option<Unwatched> {
+        self.inner.lock().unwatched
+    }
+
+    pub(crate) fn set_unwatched(&self, unwatched: Option<Unwatched>) {
+        self.inner.lock().unwatched = unwatched;
     }
 
     pub(crate) fn count_read_error(&self) {

@@ -7,6 +7,7 @@ use crate::ids::Side;
 use crate::journal::{FillCause, ScrubAmount, ScrubProgress};
 use crate::mirror::lane::{Stay, Work};
 use crate::mirror::os_volume::Unmounted;
+use crate::mirror::reconcile::hints::Unwatched;
 use crate::mirror::request::{DriveStatus, Notice, ScanKind, Unavailable};
 use crate::mirror::scan::Scan;
 use crate::mirror::seat::Ejection;
@@ -269,6 +270,24 @@ pub(crate) fn beyond_repair(side: Side, number: u64, path: &RelPath) -> Notice {
         format!("put it again, or 'fget rm {path}'; the damaged copy stays where it is"),
     );
     Notice { drive: Some(side), ..notice }
+}
+
+/// Not all that others change on a drive is noticed at once.
+pub(crate) fn unwatched(side: Side, why: Unwatched) -> Notice {
+    let when = "a scrub finds them ('fget scrub'), and the drive's next arrival";
+    let (because, action) = match why {
+        Unwatched::TooMany => ("it has more folders than are watched", when.to_owned()),
+        Unwatched::NoWatches => (
+            "the system gives no more watches",
+            format!("raise fs.inotify.max_user_watches with sysctl; until then {when}"),
+        ),
+        Unwatched::NoEvents => (
+            "the system gives no file system events",
+            format!("raise fs.inotify.max_user_instances with sysctl; until then {when}"),
+        ),
+    };
+    let what = format!("what others change on drive {side} is not noticed at once in all its folders: {because}");
+    Notice { drive: Some(side), ..Notice::new(what, action) }
 }
 
 fn kind(kind: ScanKind) -> &'static str {

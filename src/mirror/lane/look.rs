@@ -9,12 +9,14 @@ use crate::ids::{NodeId, Side};
 use crate::journal::{Catalog, Copy, DriveFact, Node, Place};
 use crate::mirror::lane::finish::prove;
 use crate::mirror::lane::{Lane, LaneError};
+use crate::mirror::reconcile::hints::{Hint, Watch};
 use crate::mirror::reconcile::inbox::Newcomer;
 use crate::mirror::reconcile::survey::{
     Depth, Doubt, Next, Reading, Stage, Suspect, TURN_NAMES_MAX, Turn, Visit, is_same,
 };
-use crate::mirror::volume::{Disposition, FileKind, FsKind, Meta, VolumeError};
+use crate::mirror::volume::{Disposition, FileKind, Meta, VolumeError};
 use crate::mirror::{layout, places};
+use crate::namespace::folded;
 use crate::path::{Name, RelPath, is_reserved};
 
 /// Bytes that one turn reads.
@@ -53,18 +55,31 @@ impl Lane {
         self.survey.add(folder, depth);
     }
 
+    /// Also looks at names that something was done to.
+    pub(crate) fn look_at_hints(&mut self, hints: Vec<Hint>) {
+        self.survey.add_hints(hints);
+    }
+
+    /// Looks at such names at once, and at nothing else.
+    pub(crate) fn look_at_names(
+        &mut self,
+        hints: &[Hint],
+        now: Instant,
+        watch: &mut dyn FnMut(&str) -> Watch,
+    ) -> Result<Vec<Finding>> {
+        let mut look = Look::new();
+        let looked = hints.iter().try_for_each(|hint| self.look_at_hint(&mut look, hint, now, watch));
+        self.or_passed_over(looked)?;
+        Ok(look.findings)
+    }
+
     /// Looks at some names, or reads a part of a file.
-    pub(crate) fn look(&mut self, now: Instant, now_ns: i64) -> Result<Look> {
-        let mut look =
-            Look { facts: Vec::new(), findings: Vec::new(), newcomers: Vec::new(), next: Next::Asked, absence: false };
-        match self.turn(&mut look, now, now_ns) {
-            // One name, or one folder: the next search tries it again.
-            Err(LaneError::Volume(error)) if error.disposition != Disposition::DriveLost => {
-                self.volume.probe()?;
-                tracing::warn!(drive = %self.side, %error, "passed over while looking for changes");
-            }
-            done => done?,
-        }
+    ///
+    /// `watch` is told the folders that are searched, before they are, and says whether it knew.
+    pub(crate) fn look(&mut self, now: Instant, now_ns: i64, watch: &mut dyn FnMut(&str) -> Watch) -> Result<Look> {
+        let mut look = Look::new();
+        let looked = self.turn(&mut look, now, now_ns, watch);
+        self.or_passed_over(looked)?;
         if look.absence {
             prove(self.volume.as_ref())?;
         }
@@ -76,31 +91,53 @@ impl Lane {
         Ok(look)
     }
 
-    fn turn(&mut self, look: &mut Look, now: Instant, now_ns: i64) -> Result<()> {
+    /// One name, or one folder, that cannot be looked at: the next search tries it again.
+    fn or_passed_over(&self, looked: Result<()>) -> Result<()> {
+        match looked {
+            Err(LaneError::Volume(error)) if error.disposition != Disposition::DriveLost => {
+                self.volume.probe()?;
+                tracing::warn!(drive = %self.side, %error, "passed over while looking for changes");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn turn(&mut self, look: &mut Look, now: Instant, now_ns: i64, watch: &mut dyn FnMut(&str) -> Watch) -> Result<()> {
         match self.survey.turn(now) {
             Turn::Read(reading) => self.read_on(look, reading, now, now_ns),
             Turn::Open(doubt) => self.open(look, doubt),
             Turn::Judge(places) => places.iter().try_for_each(|place| self.judge(look, place, now)),
-            Turn::Visit(visit) => self.visit(look, visit, now),
+            Turn::Hints(hints) => hints.iter().try_for_each(|hint| self.look_at_hint(look, hint, now, watch)),
+            Turn::Visit(visit) => self.visit(look, visit, now, watch),
             Turn::Nothing => Ok(()),
         }
     }
 
-    fn visit(&mut self, look: &mut Look, mut visit: Visit, now: Instant) -> Result<()> {
+    fn visit(
+        &mut self,
+        look: &mut Look,
+        mut visit: Visit,
+        now: Instant,
+        watch: &mut dyn FnMut(&str) -> Watch,
+    ) -> Result<()> {
         let snapshot = self.journal.snapshot();
         if visit.folder != NodeId::ROOT && snapshot.folder_place(visit.folder)?.is_none() {
             return Ok(());
         }
         let path = places::folder_path(&snapshot, self.side, visit.folder)?;
         drop(snapshot);
+        if let (Stage::Catalog { after: None }, Some(path)) = (&visit.stage, &path) {
+            watch(path);
+        }
         let stage = match (visit.stage, path) {
             (Stage::Catalog { after }, path) => {
                 let children = self.journal.snapshot().children(visit.folder, after.as_ref(), TURN_NAMES_MAX)?;
                 let last = children.last().map(|(name, _)| name.clone());
                 let is_end = children.len() < TURN_NAMES_MAX;
                 for (name, node) in children {
-                    if self.volume.kind() == FsKind::Fat {
-                        visit.known.insert(name.as_str().to_lowercase());
+                    if self.volume.namespace().folds_case() {
+                        visit.known.insert(folded(name.as_str()));
                     }
                     let place = Place::new(visit.folder, name);
                     match &path {
@@ -127,6 +164,62 @@ impl Lane {
             self.survey.go_on_visiting(Visit { stage, ..visit });
         }
         Ok(())
+    }
+
+    /// Looks at a name that something was done to, perhaps by the mirror itself.
+    fn look_at_hint(
+        &mut self,
+        look: &mut Look,
+        hint: &Hint,
+        now: Instant,
+        watch: &mut dyn FnMut(&str) -> Watch,
+    ) -> Result<()> {
+        let Some(Near { folder, path, name, known }) = self.nearest(hint)? else { return Ok(()) };
+        let at = layout::join(&path, &name);
+        match known {
+            Some((place, node)) => {
+                self.look_at(look, &place, node.clone(), &path, Depth::Alone, now)?;
+                if let Node::Folder(found) = node
+                    && is_as_known(&node, self.side, self.stat(&at)?)
+                    && watch(&at) == Watch::Begun
+                {
+                    self.survey.add(found.id, Depth::WithAllBelow);
+                }
+            }
+            // It may be another name's other case.
+            None if self.volume.namespace().folds_case() => {
+                if self.stat(&at)?.is_some() {
+                    self.survey.add(folder, Depth::Alone);
+                }
+            }
+            None => self.look_at_name(look, folder, &BTreeSet::new(), &path, &name, now)?,
+        }
+        Ok(())
+    }
+
+    /// The first name on the way to what a hint is about that is no folder of the catalog's, or the last one.
+    fn nearest(&self, hint: &Hint) -> Result<Option<Near>> {
+        let snapshot = self.journal.snapshot();
+        let (mut folder, mut path) = (NodeId::ROOT, String::new());
+        let above = hint.folder.split('/').filter(|name| !name.is_empty());
+        let mut names = above.chain([hint.name.as_str()]).peekable();
+        while let Some(name) = names.next() {
+            let known = match exact_name(name).map(|name| Place::new(folder, name)) {
+                Some(place) => snapshot.node(&place)?.map(|node| (place, node)),
+                None => None,
+            };
+            if let Some((_, Node::Folder(below))) = &known
+                && names.peek().is_some()
+            {
+                folder = below.id;
+                path = layout::join(&path, name);
+                continue;
+            }
+            // Where the folder itself is on its way, the lane's other work is about it.
+            let is_there = places::folder_path(&snapshot, self.side, folder)?.is_some_and(|there| there == path);
+            return Ok(is_there.then(|| Near { folder, path, name: name.to_owned(), known }));
+        }
+        Ok(None)
     }
 
     /// Compares a child of the catalog with what the drive has. What is owed for it is the lane's other work.
@@ -167,11 +260,11 @@ impl Lane {
         now: Instant,
     ) -> Result<()> {
         let is_root = folder == NodeId::ROOT;
-        if (is_root && is_never_mirrored(name)) || known.contains(&name.to_lowercase()) {
+        if (is_root && is_never_mirrored(name)) || known.contains(&folded(name)) {
             return Ok(());
         }
         let path = layout::join(folder_path, name);
-        let Some(name) = Name::parse(name).ok().filter(|parsed| parsed.as_str() == name) else {
+        let Some(name) = exact_name(name) else {
             look.findings.push(Finding::BadName(path));
             return Ok(());
         };
@@ -319,11 +412,29 @@ impl Lane {
     }
 }
 
+/// A name in a folder of the catalog, and what the catalog has there.
+struct Near {
+    folder: NodeId,
+    /// That of the folder.
+    path: String,
+    name: String,
+    known: Option<(Place, Node)>,
+}
+
 impl Look {
+    fn new() -> Self {
+        Self { facts: Vec::new(), findings: Vec::new(), newcomers: Vec::new(), next: Next::Asked, absence: false }
+    }
+
     fn changed(&mut self, side: Side, place: &Place, node: Node, path: RelPath) {
         self.findings.push(Finding::Changed(path));
         self.facts.push(DriveFact::Strayed { side, place: place.clone(), node });
     }
+}
+
+/// A name on a drive as one of the mirror's; nothing where the mirror would give it another form.
+fn exact_name(name: &str) -> Option<Name> {
+    Name::parse(name).ok().filter(|parsed| parsed.as_str() == name)
 }
 
 /// Whether a name is what the drive had when the node was installed.

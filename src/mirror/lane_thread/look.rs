@@ -7,11 +7,14 @@ use crate::ids::NodeId;
 use crate::mirror::committer::Durable;
 use crate::mirror::lane::{Finding, Look};
 use crate::mirror::lane_thread::{LaneError, Worker};
+use crate::mirror::reconcile::hints::Told;
 use crate::mirror::reconcile::inbox::Job;
 use crate::mirror::reconcile::intake;
 use crate::mirror::reconcile::ledger::Deed;
-use crate::mirror::reconcile::survey::{Depth, Next};
+use crate::mirror::reconcile::survey::{Depth, Next, TURN_NAMES_MAX};
 
+/// Names that are looked at between two steps of other work: more than a step changes.
+const NAMES_TAKEN_MAX: usize = 1024;
 /// Before the search goes on, where more was found than is taken in.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -31,20 +34,60 @@ impl Worker<'_> {
         for folder in errands.take_folders() {
             self.lane.search(folder, Depth::Alone);
         }
+        if errands.take_everywhere() {
+            self.lane.search(NodeId::ROOT, Depth::WithAllBelow);
+        }
         if self.core.inbox.is_full() {
             return Ok(Next::At(clock::now() + LATER));
         }
-        let Look { facts, findings, newcomers, next, .. } = self.lane.look(clock::now(), clock::wall_ns())?;
+        let told = self.take_hints();
+        let mut watch = |folder: &str| self.hints.watch(folder);
+        let look = self.lane.look(clock::now(), clock::wall_ns(), &mut watch)?;
+        let Look { facts, findings, newcomers, next, .. } = look;
         for finding in findings {
             self.say(finding);
         }
         self.add_jobs(newcomers.into_iter().map(Job::Newcomer));
         if facts.is_empty() {
-            return Ok(next);
+            return Ok(next.sooner(told));
         }
         self.core.committer.note(self.reporter(), facts, Durable::Now)?;
         // There may be debts now.
         Ok(Next::Now)
+    }
+
+    /// Among much work of the lane's own, looks at some of what the kernel told of it: it would become too much.
+    pub(super) fn look_at_pressing_hints(&mut self) -> Result<(), LaneError> {
+        if !self.hints.are_pressing() {
+            return Ok(());
+        }
+        match self.hints.take(clock::now(), NAMES_TAKEN_MAX) {
+            Told::Nothing | Told::Later(_) => {}
+            Told::Everything => self.lane.search(NodeId::ROOT, Depth::WithAllBelow),
+            Told::Names(names) => {
+                let mut watch = |folder: &str| self.hints.watch(folder);
+                for finding in self.lane.look_at_names(&names, clock::now(), &mut watch)? {
+                    self.say(finding);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands to the lane what the kernel told; when there is more.
+    fn take_hints(&mut self) -> Next {
+        match self.hints.take(clock::now(), TURN_NAMES_MAX) {
+            Told::Nothing => Next::Asked,
+            Told::Later(at) => Next::At(at),
+            Told::Names(names) => {
+                self.lane.look_at_hints(names);
+                Next::Now
+            }
+            Told::Everything => {
+                self.lane.search(NodeId::ROOT, Depth::WithAllBelow);
+                Next::Now
+            }
+        }
     }
 
     pub(super) fn add_jobs(&self, jobs: impl Iterator<Item = Job>) {

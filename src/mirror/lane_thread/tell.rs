@@ -55,6 +55,7 @@ impl Worker<'_> {
             self.attachment.log.refuse_waiting();
         }
         seat.set_stays(stays);
+        seat.set_unwatched(self.hints.unwatched());
         if step.worked
             && let Ok(space) = self.attachment.volume.space()
         {

@@ -171,3 +171,41 @@ fn a_new_file_in_a_folder_that_was_removed_meanwhile_makes_it_again() {
     assert_eq!(names, ["d", "d/new"]);
     settle(world);
 }
+
+#[test]
+fn what_is_done_under_the_daemon_is_found_where_the_kernel_tells_of_it() {
+    let mut world = world_with("d/f");
+    world.put("d/e/g", b"another", Way::Log);
+    for side in Side::BOTH {
+        while world.step(side) || world.look(side) {}
+    }
+    world.edit(Side::B, "d/f", b"edited under the daemon");
+    world.rename(Side::B, "d/e", "d/h");
+    world.add(Side::B, "d/h/i", b"new in a folder that nobody knows yet");
+    while [Side::A, Side::B].map(|side| world.step(side) || world.look(side) || world.take_in(side, Cut::No))
+        != [false; 2]
+    {}
+    let tree = world.disk(Side::A).tree();
+    let names: Vec<_> = tree.keys().map(String::as_str).filter(|name| !name.contains(" (edited on b ")).collect();
+    assert_eq!(names, ["d", "d/e", "d/e/g", "d/f", "d/h", "d/h/g", "d/h/i"]);
+    assert_eq!(tree.len(), names.len() + 1, "and the edited version: {tree:?}");
+    assert_eq!(world.disk(Side::B).tree(), tree);
+    settle(world);
+}
+
+#[test]
+fn what_the_mirror_does_itself_is_looked_at_and_leads_to_nothing() {
+    let mut world = world_with("d/f");
+    for side in Side::BOTH {
+        while world.step(side) || world.look(side) {}
+    }
+    let before = world.disk(Side::B).calls();
+    let (names, head) = (before.name, world.head());
+    for path in ["d", "d/f", "gone", "d/gone", "gone/f"] {
+        world.tell(Side::B, path);
+    }
+    while world.look(Side::B) {}
+    assert_eq!((world.disk(Side::B).calls().name, world.head()), (names, head));
+    assert!(!world.owes(Side::B));
+    settle(world);
+}

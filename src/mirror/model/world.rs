@@ -8,6 +8,7 @@ mod media;
 mod mutations;
 mod rot;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use crate::journal::{Attached, DriveFact, Enrolled, Enrolment, Journal, Staged, 
 use crate::mirror::drive_log::DriveLog;
 use crate::mirror::lane::{Lane, LaneError, look_again, reclaim};
 use crate::mirror::model::oracle::Oracle;
+use crate::mirror::reconcile::hints::Hint;
 use crate::mirror::reconcile::inbox::Job;
 use crate::mirror::reconcile::intake;
 use crate::mirror::reconcile::survey::Depth;
@@ -43,6 +45,9 @@ struct Drive {
     volume: Arc<dyn Volume>,
     log: DriveLog,
     lane: Lane,
+    /// Names that the kernel told the daemon of.
+    hints: Vec<Hint>,
+    watched: BTreeSet<String>,
 }
 
 /// A PUT whose bytes are staged and not committed.
@@ -224,7 +229,8 @@ impl World {
                 Attached::Replaced => panic!("another drive"),
             }
         }
-        *self.drives.get_mut(side) = Some(Drive { arrival, volume, log, lane });
+        *self.drives.get_mut(side) =
+            Some(Drive { arrival, volume, log, lane, hints: Vec::new(), watched: BTreeSet::new() });
         let items = self.drives.get(side).as_ref().map(|drive| intake::items(drive.volume.as_ref()));
         match items {
             Some(Ok(items)) => *self.jobs.get_mut(side) = items.into_iter().map(Job::Aside).collect(),

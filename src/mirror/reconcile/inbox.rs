@@ -1,7 +1,7 @@
 //! What the lanes found that is to be taken into the mirror.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -81,6 +81,7 @@ impl Inbox {
 #[derive(Default)]
 pub(crate) struct Errands {
     folders: Mutex<BTreeSet<NodeId>>,
+    everywhere: AtomicBool,
     taken_in: AtomicU64,
 }
 
@@ -88,6 +89,15 @@ impl Errands {
     /// A folder is to be looked into.
     pub(crate) fn look_into(&self, folder: NodeId) {
         self.folders.lock().insert(folder);
+    }
+
+    /// The whole drive is to be looked through.
+    pub(crate) fn look_everywhere(&self) {
+        self.everywhere.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_everywhere(&self) -> bool {
+        self.everywhere.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn take_folders(&self) -> BTreeSet<NodeId> {

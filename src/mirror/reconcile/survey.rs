@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::NodeId;
 use crate::journal::{FileNode, Place};
+use crate::mirror::reconcile::hints::Hint;
 use crate::mirror::volume::{FileKind, Meta, VolumeFile};
 use crate::path::Name;
 
@@ -38,7 +39,7 @@ pub(crate) struct Visit {
     pub(crate) folder: NodeId,
     pub(crate) depth: Depth,
     pub(crate) stage: Stage,
-    /// Names that the catalog has, without case, where the file system makes no difference.
+    /// Names that the catalog has, as they compare, where the file system makes no difference between cases.
     pub(crate) known: BTreeSet<String>,
 }
 
@@ -71,6 +72,7 @@ pub(crate) enum Turn {
     Read(Reading),
     Open(Doubt),
     Judge(Vec<Place>),
+    Hints(Vec<Hint>),
     Visit(Visit),
     Nothing,
 }
@@ -84,11 +86,23 @@ pub(crate) enum Next {
     Asked,
 }
 
+impl Next {
+    pub(crate) fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Now, _) | (_, Self::Now) => Self::Now,
+            (Self::At(one), Self::At(other)) => Self::At(one.min(other)),
+            (at @ Self::At(_), Self::Asked) | (Self::Asked, at) => at,
+        }
+    }
+}
+
 /// The search of one drive.
 #[derive(Default)]
 pub(crate) struct Survey {
     /// Folders to look at, the next one last.
     folders: Vec<(NodeId, Depth)>,
+    /// Names to look at, before the folders.
+    hints: Vec<Hint>,
     visit: Option<Visit>,
     suspects: BTreeMap<Place, Suspect>,
     doubts: VecDeque<Doubt>,
@@ -123,6 +137,11 @@ impl Survey {
         }
     }
 
+    /// Also looks at some names, a turn's worth at a time.
+    pub(crate) fn add_hints(&mut self, hints: Vec<Hint>) {
+        self.hints.extend(hints);
+    }
+
     /// Takes what is to be done next; what is left of it is given back.
     pub(crate) fn turn(&mut self, now: Instant) -> Turn {
         if let Some(reading) = self.reading.take() {
@@ -139,6 +158,9 @@ impl Survey {
         }
         if self.suspects.len() >= SUSPECTS_MAX {
             return Turn::Nothing;
+        }
+        if !self.hints.is_empty() {
+            return Turn::Hints(std::mem::take(&mut self.hints));
         }
         let next =
             |(folder, depth)| Visit { folder, depth, stage: Stage::Catalog { after: None }, known: BTreeSet::new() };
@@ -172,7 +194,7 @@ impl Survey {
 
     /// When the next turn has something to do.
     pub(crate) fn next(&self, now: Instant) -> Next {
-        let more = self.visit.is_some() || !self.folders.is_empty();
+        let more = self.visit.is_some() || !self.folders.is_empty() || !self.hints.is_empty();
         if self.reading.is_some() || !self.doubts.is_empty() || (more && self.suspects.len() < SUSPECTS_MAX) {
             return Next::Now;
         }

@@ -110,6 +110,9 @@ impl Scrub {
         left.bytes -= progress.position.within.as_ref().map_or(0, |part| part.bytes).min(left.bytes);
         if new {
             self.core.history.add(clock::wall_ns(), Some(side), words::scrub_begins(left));
+            // The scrub reads what the catalog has; what others made or took away is found by the lane.
+            self.attachment.errands.look_everywhere();
+            self.attachment.wake.ring();
         }
         let volume = Arc::clone(&self.attachment.volume);
         let mut pass = Pass::new(side, Arc::clone(&self.core.journal), volume, progress.position.clone());

@@ -14,6 +14,7 @@ use crate::mirror::model::oracle::{Thing, Verdict};
 use crate::mirror::model::world::mutations::mutation_of;
 use crate::mirror::model::world::{Way, World};
 use crate::mirror::reconcile::aside::Item;
+use crate::mirror::reconcile::hints::{Hint, Watch};
 use crate::mirror::reconcile::inbox::{Job, Newcomer};
 use crate::mirror::reconcile::intake::Tree;
 use crate::mirror::reconcile::survey::{Depth, Next, SETTLE};
@@ -45,6 +46,7 @@ impl World {
             Ok(())
         });
         self.keep_foreign(side, bytes);
+        self.tell(side, path);
     }
 
     /// As [`World::edit`], though the other drive's copy was changed too.
@@ -56,6 +58,14 @@ impl World {
         self.keep_foreign(side, bytes);
         if let Some(Thing::File(_, holders)) = self.oracle.tree.get_mut(path) {
             *holders.get_mut(side) = false;
+        }
+    }
+
+    /// The kernel tells the daemon that something was done to a name, by whomever.
+    pub(in crate::mirror::model) fn tell(&mut self, side: Side, path: &str) {
+        if let Some(drive) = self.drives.get_mut(side) {
+            let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+            drive.hints.push(Hint { folder: layout::parent(path).to_owned(), name });
         }
     }
 
@@ -76,6 +86,7 @@ impl World {
     /// Removes a file, or a folder with all in it.
     pub(in crate::mirror::model) fn take_away(&mut self, side: Side, path: &str) {
         self.meddle(side, path, |volume| remove_all(volume, path));
+        self.tell(side, path);
     }
 
     /// Does something to a drive by which the mirror may lose what is at `path`, where the other drive has that too.
@@ -143,7 +154,10 @@ impl World {
         self.now += SETTLE + Duration::from_secs(1);
         let (now, now_ns) = (self.now, self.tick());
         let Some(drive) = self.drives.get_mut(side) else { return false };
-        let Look { facts, next, newcomers, .. } = match drive.lane.look(now, now_ns) {
+        drive.lane.look_at_hints(std::mem::take(&mut drive.hints));
+        let watched = &mut drive.watched;
+        let mut watch = |folder: &str| if watched.insert(folder.to_owned()) { Watch::Begun } else { Watch::Already };
+        let Look { facts, next, newcomers, .. } = match drive.lane.look(now, now_ns, &mut watch) {
             Ok(look) => look,
             Err(LaneError::Volume(_)) => {
                 self.lose(side);
@@ -275,6 +289,7 @@ impl World {
             },
         );
         self.keep_foreign(side, bytes);
+        self.tell(side, path);
     }
 
     /// Gives a file or folder a name that is free.
@@ -286,6 +301,9 @@ impl World {
             }
             Ok(())
         });
+        for path in [from, to] {
+            self.tell(side, path);
+        }
     }
 
     /// A lane is to look through its whole drive.
