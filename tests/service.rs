@@ -14,10 +14,14 @@ const WATCHDOG: Duration = Duration::from_millis(600);
 /// Keep-alives after which a daemon counts as alive: those of several intervals.
 const KEEP_ALIVES: usize = 8;
 
+/// With the default `drain_timeout`: as long as the unit's TimeoutStopSec=.
+const STOPPING: &str = "STOPPING=1\nEXTEND_TIMEOUT_USEC=40000000";
+
 fn main() -> ExitCode {
     Trials::default()
         .with("a_service_tells_that_it_is_ready_alive_and_stopping", Needs::Nothing, tells)
         .with("without_a_watchdog_there_are_no_keep_alives", Needs::Nothing, no_watchdog)
+        .with("the_time_for_stopping_follows_drain_timeout", Needs::Nothing, patient)
         .with("keep_alives_stop_while_the_boot_disk_hangs", Needs::LoopMounts, hung_boot_disk)
         .with("a_drive_that_hangs_stops_no_keep_alive", Needs::LoopMounts, hung_drive)
         .main()
@@ -77,7 +81,7 @@ fn tells() {
     while last == "WATCHDOG=1" {
         last = service.notices.next();
     }
-    assert_eq!(last, "STOPPING=1");
+    assert_eq!(last, STOPPING);
     assert_eq!(service.notices.within(WATCHDOG), None, "after that nothing is told");
 }
 
@@ -85,7 +89,15 @@ fn no_watchdog() {
     let mut service = Service::start(Twins::new(binaries(), Drives::Plain), None);
     service.twins.client().put("letter", b"x").expect(0);
     service.twins.end(End::Drain);
-    assert_eq!(service.notices.next(), "STOPPING=1");
+    assert_eq!(service.notices.next(), STOPPING);
+}
+
+fn patient() {
+    let config = "[limits]\ndrain_timeout = \"10m\"\n";
+    let twins = Twins::with_config(binaries(), Drives::Plain, |_| config.to_owned());
+    let mut service = Service::start(twins, None);
+    service.twins.end(End::Drain);
+    assert_eq!(service.notices.next(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=630000000");
 }
 
 fn hung_boot_disk() {

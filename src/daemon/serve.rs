@@ -32,6 +32,9 @@ const SIGHTINGS_MAX: usize = 64;
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
 /// How long the drives have for their last checkpoint.
 const CLOSE_AT_MOST: Duration = Duration::from_secs(10);
+/// What stopping takes beyond `drain_timeout` at most: requests that are cut off, the drives' end, the journal's, and a
+/// look that hangs. With the default it makes the unit's TimeoutStopSec=.
+const STOP_BEYOND_DRAIN: Duration = Duration::from_secs(30);
 /// Files of others that are taken in at a time: they share the sticks' syncs.
 const TAKERS: usize = 4;
 /// How far the timers of the journal store's threads may be off, in nanoseconds.
@@ -140,7 +143,8 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     }
     // From here on the time for stopping counts.
     watchdog.abort();
-    notify(&[sd_notify::NotifyState::Stopping]);
+    let limit = stop_at_most(settings.limits().borrow().drain_timeout);
+    notify(&[sd_notify::NotifyState::Stopping, sd_notify::NotifyState::ExtendTimeoutUsec(limit)]);
     tracing::info!("stopping: requests under way are finished");
     phase.send_replace(Phase::Draining);
     let ended = loop {
@@ -241,6 +245,11 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd does not listen");
     }
+}
+
+/// How long stopping may take, in microseconds: systemd kills what takes longer than it was told.
+fn stop_at_most(drain_timeout: Duration) -> u32 {
+    u32::try_from(drain_timeout.saturating_add(STOP_BEYOND_DRAIN).as_micros()).unwrap_or(u32::MAX)
 }
 
 /// Each connection and each file under way takes a descriptor; the usual soft limit is 1024.
