@@ -12,7 +12,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use twinstick_rig::{
-    Binaries, Client, Content, Drives, End, Needs, Random, Raw, Side, Trials, Twins, forget_cached, wait_until,
+    Binaries, Client, Content, Drives, End, Needs, Pull, Random, Raw, Side, Sizes, Trials, Twins, Worker,
+    forget_cached, run_while, wait_until,
 };
 
 /// Bits flipped in each run on images; `TWINSTICK_FULL=1` flips ten times as many.
@@ -30,6 +31,9 @@ const CLUSTER_BYTES: usize = 1024;
 /// What a kill may make a scrub read again.
 const REPEATED_BYTES_MAX: u64 = 64 << 20;
 const LARGE_BYTES: usize = 160 << 20;
+/// What a scrub must get done while clients keep the drives busy.
+const BESIDE_CLIENTS_BYTES: u64 = 3 << 20;
+const CLIENTS: usize = 4;
 
 fn main() -> ExitCode {
     Trials::default()
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         .with("bits_flipped_in_plain_folders_reach_no_client_and_are_healed", Needs::Nothing, folders)
         .with("a_block_bad_on_both_sticks_is_served_by_none_and_named", Needs::Nothing, beyond_repair)
         .with("a_killed_scrub_repeats_little_and_a_paused_one_holds", Needs::Nothing, interrupted)
+        .with("a_scrub_moves_beside_clients_and_goes_on_where_a_pull_left_it", Needs::Nothing, pulled)
         .main()
 }
 
@@ -287,4 +292,34 @@ fn interrupted() {
     assert_eq!(scrub["bytes_done"], LARGE_BYTES, "each byte counts once: {scrub}");
     let said = String::from_utf8_lossy(&client.run(&["scrub", "status"]).expect(0).stdout).into_owned();
     assert!(said.contains("scrub of a repaired 0 files in") && said.contains("with 0 errors"), "{said}");
+}
+
+fn pulled() {
+    let mut twins = twins(Drives::Plain);
+    let client = twins.client();
+    client.put("large", &Content { seed: 1, len: LARGE_BYTES }.bytes()).expect(0);
+    client.run(&["status", "--wait"]).expect(0);
+    let mut workers = Worker::team(&client, CLIENTS, 3, Sizes { least: 0, most: 1 << 20 });
+    run_while(&mut workers, || {
+        client.run(&["scrub", "start"]).expect(0);
+        wait_until("the scrub moves beside clients", || {
+            Side::BOTH.into_iter().all(|side| done(&client, side) > BESIDE_CLIENTS_BYTES)
+        });
+    });
+    for worker in &mut workers {
+        assert_eq!(worker.take_failures(), Vec::<String>::new(), "{}", worker.name);
+    }
+    wait_until("the scrub is past its first record", || done(&client, Side::B) > 70 << 20);
+    let seen = done(&client, Side::B);
+    twins.pull(Side::B, Pull::Rename);
+    twins.bring_back(Side::B);
+    let recorded = done(&client, Side::B);
+    assert!(seen.saturating_sub(recorded) <= REPEATED_BYTES_MAX, "{seen}, then {recorded}");
+    wait_until("it is done", || is_scrubbed(&client));
+    for side in Side::BOTH {
+        let scrub = client.drive(side)["scrub"].clone();
+        assert!(scrub["bytes_done"].as_u64() >= Some(LARGE_BYTES as u64), "{scrub}");
+        assert_eq!((&scrub["bytes_done"], &scrub["damaged"]), (&scrub["bytes_total"], &0.into()), "{scrub}");
+    }
+    twins.check_identical();
 }
