@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use twinstick_rig::{Binaries, Call, Class, Drives, End, Faulty, Pull, Side, Twins, stages, stir_mounts};
 
+use crate::story::Story;
 use crate::wire;
 
 /// How long anything may take to be well again.
@@ -14,6 +15,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const STIR_EVERY: Duration = Duration::from_millis(200);
 /// So long a medium hangs where nobody says that it does: longer than `stall_after`.
 const HANGS_FOR: Duration = Duration::from_secs(3);
+/// What others changed must stay as it is for five seconds before it is taken in.
+const SEARCHED_AGAIN_AFTER: Duration = Duration::from_secs(12);
 /// Calls may follow the last answer for so long.
 const TRAILING: Duration = Duration::from_millis(40);
 
@@ -74,6 +77,27 @@ impl Bench {
             }
             if begin.elapsed() > HEALED_WITHIN {
                 return Err(format!("not in sync within {HEALED_WITHIN:?}: {status}"));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// As [`Bench::heal`], and until all that others did on a drive is in the mirror. What could not be read is tried
+    /// again when the drive comes again.
+    pub(crate) fn heal_until_taken_in(&mut self, side: Side, story: &mut Story) -> Result<()> {
+        let (begin, mut replugged) = (Instant::now(), false);
+        loop {
+            self.heal()?;
+            let [a, b] = Side::BOTH.map(|side| self.medium(side).files());
+            if story.is_taken_in([a, b]) {
+                return Ok(());
+            }
+            if begin.elapsed() > SEARCHED_AGAIN_AFTER && !replugged {
+                replugged = true;
+                self.replug(side);
+            }
+            if begin.elapsed() > SEARCHED_AGAIN_AFTER + HEALED_WITHIN {
+                return Err(format!("not taken in within {HEALED_WITHIN:?}: {}", self.status()?["foreign"]));
             }
             std::thread::sleep(LOOK_AGAIN);
         }

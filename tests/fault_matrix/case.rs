@@ -5,7 +5,7 @@ use twinstick_rig::{Fault, Side, Site};
 
 use crate::bench::{Bench, Result};
 use crate::scenario::{Failing, Moment, Scenario};
-use crate::story::Story;
+use crate::story::{SMALL, Story};
 
 /// What came of a case.
 pub(crate) struct Outcome {
@@ -63,15 +63,23 @@ fn play_out(
             bench.medium(failing).arm(plan);
             bench.wait_for_checkpoint(failing)?;
         }
-        Moment::Return => {
+        Moment::Return | Moment::ReturnFromElsewhere => {
             bench.heal()?;
+            if scenario.moment == Moment::ReturnFromElsewhere {
+                // What is changed before its checkpoint counts as lost at the pull.
+                bench.medium(side).arm(None);
+                story.put("last", SMALL);
+                bench.wait_for_checkpoint(side)?;
+                bench.heal()?;
+            }
             bench.pull(side)?;
+            story.is_away(bench.medium(side).files());
             (scenario.act)(story);
             bench.medium(failing).arm(plan);
             bench.plug_in(side);
         }
     }
-    bench.heal()?;
+    bench.heal_until_taken_in(side, story)?;
     bench.wait_until_quiet(failing)?;
     outcome.fired = bench.medium(failing).has_fired();
     outcome.sites = bench.medium(failing).disarm();

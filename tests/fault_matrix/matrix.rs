@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use rustix::io::Errno;
-use twinstick_rig::{Fault, Side, Site, is_full, seconds};
+use twinstick_rig::{Class, Fault, Side, Site, is_full, seconds};
 
 use crate::bench::Bench;
 use crate::case::{Outcome, play};
@@ -22,12 +22,16 @@ const WORKERS: usize = 6;
 const COUNTERS: usize = 1;
 /// Runs without a fault that find the sites: calls of several threads do not always come in the same numbers.
 const DRY_RUNS: usize = 5;
+/// As that, where each takes long.
+const LONG_DRY_RUNS: usize = 3;
 /// Times that a case is played until its call comes.
 const TRIES: usize = 10;
 /// Lines of the daemon's log that are shown with a broken rule.
 const LOG_LINES: usize = 40;
 /// Cases that one daemon lives through.
 const CHUNK: usize = 40;
+/// As that, where each takes long.
+const LONG_CHUNK: usize = 4;
 
 const FAULTS: &[(&str, Fault)] = &[
     ("EIO", Fault::Fails(Errno::IO)),
@@ -36,8 +40,10 @@ const FAULTS: &[(&str, Fault)] = &[
     ("ENODEV", Fault::Fails(Errno::NODEV)),
     ("hang", Fault::Hangs),
 ];
-/// Of so many sites one hangs, but for the full figures: each takes `stall_after`.
-const HANGS_EVERY: usize = 4;
+/// Of what others changed one site in so many gets its turn, but for the full figures: each case takes ten seconds.
+const ELSEWHERE_ONE_IN: usize = 30;
+/// Of so many sites one hangs, beside the first of each kind of call, but for the full figures: each takes `stall_after`.
+const HANGS_EVERY: usize = 8;
 
 /// One call that goes wrong in one way.
 #[derive(Clone, Copy)]
@@ -118,7 +124,8 @@ fn find_sites(scenarios: &[&'static Scenario]) -> BTreeMap<(&'static str, &'stat
                 while let Some((scenario, side)) = pop(&queue) {
                     let mut bench = Bench::new(scenario.settings);
                     let mut common: Option<BTreeSet<Site>> = None;
-                    for _ in 0..DRY_RUNS {
+                    let dry_runs = if takes_long(scenario) { LONG_DRY_RUNS } else { DRY_RUNS };
+                    for _ in 0..dry_runs {
                         let Outcome { sites, broken, .. } = play(&mut bench, scenario, side, next_case(), None);
                         assert!(broken.is_empty(), "{} with no fault: {broken:#?}", scenario.name);
                         let sites = BTreeSet::from_iter(sites);
@@ -133,6 +140,14 @@ fn find_sites(scenarios: &[&'static Scenario]) -> BTreeMap<(&'static str, &'stat
     all.into_inner().expect("no worker panics")
 }
 
+/// Whether each case takes seconds: what others changed is looked at twice.
+fn takes_long(scenario: &Scenario) -> bool {
+    match scenario.moment {
+        Moment::Request | Moment::Checkpoint | Moment::Return => false,
+        Moment::ReturnFromElsewhere => true,
+    }
+}
+
 /// The drives that a scenario is played on: both with the full figures, else one, which differs by scenario.
 fn sides(scenario: &Scenario) -> Vec<Side> {
     let number = scenario::ALL.iter().position(|other| other.name == scenario.name).unwrap_or_default();
@@ -140,15 +155,26 @@ fn sides(scenario: &Scenario) -> Vec<Side> {
 }
 
 /// The errors that a site gets. With the full figures all; else the hundreds of sites of a return take turns, and few
-/// sites hang, of a return none.
-fn faults(scenario: &Scenario, number: usize) -> Vec<usize> {
-    let (hangs, fails): (Vec<_>, Vec<_>) = (0..FAULTS.len()).partition(|fault| FAULTS[*fault].1 == Fault::Hangs);
-    match scenario.moment {
-        _ if is_full() => [fails, hangs].concat(),
-        Moment::Return => fails.into_iter().skip(number % (FAULTS.len() - hangs.len())).take(1).collect(),
-        Moment::Request | Moment::Checkpoint if number.is_multiple_of(HANGS_EVERY) => [fails, hangs].concat(),
-        Moment::Request | Moment::Checkpoint => fails,
-    }
+/// sites hang.
+fn faults(scenario: &Scenario, sites: &BTreeSet<Site>, number: usize, site: Site) -> Vec<usize> {
+    let (hangs, mut fails): (Vec<_>, Vec<_>) = (0..FAULTS.len()).partition(|fault| FAULTS[*fault].1 == Fault::Hangs);
+    let is_first_of_its_kind = sites.iter().find(|other| other.call == site.call) == Some(&site);
+    let hangs_too = match scenario.moment {
+        _ if is_full() => true,
+        Moment::Return => {
+            fails = vec![fails[number % fails.len()]];
+            is_first_of_its_kind
+        }
+        Moment::ReturnFromElsewhere if number.is_multiple_of(ELSEWHERE_ONE_IN) => {
+            let nth = number / ELSEWHERE_ONE_IN;
+            fails = vec![fails[nth % fails.len()]];
+            nth.is_multiple_of(2)
+        }
+        Moment::ReturnFromElsewhere => return Vec::new(),
+        Moment::Request => is_first_of_its_kind || number.is_multiple_of(HANGS_EVERY),
+        Moment::Checkpoint => site.class == Class::Label || number.is_multiple_of(HANGS_EVERY),
+    };
+    if hangs_too { [fails, hangs].concat() } else { fails }
 }
 
 fn chunks(
@@ -157,19 +183,22 @@ fn chunks(
 ) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     for scenario in scenarios {
+        let chunk = if takes_long(scenario) { LONG_CHUNK } else { CHUNK };
         for side in sides(scenario) {
             let sites = &sites[&(scenario.name, side.name())];
             let cases: Vec<_> = sites
                 .iter()
                 .enumerate()
                 .flat_map(|(number, site)| {
-                    let faults = faults(scenario, number).into_iter();
+                    let faults = faults(scenario, sites, number, *site).into_iter();
                     faults.map(move |fault| Case { scenario, side, site: *site, fault })
                 })
                 .collect();
-            chunks.extend(cases.chunks(CHUNK).map(|cases| Chunk { scenario, cases: cases.to_vec() }));
+            chunks.extend(cases.chunks(chunk).map(|cases| Chunk { scenario, cases: cases.to_vec() }));
         }
     }
+    // Nobody is to wait for those at the end.
+    chunks.sort_by_key(|chunk| !takes_long(chunk.scenario));
     chunks
 }
 

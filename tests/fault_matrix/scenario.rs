@@ -14,6 +14,8 @@ pub(crate) enum Moment {
     Checkpoint,
     /// From the drive's return until it has everything.
     Return,
+    /// As that, after it was pulled when a checkpoint had been made and changed elsewhere, until that is taken in.
+    ReturnFromElsewhere,
 }
 
 /// Which drive's calls fail.
@@ -110,6 +112,13 @@ pub(crate) const ALL: &[Scenario] = &[
         settings: BACKFILL,
         before: before_absence,
         act: in_absence,
+    },
+    Scenario {
+        name: "reconcile",
+        moment: Moment::ReturnFromElsewhere,
+        before: before_absence,
+        act: |story| story.change_elsewhere("changed", "removed", ("d/moved", "renamed"), "new"),
+        ..REQUEST
     },
 ];
 

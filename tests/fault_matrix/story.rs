@@ -1,5 +1,8 @@
 //! What clients do in one case, and what they may see.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use twinstick_rig::{Content, Model, Operation};
@@ -25,6 +28,10 @@ pub(crate) struct Story {
     seed: u64,
     /// What the drive says while the case is judged; nothing goes wrong while it is prepared.
     errno: Option<Errno>,
+    /// Its folder on the drive that is away, for what others do there.
+    elsewhere: PathBuf,
+    /// What others made of one of its files, to be kept beside it.
+    edited: Option<(String, Content)>,
     pub(crate) broken: Vec<String>,
 }
 
@@ -36,8 +43,71 @@ impl Story {
             model: Model::default(),
             seed: number as u64 * 1000,
             errno: None,
+            elsewhere: PathBuf::new(),
+            edited: None,
             broken: Vec::new(),
         }
+    }
+
+    /// From now on this is the drive that is away.
+    pub(crate) fn is_away(&mut self, files: &Path) {
+        self.elsewhere = files.join(&self.folder);
+    }
+
+    /// Does on the drive that is away what its owner does on another machine: edits a file, deletes one, renames one,
+    /// and makes one. What the mirror had stays in it, and what is there now comes to it.
+    pub(crate) fn change_elsewhere(&mut self, edited: &str, removed: &str, (from, to): (&str, &str), made: &str) {
+        let mut write = |path: &str, len| {
+            self.seed += 1;
+            let content = Content { seed: self.seed, len };
+            fs::write(self.elsewhere.join(path), content.bytes()).expect("a drive that is away");
+            content
+        };
+        let (edit, new) = (write(edited, SMALL + 1), write(made, LARGE));
+        fs::remove_file(self.elsewhere.join(removed)).expect("a drive that is away");
+        fs::rename(self.elsewhere.join(from), self.elsewhere.join(to)).expect("a drive that is away");
+        let renamed = self.model.content(from).expect("a file of the mirror");
+        for (path, content) in [(to, renamed), (made, new)] {
+            self.model.apply(&Operation::Put { path: path.to_owned(), content });
+        }
+        self.edited = Some((edited.to_owned(), edit));
+    }
+
+    /// Whether all that others did is in the mirror, on both drives. An edit that the drive failed over may count as
+    /// damage from then on, and lie aside: its owner takes it away.
+    pub(crate) fn is_taken_in(&mut self, roots: [&Path; 2]) -> bool {
+        let Some((path, content)) = &self.edited else { return true };
+        let folders = roots.map(|root| root.join(&self.folder));
+        // The name says where it was found, and when.
+        let copy = fs::read_dir(&folders[0]).into_iter().flatten().flatten().find_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.starts_with(&format!("{path} (")).then_some(name)
+        });
+        let aside = self.aside(path, *content);
+        let mut model = self.model.clone();
+        match (copy, &aside) {
+            (Some(path), _) => model.apply(&Operation::Put { path, content: *content }),
+            (None, Some(_)) => {}
+            (None, None) => return false,
+        }
+        let is_there = folders.iter().all(|folder| model.differences(folder).is_empty());
+        if is_there {
+            (self.model, self.edited) = (model, None);
+            if let Some(item) = aside {
+                fs::remove_dir_all(item).expect("what lies aside is its owner's");
+            }
+        }
+        is_there
+    }
+
+    /// Where an edit lies that counts as damage, if it does.
+    fn aside(&self, path: &str, content: Content) -> Option<PathBuf> {
+        let items = fs::read_dir(self.elsewhere.parent()?.join(".twinstick/aside")).into_iter().flatten().flatten();
+        let holds = |item: &PathBuf| {
+            let bytes = fs::read(item.join(&self.folder).join(path));
+            item.to_string_lossy().contains(" damaged ") && bytes.is_ok_and(|bytes| bytes == content.bytes())
+        };
+        items.map(|entry| entry.path()).find(holds)
     }
 
     /// From now on a drive may say this.
