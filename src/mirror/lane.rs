@@ -23,17 +23,14 @@ mod finish;
 mod gather;
 mod look;
 mod prepare;
+mod reach;
 mod reclaim;
 mod sweep;
 
 use finish::Finished;
 pub(crate) use look::{Finding, Look};
+use reach::Reach;
 pub(crate) use reclaim::{look_again, reclaim};
-
-/// Debts that a step takes at most.
-pub(crate) const BATCH_DEBTS_MAX: usize = 256;
-/// Bytes that a step makes ready at most, but for one file: about a second of a slow stick.
-pub(crate) const BATCH_BYTES_MAX: u64 = 16 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaneError {
@@ -100,6 +97,7 @@ pub(crate) struct Lane {
     volume: Arc<dyn Volume>,
     /// Where the scan of debts goes on.
     cursor: NodeId,
+    reach: Reach,
     /// Debts that can't be worked off now. Forgotten when something changes that could help.
     stays: BTreeMap<NodeId, Stay>,
     drafts: u64,
@@ -159,6 +157,7 @@ impl Lane {
             journal,
             volume,
             cursor: NodeId::ROOT,
+            reach: Reach::first(),
             stays: BTreeMap::new(),
             drafts: 0,
             shaken: BTreeSet::new(),
@@ -207,6 +206,9 @@ impl Lane {
         let debts = self.next_debts()?;
         let mut batch = Batch::new(peer, now_ns);
         let taken = self.prepare(&mut batch, &debts)?;
+        if taken > 0 {
+            self.reach = self.reach.grown();
+        }
         self.cursor = debts.get(taken.wrapping_sub(1)).map_or(NodeId::ROOT, |(id, _)| id.next());
         for (id, _) in debts.iter().take(taken) {
             match self.converge(&mut batch, *id)? {
@@ -253,14 +255,14 @@ impl Lane {
         let mut at = from;
         let mut debts = Vec::new();
         loop {
-            let page = snapshot.debts(self.side, at, BATCH_DEBTS_MAX)?;
+            let page = snapshot.debts(self.side, at, self.reach.debts)?;
             let Some((last, _)) = page.last() else { return Ok(debts) };
             at = last.next();
             let wanted =
                 |(id, _): &(NodeId, Debt)| !self.stays.contains_key(id) && before.is_none_or(|before| *id < before);
             debts.extend(page.into_iter().filter(wanted));
-            if debts.len() >= BATCH_DEBTS_MAX || before.is_some_and(|before| at >= before) {
-                debts.truncate(BATCH_DEBTS_MAX);
+            if debts.len() >= self.reach.debts || before.is_some_and(|before| at >= before) {
+                debts.truncate(self.reach.debts);
                 return Ok(debts);
             }
         }

@@ -7,7 +7,7 @@ use crate::ids::{NodeId, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Node, Place, Stage};
 use crate::mirror::lane::gather::{Spoiled, Supply, gather};
-use crate::mirror::lane::{BATCH_BYTES_MAX, Batch, Lane, LaneError, Stay};
+use crate::mirror::lane::{Batch, Lane, LaneError, Stay};
 use crate::mirror::layout;
 use crate::mirror::places;
 use crate::mirror::volume::{Attributes, Disposition, FsKind, Volume, VolumeError, VolumeFile};
@@ -23,7 +23,7 @@ impl Lane {
     pub(super) fn prepare(&mut self, batch: &mut Batch, debts: &[(NodeId, Debt)]) -> Result<usize, LaneError> {
         let (mut bytes, mut taken) = (0, 0);
         for (id, debt) in debts {
-            if bytes >= BATCH_BYTES_MAX {
+            if bytes >= self.reach.bytes {
                 break;
             }
             taken += 1;
