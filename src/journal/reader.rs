@@ -178,12 +178,12 @@ impl Snapshot<'_> {
         pairs.map(|pair| pair.and_then(|(key, value)| codec::decode(&key, &value))).collect()
     }
 
-    /// What a drive installed since its last checkpoint, as far as it was noted; at most `limit`.
-    pub fn unsettled(&self, side: Side, limit: usize) -> Result<Vec<(NodeId, Fresh)>, StoreError> {
+    /// What a drive installed since its last checkpoint, as far as it was noted.
+    pub fn unsettled(&self, side: Side) -> Result<Vec<(NodeId, Fresh)>, StoreError> {
         let store = self.store()?;
         let checkpoint: u64 = self.record(&codec::checkpoint(side))?.unwrap_or(0);
         let space = codec::all_fresh(side);
-        let fresh = store.scan(&space, &codec::end_of(&space)).take(limit);
+        let fresh = store.scan(&space, &codec::end_of(&space));
         let fresh =
             fresh.map(|pair| pair.and_then(|(key, value)| Ok((codec::debtor(&key)?, codec::decode(&key, &value)?))));
         let mut unsettled = fresh.collect::<Result<Vec<(NodeId, Fresh)>, StoreError>>()?;
@@ -194,9 +194,6 @@ impl Snapshot<'_> {
             let Mark::Done { batch } = *flags.marks.get(side) else { continue };
             if batch <= checkpoint {
                 continue;
-            }
-            if unsettled.len() >= limit {
-                break;
             }
             let entry = self.record::<Entry>(&codec::entry(Lsn(codec::number_of(&key)?)))?;
             unsettled.extend(entry.and_then(|entry| Some((entry.node, Fresh { place: entry.place?, lsn: entry.lsn }))));

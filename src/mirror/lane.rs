@@ -21,6 +21,7 @@ mod aside;
 mod converge;
 mod finish;
 mod gather;
+mod last_installs;
 mod look;
 mod prepare;
 mod reach;

@@ -5,18 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Arrival, Lsn, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
-use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Fresh, Held, Journal, Node, Place, Version};
-use crate::mirror::content::{Found, compare, compare_bytes};
+use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Held, Journal, Node, Place, Version};
+use crate::mirror::content::{Found, compare};
 use crate::mirror::lane::LaneError;
 use crate::mirror::lane::finish::prove;
+use crate::mirror::lane::last_installs::folders_of;
 use crate::mirror::lane::sweep::{note_stage, sweep_limbo, sweep_stages};
 use crate::mirror::layout;
 use crate::mirror::volume::{Disposition, FileKind, Volume};
 use crate::namespace::folded;
 use crate::path::Name;
 
-/// Installs since the last checkpoint that are read back, at most: more than a lane does between two.
-const VERIFIED_MAX: usize = 100_000;
 /// Nodes that may claim one place, looked at.
 const CLAIMS_MAX: usize = 64;
 /// Debts read at once.
@@ -49,7 +48,13 @@ pub(crate) fn reclaim(
     prove(volume)?;
     let mut arrived = Arrived { aside: volume.list(layout::ASIDE_FOLDER)?.len() as u64, ..Arrived::default() };
     let mut stages = BTreeMap::new();
-    for_each_debt(journal, side, |id, debt| Ok(note_stage(journal, side, id, &debt, &mut stages, &mut arrived)?))?;
+    let mut folders = BTreeSet::new();
+    for_each_debt(journal, side, |id, debt| {
+        if debt.lsn <= exposed {
+            folders.extend(folders_of(&debt));
+        }
+        Ok(note_stage(journal, side, id, &debt, &mut stages, &mut arrived)?)
+    })?;
     let mut search = search(journal, volume, side, |search, id, debt| {
         Ok((debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(id, debt)?)
     })?;
@@ -62,7 +67,7 @@ pub(crate) fn reclaim(
         arrived.facts.extend(file.map(|file| DriveFact::Damaged { side, place, file }));
     }
     sweep_limbo(volume, |id| search.lies_in_limbo(id))?;
-    search.verify_last_installs(&mut arrived)?;
+    search.verify_last_installs(&mut arrived, folders)?;
     arrived.shaken.extend(search.doubtful.keys());
     Ok(arrived)
 }
@@ -131,11 +136,11 @@ fn make_own_folders(volume: &dyn Volume) -> Result<(), LaneError> {
 }
 
 /// Finds nodes that may have been on their way.
-struct Search<'a> {
-    journal: &'a Journal,
-    volume: &'a dyn Volume,
-    side: Side,
-    doubtful: BTreeMap<NodeId, Debt>,
+pub(super) struct Search<'a> {
+    pub(super) journal: &'a Journal,
+    pub(super) volume: &'a dyn Volume,
+    pub(super) side: Side,
+    pub(super) doubtful: BTreeMap<NodeId, Debt>,
     found: BTreeMap<NodeId, Option<Held>>,
     /// Paths that a node was found at, as they compare.
     claimed: BTreeSet<String>,
@@ -409,36 +414,12 @@ impl<'a> Search<'a> {
         Ok(held.map(|held| held.place.parent == NodeId::LIMBO))
     }
 
-    fn owes(&self, id: NodeId) -> Result<bool, StoreError> {
+    pub(super) fn owes(&self, id: NodeId) -> Result<bool, StoreError> {
         self.journal.snapshot().owes_node(self.side, id)
     }
 
-    /// Reads back what was installed since the last checkpoint: on FAT a cut can hurt it.
-    fn verify_last_installs(&mut self, arrived: &mut Arrived) -> Result<(), LaneError> {
-        let unsettled = self.journal.snapshot().unsettled(self.side, VERIFIED_MAX)?;
-        for (node, fresh) in unsettled {
-            let Some((place, file)) = self.installed(node, fresh)? else { continue };
-            let Some(folder) = self.folder_path(place.parent)? else { continue };
-            let path = layout::join(&folder, place.name.as_str());
-            let whole = matches!(compare_bytes(self.volume, &path, &file.version)?, Found::Same(_));
-            if !whole {
-                tracing::warn!(drive = %self.side, path, "damaged since the last checkpoint");
-                arrived.facts.push(DriveFact::Damaged { side: self.side, place, file });
-                arrived.shaken.insert(node);
-            }
-        }
-        Ok(())
-    }
-
-    /// The file that was installed, if it is still current and nothing is owed for it.
-    fn installed(&self, node: NodeId, fresh: Fresh) -> Result<Option<(Place, FileNode)>, StoreError> {
-        let Some(file) = self.journal.file(&fresh.place, node)? else { return Ok(None) };
-        let owed = self.journal.snapshot().debt(self.side, node)?.is_some();
-        Ok((file.lsn == fresh.lsn && !owed).then_some((fresh.place, file)))
-    }
-
     /// The path of a folder on the drive, as far as it is found out.
-    fn folder_path(&mut self, id: NodeId) -> Result<Option<String>, LaneError> {
+    pub(super) fn folder_path(&mut self, id: NodeId) -> Result<Option<String>, LaneError> {
         match id {
             NodeId::ROOT => return Ok(Some(String::new())),
             NodeId::LIMBO => return Ok(Some(layout::LIMBO_FOLDER.to_owned())),

@@ -59,3 +59,24 @@ fn a_cut_while_a_lone_stick_changes_a_folders_case_loses_nothing() {
         cut(nth, |world| world.move_to("x", "X"));
     }
 }
+
+#[test]
+fn a_file_that_a_cut_hurt_beside_an_install_is_never_served() {
+    for nth in 1..CALLS {
+        let mut world = World::new(FsKind::Fat, nth);
+        for path in ["x/a", "x/b", "y/a"] {
+            world.put(path, path.as_bytes(), Way::File);
+        }
+        world.rest();
+        world.put("x/c", b"new", Way::File);
+        world.pull_within(Side::A, nth);
+        steps(&mut world);
+        world.pull(Side::A);
+        world.tear_out(Side::A, "x/b");
+        world.bring_back(Side::A);
+        world.check_reads();
+        assert!(world.owes(Side::A), "what was hurt is owed");
+        world.drain();
+        world.check_idempotent();
+    }
+}

@@ -40,6 +40,16 @@ impl World {
         file.sync().unwrap();
     }
 
+    /// Takes a file's entry out of its folder, as a torn sector does; the stick is in again then, and not yet noticed.
+    pub(in crate::mirror::model) fn tear_out(&mut self, side: Side, path: &str) {
+        let disk = self.disks.get(side);
+        disk.clear_faults();
+        disk.reinsert(&mut |_| 0);
+        let volume = disk.mount().unwrap();
+        volume.remove_file(path).unwrap();
+        volume.sync_all().unwrap();
+    }
+
     /// A reader or a scrub found a drive's copy damaged.
     pub(in crate::mirror::model) fn report_damage(&mut self, side: Side, path: &str) {
         let Resolved::Found(place, Node::File(file)) = self.resolve(path) else { panic!("{path} is no file") };
