@@ -25,6 +25,7 @@ const TOOL_FOLDERS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 pub(crate) enum Fs {
     Ext4,
     Vfat,
+    Exfat,
 }
 
 impl Fs {
@@ -32,6 +33,7 @@ impl Fs {
         match self {
             Self::Ext4 => "ext4",
             Self::Vfat => "vfat",
+            Self::Exfat => "exfat",
         }
     }
 
@@ -39,6 +41,7 @@ impl Fs {
         let (tool, words): (_, &[&str]) = match self {
             Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]),
             Self::Vfat => ("mkfs.vfat", &["-F", "32"]),
+            Self::Exfat => ("mkfs.exfat", &[]),
         };
         File::create(image).and_then(|file| file.set_len(IMAGE_BYTES)).expect("a new image");
         let made = Command::new(find(tool).expect("it was looked for")).args(words).arg(image).output();
@@ -47,14 +50,26 @@ impl Fs {
     }
 }
 
-/// What this machine lacks for these tests.
-pub(crate) fn missing() -> Option<String> {
-    if kernel().is_none() {
+/// What this machine lacks for a test with these sticks.
+pub(crate) fn missing(sticks: [Fs; 2]) -> Option<String> {
+    let Some(kernel) = kernel() else {
         return Some("needs linux.uml: apt install user-mode-linux".into());
+    };
+    let has_exfat = sticks.contains(&Fs::Exfat);
+    let tools =
+        [("mkfs.ext4", "e2fsprogs", true), ("mkfs.vfat", "dosfstools", true), ("mkfs.exfat", "exfatprogs", has_exfat)];
+    let lacking = tools.into_iter().find(|(tool, _, needed)| *needed && find(tool).is_none());
+    if let Some((tool, package, _)) = lacking {
+        return Some(format!("needs {tool}: apt install {package}"));
     }
-    let tools = [("mkfs.ext4", "e2fsprogs"), ("mkfs.vfat", "dosfstools")];
-    let lacking = tools.into_iter().find(|(tool, _)| find(tool).is_none());
-    lacking.map(|(tool, package)| format!("needs {tool}: apt install {package}"))
+    let lacks_exfat = has_exfat && !settings(&kernel).lines().any(|line| line == "CONFIG_EXFAT_FS=y");
+    lacks_exfat.then(|| format!("needs a kernel with exfat built in: {KERNEL}=PATH"))
+}
+
+/// What a kernel was built with.
+fn settings(kernel: &Path) -> String {
+    let told = Command::new(kernel).arg("--showconfig").stdin(Stdio::null()).output().expect("a kernel that starts");
+    String::from_utf8_lossy(&told.stdout).into_owned()
 }
 
 fn kernel() -> Option<PathBuf> {
