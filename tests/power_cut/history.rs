@@ -8,6 +8,9 @@ use twinstick_rig::Content;
 /// Ends each line, so that half of one is known.
 const END: &str = " .";
 
+/// How the line of an answer begins.
+pub(crate) const ANSWERED: &str = "answered ";
+
 /// One thing that a client asks for. Names are the mirror's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -41,7 +44,7 @@ impl Line {
             }
             Self::Asks(client, Act::Remove { path }) => format!("asks {client} rm {path}"),
             Self::Asks(client, Act::Move { from, to }) => format!("asks {client} mv {from} {to}"),
-            Self::Answered(client) => format!("answered {client}"),
+            Self::Answered(client) => format!("{ANSWERED}{client}"),
             Self::Found(client, Fate::Done) => format!("found {client} done"),
             Self::Found(client, Fate::NotDone) => format!("found {client} not-done"),
         };
