@@ -123,10 +123,25 @@ impl Verify<'_> {
 
     fn folder_itself(&mut self, id: NodeId, path: &str) -> Result<(), End> {
         for attachment in self.attachments.clone() {
-            let on_drive = places::folder_path(&self.core.journal.snapshot(), attachment.side, id)?;
-            let found = match on_drive {
-                Some(at) => on(&attachment, move |volume| Ok(volume.stat(&at)?)),
-                None => Ok(None),
+            let mut waited = 0;
+            let found = loop {
+                let snapshot = self.core.journal.snapshot();
+                let on_drive = places::folder_path(&snapshot, attachment.side, id)?;
+                // Before the look: what is no longer owed then is there.
+                let owes = snapshot.owes_node(attachment.side, id)?;
+                drop(snapshot);
+                let found = match on_drive {
+                    Some(at) => on(&attachment, move |volume| Ok(volume.stat(&at)?)),
+                    None => Ok(None),
+                };
+                match found {
+                    // The lane is about to make it.
+                    Ok(None) if owes && waited < MOVING_MAX => {
+                        waited += 1;
+                        std::thread::sleep(MOVING_PAUSE);
+                    }
+                    found => break found,
+                }
             };
             match found {
                 Ok(Some(meta)) if meta.kind == FileKind::Folder => {}

@@ -449,3 +449,16 @@ fn a_scrub_under_way_in_a_copy_that_is_repaired_meanwhile_does_not_call_it_damag
         settle(world);
     }
 }
+
+#[test]
+fn a_stage_that_has_just_got_its_name_is_not_missed() {
+    let mut world = world();
+    world.put("f", &blocks(2), Way::File);
+    let own = world.disk(Side::B).own_tree();
+    let stage = own.keys().find(|path| path.starts_with(layout::STAGE_FOLDER) && path.as_str() != layout::STAGE_FOLDER);
+    // What a lane does just before it says so.
+    world.disk(Side::B).mount().unwrap().rename(stage.unwrap(), "f").unwrap();
+    let mut pass = world.pass(Side::B).unwrap();
+    let turn = pass.turn();
+    assert!(matches!(turn, Ok(Turn::Moving)), "{turn:?}");
+}

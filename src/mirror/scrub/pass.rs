@@ -221,9 +221,11 @@ impl Pass {
             }
             Some(Node::Folder(_)) | None => false,
         };
-        let moving = match file.copies.get(self.side) {
-            Copy::Installed { .. } => snapshot.owes_way(self.side, file.id, &place)?,
-            Copy::Missing | Copy::Staged(_) => false,
+        let moving = match (file.copies.get(self.side), &flaw) {
+            (Copy::Installed { .. }, _) => snapshot.owes_way(self.side, file.id, &place)?,
+            // The lane has just given it its name.
+            (Copy::Staged(_), Flaw::Vanished) => true,
+            (Copy::Missing | Copy::Staged(_), _) => false,
         };
         drop(snapshot);
         if !same || moving {
