@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         .with("two_failing_sticks_give_a_clear_answer_and_heal", Needs::LoopMounts, both_failing)
         .with("a_failing_boot_disk_stops_changes_and_no_reads_and_heals", Needs::LoopMounts, boot_disk)
         .with("a_damaged_journal_is_never_begun_anew_nor_believed", Needs::Nothing, damaged_journal)
+        .beside(1)
         .main()
 }
 

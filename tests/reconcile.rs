@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         .with("an_edit_waits_for_the_drive_with_the_original", Needs::Nothing, original_away)
         .with("a_daemon_killed_at_any_moment_of_it_keeps_every_version", Needs::Nothing, || killed(When::DaemonIsDown))
         .with("a_daemon_killed_as_it_notices_keeps_every_version", Needs::Nothing, || killed(When::DaemonRuns))
+        .beside(1)
         .main()
 }
 

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         .with("a_stick_smaller_than_the_files_is_refused", Needs::LoopMounts, too_small)
         .with("a_mirror_whose_drive_was_replaced_is_clean_to_check", Needs::Nothing, checked_after)
         .with("a_journal_older_than_a_stick_has_no_drive_replaced", Needs::Nothing, outdated)
+        .beside(1)
         .main()
 }
 

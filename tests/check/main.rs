@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         .with("a_drive_of_another_mirror_is_named", Needs::Nothing, unknown::foreign)
         .with("a_state_directory_older_than_the_sticks_is_found", Needs::Nothing, journal::older_state)
         .with("without_a_journal_or_with_bad_settings_nobody_can_tell", Needs::Nothing, unknown::no_journal)
+        .beside(1)
         .main()
 }
 

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         guest::run(&binaries());
     }
     let mut arguments = Arguments::from_args();
-    arguments.test_threads = arguments.test_threads.or(Some(2));
+    arguments.test_threads = arguments.test_threads.or(Some(3));
     let trials = PAIRS.into_iter().map(|(name, pair)| {
         Trial::ignorable_test(name, move || {
             if let Some(reason) = machine::missing(pair) {

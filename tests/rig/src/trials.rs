@@ -15,21 +15,31 @@ pub enum Needs {
 
 /// The tests of one binary.
 #[derive(Default)]
-pub struct Trials(Vec<(&'static str, Needs, fn())>);
+pub struct Trials {
+    trials: Vec<(&'static str, Needs, fn())>,
+    beside: usize,
+}
 
 impl Trials {
     #[must_use]
     pub fn with(mut self, name: &'static str, needs: Needs, test: fn()) -> Self {
-        self.0.push((name, needs, test));
+        self.trials.push((name, needs, test));
+        self
+    }
+
+    /// So many others run beside each: for tests that mostly wait, and measure nothing.
+    #[must_use]
+    pub fn beside(mut self, others: usize) -> Self {
+        self.beside = others;
         self
     }
 
     /// Runs them, one after the other unless told otherwise: each starts many processes.
     pub fn main(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
-        arguments.test_threads = arguments.test_threads.or(Some(1));
+        arguments.test_threads = arguments.test_threads.or(Some(1 + self.beside));
         let loop_mounts = namespace::enter();
-        let trials = self.0.into_iter().map(|(name, needs, test)| {
+        let trials = self.trials.into_iter().map(|(name, needs, test)| {
             let missing = match needs {
                 Needs::Nothing => None,
                 Needs::LoopMounts => loop_mounts.clone().err(),
