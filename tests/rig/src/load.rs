@@ -1,7 +1,8 @@
 //! Clients under load, each with a folder and an oracle of its own.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::client::{Client, Outcome};
@@ -28,7 +29,7 @@ pub struct Worker {
     /// The folder of a recursive removal that failed: a series of removals, each done or not.
     half_removed: Option<String>,
     failures: Vec<String>,
-    done: usize,
+    done: Arc<AtomicUsize>,
     /// The commands that succeeded, for the report of a difference.
     last: Vec<String>,
 }
@@ -44,7 +45,7 @@ impl Worker {
             doubt: None,
             half_removed: None,
             failures: Vec::new(),
-            done: 0,
+            done: Arc::default(),
             last: Vec::new(),
         };
         (0..count).map(worker).collect()
@@ -79,7 +80,7 @@ impl Worker {
                 }
             }
             self.model = after;
-            self.done += 1;
+            self.done.fetch_add(1, Ordering::Relaxed);
             self.last.push(outcome.command);
         }
     }
@@ -107,7 +108,12 @@ impl Worker {
 
     /// Commands that succeeded so far.
     pub fn done(&self) -> usize {
-        self.done
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// The same while it works.
+    pub fn counter(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.done)
     }
 
     pub fn model(&self) -> &Model {
