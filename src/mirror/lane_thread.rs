@@ -43,6 +43,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
 /// How often that is looked at, once the lane itself has nothing to do.
 const SETTLE_LOOK: Duration = Duration::from_millis(10);
+/// Before what was not taken in is tried again, if no other drive comes meanwhile; a drive's errands say whether there is
+/// such. Less than the longest sleep, which is after it.
+const RETRY_REFUSED_EVERY: Duration = Duration::from_mins(55);
 /// A lane without work sleeps until it is woken; this only bounds one sleep.
 const SLEEP_MAX: Duration = Duration::from_hours(1);
 
@@ -359,6 +362,7 @@ impl Worker<'_> {
         let mut checkpointed = clock::now();
         let mut unsettled = true;
         let mut closing: Option<Instant> = None;
+        let mut searched = checkpointed;
         // From here on the log is told of commits; those before are in the debts.
         let begun = self.keeper.take_debts(&self.core.journal, self.replay_head);
         if let Err(error) = begun.and_then(|()| self.begin_search()) {
@@ -368,8 +372,17 @@ impl Worker<'_> {
             if self.attachment.wake.is_closing() {
                 closing.get_or_insert_with(clock::now);
             }
-            if self.attachment.wake.take_retry() {
+            let has_help_come = self.attachment.wake.take_retry();
+            if has_help_come {
                 self.lane.forget_stays();
+            }
+            if (has_help_come || clock::now().duration_since(searched) > RETRY_REFUSED_EVERY)
+                && self.attachment.errands.take_refused()
+            {
+                searched = clock::now();
+                if let Err(error) = self.begin_search() {
+                    return self.fail(&error);
+                }
             }
             let step = match self.step() {
                 Ok(step) => step,

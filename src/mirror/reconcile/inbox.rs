@@ -82,6 +82,7 @@ impl Inbox {
 pub(crate) struct Errands {
     folders: Mutex<BTreeSet<NodeId>>,
     everywhere: AtomicBool,
+    refused: AtomicBool,
     taken_in: AtomicU64,
 }
 
@@ -89,6 +90,15 @@ impl Errands {
     /// A folder is to be looked into.
     pub(crate) fn look_into(&self, folder: NodeId) {
         self.folders.lock().insert(folder);
+    }
+
+    /// Something was not taken in, and may be later.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_refused(&self) -> bool {
+        self.refused.swap(false, Ordering::Relaxed)
     }
 
     /// The whole drive is to be looked through.

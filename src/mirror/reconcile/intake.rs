@@ -60,6 +60,7 @@ impl Mirror {
                     if let NotTaken::Drive(error) = &why {
                         self.core.complain(&attachment, error);
                     }
+                    attachment.errands.refuse();
                     tracing::warn!(drive = %side, what, %why, "not taken in");
                     self.core.ledger.add(clock::wall_ns(), side, what, Deed::Refused(why.to_string()));
                 }
