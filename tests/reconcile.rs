@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         .with("what_is_done_on_a_mounted_drive_is_noticed_at_once", Needs::LoopMounts, || {
             under_the_daemon(Drives::Loop { bytes: DRIVE_BYTES });
         })
+        .with("a_damaged_copy_that_was_replaced_is_listed_until_it_is_dropped", Needs::Nothing, damaged)
         .with("an_edit_waits_for_the_drive_with_the_original", Needs::Nothing, original_away)
         .with("a_daemon_killed_at_any_moment_of_it_keeps_every_version", Needs::Nothing, || killed(When::DaemonIsDown))
         .with("a_daemon_killed_as_it_notices_keeps_every_version", Needs::Nothing, || killed(When::DaemonRuns))
@@ -126,6 +127,36 @@ fn elsewhere(drives: Drives) {
     let text = String::from_utf8(client.run(&["status"]).expect(0).stdout).unwrap();
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(line.contains("kept as d/notes (edited on b "), "{text}");
+}
+
+/// Other bytes under the size and time that the mirror gave: bit rot.
+fn damaged() {
+    let twins = twins(Drives::Plain);
+    let client = twins.client();
+    client.put("d/notes.txt", b"the mirror's").expect(0);
+    twins.check_identical();
+    let at = twins.root(Side::B).join("d/notes.txt");
+    let modified = fs::metadata(&at).unwrap().modified().unwrap();
+    fs::write(&at, "the mirror'z").unwrap();
+    fs::File::options().write(true).open(&at).unwrap().set_modified(modified).unwrap();
+    client.run(&["scrub", "start"]).expect(0);
+    let listed = || {
+        let document = client.run(&["aside", "--json"]).expect(0).stdout;
+        serde_json::from_slice::<serde_json::Value>(&document).unwrap()["items"].as_array().unwrap().clone()
+    };
+    wait_until("the damaged copy lies aside", || listed().len() == 1);
+    let item = &listed()[0];
+    assert_eq!((&item["drive"], &item["path"]), (&"b".into(), &"d/notes.txt".into()), "{item}");
+    assert_eq!((&item["cause"], &item["files"], &item["size"]), (&"damaged".into(), &1.into(), &12.into()), "{item}");
+    wait_until("the copy is whole again", || fs::read(&at).is_ok_and(|bytes| bytes == b"the mirror's"));
+    let name = format!("b:{}", item["item"].as_str().unwrap());
+    let text = String::from_utf8(client.run(&["aside"]).expect(0).stdout).unwrap();
+    assert!(text.starts_with(&name) && text.contains("d/notes.txt (12 B)"), "{text}");
+    client.run(&["aside", "drop", &name]).expect(0);
+    client.run(&["aside", "drop", &name]).expect(4);
+    assert!(listed().is_empty());
+    wait_until("status counts it no more", || client.status()["drives"][1]["aside"] == 0);
+    assert_eq!(aside(twins.root(Side::B)), 0);
 }
 
 /// The edit lies over the only copy that is there: it is taken in, and the original comes back with its drive.

@@ -10,8 +10,8 @@ use crate::client::target::{Restart, Target};
 use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
-    BodyLength, BodyReader, DownloadAnswer, EjectAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, RequestLine,
-    ScrubAction, ScrubAnswer, Time, Trailer, VerifiedLine, VerifyAnswer, line_of,
+    AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer, EntryLine, InfoAnswer, MutationAnswer,
+    Op, RequestLine, ScrubAction, ScrubAnswer, Time, Trailer, VerifiedLine, VerifyAnswer, line_of,
 };
 
 /// A server and the connection to it, where there is one.
@@ -138,6 +138,25 @@ impl Client {
     pub async fn status_in_sync(&mut self) -> Result<Vec<u8>, ClientError> {
         let line = RequestLine { wait: true, ..request(Op::Status) };
         self.body(&line, "the status", Patience::Endless).await
+    }
+
+    /// What lies aside on the drives that are there.
+    pub async fn aside(&mut self) -> Result<Vec<AsideLine>, ClientError> {
+        let body = self.body(&request(Op::Aside), "what lies aside", Patience::Limited).await?;
+        let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let items = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
+        items.map_err(|source| ClientError::Foreign { address: self.address.clone(), source })
+    }
+
+    /// Removes something that lies aside, for good.
+    pub async fn drop_aside(&mut self, drive: &str, item: &str) -> Result<DropAnswer, ClientError> {
+        let (drive, item) = (Some(drive.to_owned()), Some(item.to_owned()));
+        let line = RequestLine { drive, item, ..request(Op::Drop) };
+        self.retry(async |link| {
+            link.ask(&line).await?;
+            link.last().await
+        })
+        .await
     }
 
     /// Begins a scrub of both drives, or holds it.

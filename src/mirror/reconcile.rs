@@ -10,5 +10,6 @@ pub(crate) mod hints;
 pub(crate) mod inbox;
 pub(crate) mod intake;
 pub(crate) mod ledger;
+pub(crate) mod shelf;
 pub(crate) mod survey;
 pub(crate) mod target;

@@ -126,6 +126,23 @@ pub struct Foreign {
     pub last: Vec<ForeignRemark>,
 }
 
+/// Something that lies aside on a drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsideItem {
+    pub side: Side,
+    /// Its name for [`crate::mirror::Mirror::drop_aside`].
+    pub id: String,
+    /// Where it was on the drive: a file, or the folder that all its files were in.
+    pub path: String,
+    /// `edited`, `found`, `damaged`, or `unknown`.
+    pub cause: &'static str,
+    /// When it was set aside, in UTC, as the machine believed then.
+    pub day: Option<String>,
+    pub lsn: Option<Lsn>,
+    pub files: u64,
+    pub bytes: u64,
+}
+
 /// What happened, and what the user can do.
 #[derive(Clone, Debug)]
 pub struct Notice {

@@ -4,6 +4,7 @@
 
 mod accept;
 mod admission;
+mod aside;
 mod connection;
 mod descriptors;
 mod eject;

@@ -8,7 +8,7 @@ use crate::mirror::Mirror;
 use crate::mirror::request::{Contents, Receipt, Recurse, Refusal, RequestId};
 use crate::server::connection::{Close, Connection};
 use crate::server::status::HostReporter;
-use crate::server::{eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, status, verify};
+use crate::server::{aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, status, verify};
 use crate::wire::{Fault, Request, VerifyRequest};
 
 /// A connection and the mirror that it asks.
@@ -46,6 +46,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Mv(request) => mv::perform(self, request).await,
             Request::Status(request) => status::perform(self, request).await,
             Request::Eject(request) => eject::perform(self, request).await,
+            Request::Aside => aside::list(self).await,
+            Request::Drop(request) => aside::let_go(self, request).await,
             Request::Scrub(action) => scrub::perform(self, action).await,
             Request::Verify(VerifyRequest { quick }) => {
                 let contents = if quick { Contents::NotRead } else { Contents::Compared };

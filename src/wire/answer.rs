@@ -136,6 +136,29 @@ pub struct InfoAnswer {
     pub drives: Vec<InfoCopy>,
 }
 
+/// One line of what lies aside on the drives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsideLine {
+    pub drive: String,
+    /// Its name for `drop`.
+    pub item: String,
+    /// Where it was.
+    pub path: String,
+    /// `edited`, `found`, `damaged` or `unknown`.
+    pub cause: String,
+    /// The day in UTC when it was set aside.
+    pub day: Option<String>,
+    pub lsn: Option<Lsn>,
+    pub files: u64,
+    pub size: u64,
+}
+
+/// The answer to `drop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropAnswer {
+    pub ok: bool,
+}
+
 /// The answer to `eject`: nothing is open on the drive any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EjectAnswer {

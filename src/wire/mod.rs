@@ -15,9 +15,9 @@ mod text;
 mod time;
 
 pub use answer::{
-    BodyAnswer, CopyState, DownloadAnswer, EjectAnswer, EntryLine, HelloAnswer, InfoAnswer, InfoCopy, Kind,
-    MutationAnswer, ScrubAnswer, ScrubOrdered, Trailer, VerifiedLine, VerifyAnswer, VerifyFinding, line_of,
-    read_answer,
+    AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EjectAnswer, EntryLine, HelloAnswer, InfoAnswer,
+    InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered, Trailer, VerifiedLine, VerifyAnswer, VerifyFinding,
+    line_of, read_answer,
 };
 pub use body::{BodyLength, BodyReader};
 pub use document::{
@@ -28,7 +28,7 @@ pub use document::{
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
 pub use request::{
-    EjectRequest, GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, PutRequest, RemoveRequest, Request,
-    RequestError, RequestLine, ScrubAction, StatusRequest, VERSION, VerifyRequest,
+    DropRequest, EjectRequest, GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, PutRequest, RemoveRequest,
+    Request, RequestError, RequestLine, ScrubAction, StatusRequest, VERSION, VerifyRequest,
 };
 pub use time::{BadTime, Time};

@@ -40,6 +40,8 @@ pub struct RequestLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drive: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<ScrubAction>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub quick: bool,
@@ -65,10 +67,12 @@ pub enum Op {
     Eject,
     Scrub,
     Verify,
+    Aside,
+    Drop,
 }
 
 impl Op {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Get,
         Self::Put,
         Self::Rm,
@@ -80,6 +84,8 @@ impl Op {
         Self::Eject,
         Self::Scrub,
         Self::Verify,
+        Self::Aside,
+        Self::Drop,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -95,6 +101,8 @@ impl Op {
             Self::Eject => "eject",
             Self::Scrub => "scrub",
             Self::Verify => "verify",
+            Self::Aside => "aside",
+            Self::Drop => "drop",
         }
     }
 }
@@ -116,6 +124,8 @@ pub enum Request {
     Eject(EjectRequest),
     Scrub(ScrubAction),
     Verify(VerifyRequest),
+    Aside,
+    Drop(DropRequest),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +202,14 @@ pub struct EjectRequest {
     pub wait: bool,
     /// Whether to let go of it although something cannot be had then.
     pub force: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropRequest {
+    /// By its name.
+    pub drive: String,
+    /// As `aside` names it.
+    pub item: String,
 }
 
 /// Why a line is no request.
@@ -274,6 +292,10 @@ impl Request {
             Op::Mv => Self::Mv(MoveRequest { path: needed(line.path, "path")?, to: needed(line.to, "to")?, id }),
             Op::Status => Self::Status(StatusRequest { wait: line.wait }),
             Op::Verify => Self::Verify(VerifyRequest { quick: line.quick }),
+            Op::Aside => Self::Aside,
+            Op::Drop => {
+                Self::Drop(DropRequest { drive: needed(line.drive, "drive")?, item: needed(line.item, "item")? })
+            }
             Op::Eject => {
                 Self::Eject(EjectRequest { drive: needed(line.drive, "drive")?, wait: line.wait, force: line.force })
             }

@@ -56,6 +56,9 @@ pub enum Command {
     /// Read both drives' copies from the medium, check them, repair what is damaged.
     #[command(alias = "SCRUB")]
     Scrub(Scrub),
+    /// List what was set aside on the drives and is not in the mirror: damaged copies, what was in the way.
+    #[command(alias = "ASIDE")]
+    Aside(Aside),
     /// Compare both drives with the catalog: exit 0 alike, 1 not. Changes nothing.
     #[command(
         alias = "VERIFY",
@@ -179,6 +182,25 @@ pub struct Verify {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct Aside {
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub action: Option<Shelf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Shelf {
+    /// Remove items for good.
+    Drop {
+        /// As listed, such as b:12.3.
+        #[arg(required = true, value_name = "DRIVE:ITEM")]
+        items: Vec<String>,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct Scrub {
     #[command(subcommand)]
     pub action: Scrubbing,
@@ -218,6 +240,7 @@ mod tests {
             ("STATUS -x", "status -x"),
             ("EJECT a", "eject a"),
             ("SCRUB start", "scrub start"),
+            ("ASIDE drop b:1.2", "aside drop b:1.2"),
             ("VERIFY --combined", "verify --combined"),
         ] {
             let parse = |line: &str| {

@@ -1,6 +1,7 @@
 //! The commands of `fget`.
 
 mod args;
+mod aside;
 mod config;
 mod download;
 mod exit;

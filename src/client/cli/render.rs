@@ -253,7 +253,7 @@ fn below_table(document: &StatusDocument) -> String {
         }
         text_of_waiting(drive, document, &mut say);
         if drive.aside > 0 {
-            say(name, &format!("{} set aside in .twinstick/aside", count(drive.aside, "file")));
+            say(name, &format!("{} set aside; 'fget aside' lists them", count(drive.aside, "file")));
         }
     }
     for unavailable in &document.unavailable {

@@ -11,7 +11,7 @@ use crate::client::cli::exit::{CommandError, Exit};
 use crate::client::cli::health::print;
 use crate::client::cli::progress::{Progress, Remarks};
 use crate::client::cli::remote::{join, last_name};
-use crate::client::cli::{config, download, health, listing, scrub, upload, verify};
+use crate::client::cli::{aside, config, download, health, listing, scrub, upload, verify};
 use crate::client::error::ClientError;
 use crate::client::requests::Client;
 use crate::wire::{ErrorName, Kind};
@@ -88,6 +88,7 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Mkdir(args) => client.make_folder(&args.remote).await.map(|_| ())?,
         Command::Mv(args) => move_to(&mut client, &args).await?,
         Command::Verify(args) => return verify::verify(&mut client, &args, progress).await,
+        Command::Aside(args) => aside::aside(&mut client, &args).await?,
         Command::Scrub(args) => scrub::scrub(&mut client, &args, progress).await?,
         Command::Eject(args) => health::eject(&mut client, &args, progress.remarks()).await?,
         Command::Status(args) => return health::status(&mut client, &args, progress.remarks()).await,

@@ -1,0 +1,42 @@
+//! `aside` and `drop`: what lies aside on the drives, and letting go of it.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::ids::Side;
+use crate::mirror::request::AsideItem;
+use crate::server::connection::Close;
+use crate::server::session::{Session, said};
+use crate::wire::{AsideLine, DropAnswer, DropRequest, ErrorName, Fault, line_of};
+
+pub(crate) async fn list<S>(session: &mut Session<S>) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match said(session.mirror.list_aside().await) {
+        Ok(items) => {
+            let body: Vec<u8> = items.into_iter().flat_map(|item| line_of(&line(item))).collect();
+            session.connection.answer_body(&body).await
+        }
+        Err(fault) => session.connection.answer(&fault).await,
+    }
+}
+
+pub(crate) async fn let_go<S>(session: &mut Session<S>, request: DropRequest) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(side) = Side::BOTH.into_iter().find(|side| side.name() == request.drive) else {
+        let message = format!("no such drive: {:?}; they are a and b", request.drive);
+        return session.connection.answer(&Fault::new(ErrorName::BadRequest, message)).await;
+    };
+    match said(session.mirror.drop_aside(side, &request.item).await) {
+        Ok(()) => session.connection.answer(&DropAnswer { ok: true }).await,
+        Err(fault) => session.connection.answer(&fault).await,
+    }
+}
+
+fn line(item: AsideItem) -> AsideLine {
+    let AsideItem { side, id, path, cause, day, lsn, files, bytes } = item;
+    let (drive, cause) = (side.name().to_owned(), cause.to_owned());
+    AsideLine { drive, item: id, path, cause, day, lsn, files, size: bytes }
+}
