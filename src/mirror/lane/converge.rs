@@ -137,6 +137,7 @@ impl Lane {
             return Ok(Progress::Deferred);
         }
         if let (Some(_), Some(held)) = (&from, &debt.have)
+            && held.place != *place
             && self.takes_apart()
         {
             return Ok(self.take_apart(batch, id, &held.place));

@@ -99,6 +99,7 @@ fn search<'a>(
             }
             Ok(())
         })?;
+        search.note_respelled();
         search.run()?;
         if !search.is_stale()? {
             return Ok(search);
@@ -146,6 +147,8 @@ pub(super) struct Search<'a> {
     claimed: BTreeSet<String>,
     under_way: BTreeSet<NodeId>,
     phase: Phase,
+    /// Names, as they compare, that nodes may have in more than one spelling.
+    respelled: BTreeSet<(NodeId, String)>,
 }
 
 /// Where something was recorded goes before where something was wanted: a name is used again only when
@@ -167,6 +170,7 @@ impl<'a> Search<'a> {
             claimed: BTreeSet::new(),
             under_way: BTreeSet::new(),
             phase: Phase::Recorded,
+            respelled: BTreeSet::new(),
         }
     }
 
@@ -317,6 +321,9 @@ impl<'a> Search<'a> {
         if self.claimed.contains(&self.compared(&path)) || self.is_anothers(id, &held.place)? {
             return Ok(false);
         }
+        if !self.is_spelled(&folder, &held.place)? {
+            return Ok(false);
+        }
         let content = match held.content {
             Content::Folder => match self.volume.stat(&path)? {
                 Some(meta) if meta.kind == FileKind::Folder => Content::Folder,
@@ -346,6 +353,35 @@ impl<'a> Search<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// A name is found in any spelling where case is folded: which one it has is to be looked up where that matters.
+    fn note_respelled(&mut self) {
+        if !self.volume.namespace().folds_case() {
+            return;
+        }
+        let mut names = BTreeMap::new();
+        for debt in self.doubtful.values() {
+            let held = debt.have.iter().chain(&debt.maybe).map(|held| &held.place);
+            for place in held.chain(&debt.want) {
+                let key = (place.parent, folded(place.name.as_str()));
+                if *names.entry(key.clone()).or_insert(&place.name) != &place.name {
+                    self.respelled.insert(key);
+                }
+            }
+        }
+    }
+
+    fn is_spelled(&self, folder: &str, place: &Place) -> Result<bool, LaneError> {
+        if self.respelled.is_empty() || !self.respelled.contains(&(place.parent, folded(place.name.as_str()))) {
+            return Ok(true);
+        }
+        match self.volume.list(folder) {
+            Ok(names) => Ok(names.iter().any(|name| name == place.name.as_str())),
+            Err(error) if error.disposition == Disposition::DriveLost => Err(error.into()),
+            // There is no such folder.
+            Err(_) => Ok(false),
+        }
     }
 
     /// A path as the drive's file system compares it.
