@@ -6,7 +6,8 @@ use std::hash::{Hash, Hasher};
 use rustix::io::Errno;
 
 use super::content::Content;
-use crate::mirror::volume::{Attributes, VolumePath};
+use crate::mirror::volume::{Attributes, FsKind, VolumePath};
+use crate::namespace::folded;
 
 /// Longest name in bytes, as on every file system that Linux has.
 const NAME_BYTES_MAX: usize = 255;
@@ -28,6 +29,18 @@ pub(super) struct FileNode {
 #[derive(Clone, Debug, Default)]
 pub(super) struct FolderNode {
     pub(super) entries: BTreeMap<String, Ino>,
+}
+
+impl FolderNode {
+    /// What a name leads to, and how that is spelled.
+    fn entry(&self, name: &str, kind: FsKind) -> Option<(&str, Ino)> {
+        let exact = self.entries.get_key_value(name);
+        let any = || match kind {
+            FsKind::Atomic => None,
+            FsKind::Fat => self.entries.iter().find(|(spelled, _)| folded(spelled) == folded(name)),
+        };
+        exact.or_else(any).map(|(spelled, ino)| (spelled.as_str(), *ino))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -74,11 +87,13 @@ impl NameOp {
 pub(super) struct Image {
     /// Invariant: holds `Ino::ROOT`, a folder.
     pub(super) nodes: BTreeMap<Ino, Node>,
+    /// FAT finds a name in any spelling.
+    kind: FsKind,
 }
 
 impl Image {
-    pub(super) fn new() -> Self {
-        Self { nodes: BTreeMap::from([(Ino::ROOT, Node::Folder(FolderNode::default()))]) }
+    pub(super) fn new(kind: FsKind) -> Self {
+        Self { nodes: BTreeMap::from([(Ino::ROOT, Node::Folder(FolderNode::default()))]), kind }
     }
 
     pub(super) fn folder(&self, ino: Ino) -> Result<&FolderNode, Errno> {
@@ -119,8 +134,9 @@ impl Image {
             return Err(Errno::EXIST);
         }
         let folder = self.resolve(folder)?;
-        self.folder(folder)?;
-        Ok(Place { folder, name: checked(name)?.to_owned() })
+        let found = self.folder(folder)?.entry(checked(name)?, self.kind);
+        let name = found.map_or(name, |(spelled, _)| spelled);
+        Ok(Place { folder, name: name.to_owned() })
     }
 
     /// What is at a place.
@@ -129,7 +145,7 @@ impl Image {
     }
 
     fn child(&self, folder: Ino, name: &str) -> Result<Ino, Errno> {
-        self.folder(folder)?.entries.get(name).copied().ok_or(Errno::NOENT)
+        self.folder(folder)?.entry(name, self.kind).map(|(_, ino)| ino).ok_or(Errno::NOENT)
     }
 
     /// Carries out a change of names. Whoever calls has checked that it can be done; what it unlinks is given back.
