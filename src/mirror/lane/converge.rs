@@ -146,7 +146,8 @@ impl Lane {
             self.evict(batch, id, place)?;
             return Ok(Progress::Deferred);
         }
-        match self.make_way(batch, id, place, &path, None)? {
+        let wanted = if from.is_some() { Wanted::Moved } else { Wanted::NewFolder };
+        match self.make_way(batch, id, place, &path, wanted)? {
             Way::Free => {}
             Way::Already => {
                 self.work.unchanged += 1;
@@ -173,7 +174,7 @@ impl Lane {
         match &debt.have {
             Some(held) if held.place == *place => self.renew_file(batch, held, place, file, &path),
             Some(held) => self.move_file(batch, held, place, file, &path),
-            None => match self.make_way(batch, file.id, place, &path, Some(file))? {
+            None => match self.make_way(batch, file.id, place, &path, Wanted::File(file))? {
                 Way::Free => self.install(batch, place, file, &path, Over::Nothing),
                 Way::Already => Ok(self.adopt(batch, place, file)),
                 Way::Not(progress) => Ok(progress),
@@ -266,7 +267,7 @@ impl Lane {
             let last = self.is_last_on_fat(batch, file);
             // Elsewhere what is in the way, though it be the same, is somebody's.
             let own = (self.volume.kind() == FsKind::Fat).then_some(file);
-            match (self.make_way(batch, file.id, place, path, own)?, last) {
+            match (self.make_way(batch, file.id, place, path, own.map_or(Wanted::Moved, Wanted::File))?, last) {
                 (Way::Free, false) => self.volume.rename(&from, path)?,
                 (Way::Free, true) => {
                     let Some(draft) = batch.drafts.remove(&version.ticket) else { return Ok(self.uncopied(file)) };
@@ -409,7 +410,7 @@ impl Lane {
         id: NodeId,
         place: &Place,
         path: &str,
-        wanted: Option<&FileNode>,
+        wanted: Wanted<'_>,
     ) -> Result<Way> {
         // What left this name is not recorded yet: after a crash the newcomer would be taken for it.
         if batch.vacated.contains(&self.compared(path)) {
@@ -429,14 +430,19 @@ impl Lane {
         }
         let Some(meta) = self.volume.stat(path)? else { return Ok(Way::Free) };
         let already = match wanted {
-            Some(file) => matches!(compare_bytes(self.volume.as_ref(), path, &file.version)?, Found::Same(_)),
-            None => meta.kind == FileKind::Folder && self.is_folder(id, place)?,
+            Wanted::File(file) => matches!(compare_bytes(self.volume.as_ref(), path, &file.version)?, Found::Same(_)),
+            Wanted::NewFolder => meta.kind == FileKind::Folder && self.is_folder(id, place)?,
+            // It is elsewhere still: whatever lies here is another.
+            Wanted::Moved => false,
         };
         if already {
             return Ok(Way::Already);
         }
         // Nothing says that the mirror ever wrote here: whatever its size and time are.
-        let lsn = wanted.map_or_else(|| self.journal.head(), |file| file.lsn);
+        let lsn = match wanted {
+            Wanted::File(file) => file.lsn,
+            Wanted::NewFolder | Wanted::Moved => self.journal.head(),
+        };
         let cause = self.blamed(id, Cause::Found);
         Ok(if self.set_aside(batch, path, cause, lsn)? { Way::Free } else { Way::Not(aside_is_full(path)) })
     }
@@ -494,6 +500,17 @@ enum Over {
     Nothing,
     /// An older version, as the mirror wrote it.
     Older,
+}
+
+/// What a name is to be freed for.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// These bytes, which may be there already.
+    File(&'a FileNode),
+    /// A folder that the drive does not have: what is there will do.
+    NewFolder,
+    /// What lies elsewhere on the drive, and will be renamed.
+    Moved,
 }
 
 /// Whether a name can be used.

@@ -333,6 +333,17 @@ fn histories_that_once_failed_as_others_meddled_end_well() {
         A::Put(0, 0, 0, false),
         A::Edit(false, 6, 0, 0),
     ];
+    let a_folder_renamed_to_where_a_move_leads = [
+        A::Put(5, 0, 0, false),
+        A::MakeFolder(2),
+        A::MakeFolder(3),
+        A::Step(true, 1),
+        A::Stage(0, 0, 0, false),
+        A::Move(1, 10),
+        A::Rename(true, 0, 10),
+        A::Put(0, 0, 0, false),
+        A::StepAmid(true, 1, vec![Amid::Put]),
+    ];
     let a_stick_that_died_under_somebody_elses_hands = [
         A::Put(1, 0, 0, false),
         A::Put(3, 0, 0, false),
@@ -345,6 +356,7 @@ fn histories_that_once_failed_as_others_meddled_end_well() {
     run_all(&[
         a_folder_taken_away_below_a_staged_file.as_slice(),
         &an_edited_file_that_was_removed_meanwhile,
+        &a_folder_renamed_to_where_a_move_leads,
         &a_stick_that_died_under_somebody_elses_hands,
     ]);
 }
