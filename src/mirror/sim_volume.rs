@@ -36,7 +36,7 @@ use crate::namespace::Namespace;
 
 pub(crate) use crash::Choice;
 use fault::classified;
-pub(crate) use fault::{CallKind, Calls, Fault};
+pub(crate) use fault::{CallKind, Calls, Fault, Which};
 use file::{Access, SimFile};
 use handle::{Handle, Synced};
 use image::{Image, Ino};
@@ -122,7 +122,12 @@ impl SimDisk {
 
     /// Orders something to happen just before the `nth` call from now, outside of the medium's lock.
     pub(crate) fn before_nth(&self, nth: u64, act: impl FnOnce() + Send + 'static) {
-        self.medium.lock().interlude.arm(nth, Box::new(act));
+        self.medium.lock().interlude.arm(nth, |_, _| true, Box::new(act));
+    }
+
+    /// The same before the next such call.
+    pub(crate) fn before_next(&self, which: Which, act: impl FnOnce() + Send + 'static) {
+        self.medium.lock().interlude.arm(1, which, Box::new(act));
     }
 
     /// Lets `act` happen just before each sync, outside of the medium's lock.

@@ -61,18 +61,27 @@ pub(crate) enum Fault {
     Dead,
 }
 
+/// Whether a call of this kind, on this path, is meant.
+pub(crate) type Which = fn(CallKind, &str) -> bool;
+
+struct Order {
+    /// Such calls to go until it happens; 1 is the next.
+    left: u64,
+    which: Which,
+    act: Box<dyn FnOnce() + Send>,
+}
+
 /// Something that happens elsewhere just before a call: other threads do not wait for this one.
 #[derive(Default)]
 pub(super) struct Interlude {
-    /// Calls to go until it happens; 1 is the next.
-    armed: Option<(u64, Box<dyn FnOnce() + Send>)>,
+    armed: Option<Order>,
     /// What happens before each sync.
     watcher: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Interlude {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "interlude in {:?} calls", self.armed.as_ref().map(|(left, _)| left))
+        write!(f, "interlude in {:?} calls", self.armed.as_ref().map(|order| order.left))
     }
 }
 
@@ -84,18 +93,18 @@ impl Clone for Interlude {
 }
 
 impl Interlude {
-    pub(super) fn arm(&mut self, nth: u64, act: Box<dyn FnOnce() + Send>) {
-        self.armed = Some((nth, act));
+    pub(super) fn arm(&mut self, nth: u64, which: Which, act: Box<dyn FnOnce() + Send>) {
+        self.armed = Some(Order { left: nth, which, act });
     }
 
     /// Counts a call; what is due before it.
-    pub(super) fn due(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
-        let (left, _) = self.armed.as_mut()?;
-        *left -= 1;
-        if *left > 0 {
+    pub(super) fn due(&mut self, kind: CallKind, path: &str) -> Option<Box<dyn FnOnce() + Send>> {
+        let order = self.armed.as_mut()?;
+        order.left -= u64::from((order.which)(kind, path));
+        if order.left > 0 {
             return None;
         }
-        self.armed.take().map(|(_, act)| act)
+        self.armed.take().map(|order| order.act)
     }
 
     pub(super) fn clear(&mut self) {

@@ -42,8 +42,8 @@ fn sync_dead(medium: &mut Medium, op: &'static str, path: &str, synced: Synced) 
 
 impl Handle {
     /// Lets happen what was ordered to happen before this call.
-    fn pause(&self) {
-        let due = self.medium.lock().interlude.due();
+    fn pause(&self, kind: CallKind, path: &str) {
+        let due = self.medium.lock().interlude.due(kind, path);
         if let Some(act) = due {
             act();
         }
@@ -57,7 +57,7 @@ impl Handle {
         path: &str,
         work: impl FnOnce(&mut Medium) -> std::result::Result<T, Errno>,
     ) -> Result<T> {
-        self.pause();
+        self.pause(kind, path);
         let mut medium = self.medium.lock();
         match medium.begin(kind, self.generation).map_err(|errno| classified(op, path, errno))? {
             None => work(&mut medium).map_err(|errno| classified(op, path, errno)),
@@ -85,7 +85,7 @@ impl Handle {
         work: impl FnOnce(&mut Medium) -> std::result::Result<(), Errno>,
         forget: impl FnOnce(&mut Medium),
     ) -> Result<()> {
-        self.pause();
+        self.pause(CallKind::Sync, path);
         let watcher = self.medium.lock().interlude.watcher();
         if let Some(act) = watcher {
             act();
