@@ -215,10 +215,11 @@ async fn an_upload_dropped_at_any_await_leaves_no_stage() {
     let deadline = clock::now() + Duration::from_secs(20);
     for side in Side::BOTH {
         let attachment = stand.mirror.core.seat(side).attachment().unwrap();
-        while attachment.io.depth() > 0 {
-            assert!(clock::now() < deadline, "its threads do not come to rest");
+        // A commit that had got far enough goes on without its client: the lane takes the stage then.
+        let stages = || stand.volume(side).list(layout::STAGE_FOLDER).unwrap();
+        while attachment.io.depth() > 0 || !stages().is_empty() {
+            assert!(clock::now() < deadline, "left on {side}: {:?}", stages());
             std::thread::yield_now();
         }
-        assert_eq!(stand.volume(side).list(layout::STAGE_FOLDER).unwrap(), [""; 0], "on {side}");
     }
 }
