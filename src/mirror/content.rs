@@ -47,7 +47,7 @@ pub(crate) fn compare_bytes(volume: &dyn Volume, path: &str, version: &Version) 
 }
 
 /// The CRC-32 of `size` bytes of a file from `offset` on, or of as many as there are.
-fn crc_of(file: &Arc<dyn VolumeFile>, offset: u64, size: u64) -> Result<Crc32> {
+pub(crate) fn crc_of(file: &Arc<dyn VolumeFile>, offset: u64, size: u64) -> Result<Crc32> {
     let mut hasher = crc32fast::Hasher::new();
     let read = |bytes: &[u8], _: u64| {
         hasher.update(bytes);

@@ -18,6 +18,7 @@ use crate::namespace::folded;
 
 mod apart;
 mod aside;
+mod carry;
 mod converge;
 mod finish;
 mod gather;

@@ -9,6 +9,7 @@ pub(crate) const LOG_FOLDER: &str = ".twinstick/log";
 pub(crate) const LIMBO_FOLDER: &str = ".twinstick/limbo";
 pub(crate) const ASIDE_FOLDER: &str = ".twinstick/aside";
 pub(crate) const MANIFEST_FOLDER: &str = ".twinstick/manifest";
+const PART: &str = ".part";
 /// All folders of a drive's own that must exist before it is used, above first.
 pub(crate) const OWN_FOLDERS: [&str; 6] =
     [crate::path::OWN_FOLDER, STAGE_FOLDER, LOG_FOLDER, LIMBO_FOLDER, ASIDE_FOLDER, MANIFEST_FOLDER];
@@ -45,6 +46,16 @@ pub(crate) fn segment_of(name: &str) -> Option<(Arrival, u32)> {
 /// Where a node waits while its place is taken or not made yet.
 pub(crate) fn limbo(id: NodeId) -> String {
     format!("{LIMBO_FOLDER}/{id}")
+}
+
+/// What says of an item in the aside folder that it is being copied there still.
+pub(crate) fn part(item: &str) -> String {
+    format!("{ASIDE_FOLDER}/{item}{PART}")
+}
+
+/// The item that a name in the aside folder says so of.
+pub(crate) fn part_of(name: &str) -> Option<&str> {
+    name.strip_suffix(PART)
 }
 
 /// Joins a folder's path and a name in it.

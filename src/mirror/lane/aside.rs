@@ -2,6 +2,7 @@
 
 use crate::ids::{Lsn, NodeId};
 use crate::journal::FileNode;
+use crate::mirror::lane::carry::Carried;
 use crate::mirror::lane::{Batch, Lane};
 use crate::mirror::layout;
 use crate::mirror::reconcile::aside::{Cause, Item};
@@ -12,6 +13,12 @@ use crate::path::OWN_FOLDER;
 pub(super) const ASIDE_MAX: u64 = 10_000;
 /// How far a time stamp may be from what it was set to: FAT keeps even seconds.
 const MTIME_SLACK_NS: u64 = 2_000_000_000;
+
+/// How something gets into the aside folder.
+enum WayAside {
+    Copied,
+    Renamed,
+}
 
 impl Lane {
     /// Moves a file or folder that the mirror did not write into the aside folder; false where that is full. `lsn`
@@ -32,13 +39,24 @@ impl Lane {
         };
         let folder = self.make_folders_above(batch, folder, was_at(path))?;
         let to = layout::join(&folder, path.rsplit('/').next().unwrap_or(path));
-        self.volume.rename(path, &to)?;
+        match self.way_aside(cause) {
+            WayAside::Copied if self.carry(&item, path, &to)? == Carried::Copied => {}
+            WayAside::Copied | WayAside::Renamed => self.volume.rename(path, &to)?,
+        }
         tracing::warn!(drive = %self.side, from = path, to, "set aside: not what the mirror wrote");
         self.work.aside += 1;
         batch.aside.push(item);
         batch.touch(path);
         batch.touch(&to);
         Ok(true)
+    }
+
+    fn way_aside(&self, cause: Cause) -> WayAside {
+        match (self.volume.kind(), cause) {
+            (FsKind::Fat, Cause::Edited | Cause::Found) => WayAside::Copied,
+            // Of what is damaged there is a whole copy.
+            (FsKind::Fat, Cause::Damaged) | (FsKind::Atomic, _) => WayAside::Renamed,
+        }
     }
 
     /// Makes the folders that `path` was in below `top`, so that what lies there tells where it was; the last of them.

@@ -8,6 +8,7 @@ use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Held, Journal, Node, Place, Version};
 use crate::mirror::content::{Found, compare};
 use crate::mirror::lane::LaneError;
+use crate::mirror::lane::carry::sweep_parts;
 use crate::mirror::lane::finish::prove;
 use crate::mirror::lane::last_installs::folders_of;
 use crate::mirror::lane::sweep::{note_stage, sweep_limbo, sweep_stages};
@@ -66,6 +67,7 @@ pub(crate) fn reclaim(
         let file = journal.file(&place, id)?;
         arrived.facts.extend(file.map(|file| DriveFact::Damaged { side, place, file }));
     }
+    sweep_parts(volume)?;
     sweep_limbo(volume, |id| search.lies_in_limbo(id))?;
     search.verify_last_installs(&mut arrived, folders)?;
     arrived.shaken.extend(search.doubtful.keys());
