@@ -46,9 +46,9 @@ impl Lane {
                 continue;
             }
             let Some(owed) = self.journal.snapshot().debt(self.side, child)? else { continue };
-            let home = owed.want.as_ref().map(|want| want.parent);
-            let waits = match home {
-                Some(home) => self.folder_path(batch, home)?.is_none(),
+            let waits = match &owed.want {
+                // Also where what is in its way may wait for this place in turn, or is this folder.
+                Some(home) => self.folder_path(batch, home.parent)?.is_none() || self.is_claimed(child, home)?,
                 // A folder in it that is empty but for such.
                 None => true,
             };
@@ -57,6 +57,12 @@ impl Lane {
             }
         }
         Ok(())
+    }
+
+    /// Whether others have a place, or may have it.
+    fn is_claimed(&self, id: NodeId, place: &Place) -> Result<bool> {
+        let claims = self.journal.snapshot().claims_to(self.side, place, 2)?;
+        Ok(claims.into_iter().any(|other| other != id))
     }
 
     /// Moves a file to limbo, by a copy where it is the last one; where that lies then. `None` where the copy is bad.
