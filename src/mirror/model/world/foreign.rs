@@ -16,7 +16,7 @@ use crate::mirror::model::world::{Way, World};
 use crate::mirror::reconcile::aside::Item;
 use crate::mirror::reconcile::hints::{Hint, Watch};
 use crate::mirror::reconcile::inbox::{Job, Newcomer};
-use crate::mirror::reconcile::intake::Tree;
+use crate::mirror::reconcile::intake::{Tree, items};
 use crate::mirror::reconcile::survey::{Depth, Next, SETTLE};
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::volume::{Disposition, FileKind, Result, Volume, VolumeError};
@@ -306,8 +306,13 @@ impl World {
         }
     }
 
-    /// A lane is to look through its whole drive.
+    /// A lane is to look through its whole drive, and what still lies aside is tried again.
     pub(in crate::mirror::model) fn search(&mut self, side: Side) {
+        let Some(volume) = self.volume(side) else { return };
+        match items(volume.as_ref()) {
+            Ok(items) => self.jobs.get_mut(side).extend(items.into_iter().map(Job::Aside)),
+            Err(_) => return self.lose(side),
+        }
         if let Some(drive) = self.drives.get_mut(side) {
             drive.lane.search(NodeId::ROOT, Depth::WithAllBelow);
         }
