@@ -353,11 +353,30 @@ fn histories_that_once_failed_as_others_meddled_end_well() {
         A::TakeAway(false, 0),
         A::Add(false, 0, 0, 0),
     ];
+    let somebodys_file_in_the_way_as_the_power_fails =
+        [A::Put(0, 0, 8, true), A::Add(false, 0, 0, 0), A::PullWithin(false, 15), A::Step(false, 1), A::Limit(0)];
+    let an_edit_that_is_set_aside_as_a_call_fails = [
+        A::Put(5, 0, 0, false),
+        A::Step(false, 1),
+        A::Edit(false, 5, 0, 0),
+        A::Fail(false, 1, 0),
+        A::Remove(5),
+        A::Step(false, 1),
+        A::TakeIn(false),
+    ];
+    let a_file_moved_to_where_the_folder_was_that_it_is_in = [
+        A::Put(8, 0, 0, false),
+        A::Step(false, 1),
+        A::ReturnAmid(false, 1, vec![Amid::Move("x/y", "x/x"), Amid::Move("x/x/x", "x/y")]),
+    ];
     run_all(&[
-        a_folder_taken_away_below_a_staged_file.as_slice(),
+        an_edit_that_is_set_aside_as_a_call_fails.as_slice(),
+        &somebodys_file_in_the_way_as_the_power_fails,
+        &a_folder_taken_away_below_a_staged_file,
         &an_edited_file_that_was_removed_meanwhile,
         &a_folder_renamed_to_where_a_move_leads,
         &a_stick_that_died_under_somebody_elses_hands,
+        &a_file_moved_to_where_the_folder_was_that_it_is_in,
     ]);
 }
 
