@@ -159,8 +159,7 @@ fn sole_holder() {
     wait_until("the new drive is there", || twins.client().state(Side::B) != "absent");
     let outcome = twins.client().get("d/both").expect(5);
     assert!(outcome.stdout.is_empty(), "never the older version");
-    let status = String::from_utf8(twins.client().run(&["status"]).stdout).expect("UTF-8");
-    assert!(status.contains("no drive has a copy of d/sole"), "{status}");
+    wait_until("it says what is lost", || twins.client().notices().contains("no drive has a copy of d/sole"));
     // What the notice says helps.
     twins.client().put("d/both", b"again").expect(0);
     twins.client().run(&["rm", "d/sole"]).expect(0);
