@@ -10,11 +10,11 @@ use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::ids::{Lsn, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Copy, FileNode, Node, Place, Resolved};
+use crate::mirror::attachment::Attachment;
 use crate::mirror::core::Core;
 use crate::mirror::mirror::{Mirror, unreadable};
 use crate::mirror::places::{self, Source};
 use crate::mirror::request::{Refusal, Span};
-use crate::mirror::seat::Attachment;
 use crate::mirror::volume::{Disposition, VolumeError, VolumeFile};
 use crate::path::RelPath;
 

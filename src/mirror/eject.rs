@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::ids::Side;
+use crate::mirror::attachment::Attachment;
 use crate::mirror::mirror::{Loss, Mirror, unreadable};
 use crate::mirror::os_volume::Unmounted;
 use crate::mirror::request::Refusal;
-use crate::mirror::seat::{Attachment, Ejection};
+use crate::mirror::seat::Ejection;
 use crate::mirror::state::DriveState;
 use crate::units::count;
 

@@ -17,6 +17,7 @@ use crate::journal::{
     Answered, CommitError, DriveFact, Enrolled, Enrolment, Journal, Mutation, Node, Parents, Precondition, Receipt,
     Request, Resolved, Writer,
 };
+use crate::mirror::attachment::NewDrive;
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::core::{Core, Listener, Lost, Parting};
 use crate::mirror::extent;
@@ -30,7 +31,7 @@ use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::repairs::Repairs;
 use crate::mirror::request::{Behind, Notice, Recurse, Refusal};
 use crate::mirror::scrub::Desk;
-use crate::mirror::seat::{Ejection, NewDrive, Seat};
+use crate::mirror::seat::{Ejection, Seat};
 use crate::mirror::state::DriveState;
 use crate::namespace::Namespace;
 use crate::path::{Name, RelPath};

@@ -3,6 +3,7 @@
 //! Knows no sockets, no mount table, no configuration file.
 
 pub(crate) mod adopt;
+mod attachment;
 mod await_sync;
 mod browse;
 mod committer;
@@ -59,6 +60,7 @@ mod volume_tests;
 mod watched;
 mod words;
 
+pub use attachment::NewDrive;
 pub use core::{Lost, Parting};
 pub use download::Download;
 pub use eject::{Ejected, Patience};
@@ -66,6 +68,5 @@ pub use flaps::Ending;
 pub use limits::MirrorLimits;
 pub use mirror::{Loss, Mirror, NotParked, ReplaceError};
 pub use scrub::ScrubAnswer;
-pub use seat::NewDrive;
 pub use state::{BadTransition, DriveEvent, DriveState};
 pub use upload::Upload;

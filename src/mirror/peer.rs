@@ -4,8 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::mirror::attachment::Attachment;
 use crate::mirror::os_volume::MountPoint;
-use crate::mirror::seat::Attachment;
 use crate::mirror::volume::{
     Attributes, Disposition, FsKind, Meta, Result, Space, Volume, VolumeError, VolumeFile, VolumePath,
 };

@@ -1,134 +1,26 @@
-//! A drive's seat in the mirror: its state, and while it is there its attachment.
+//! A drive's seat in the mirror: its state, and its attachment while it is there.
 
-use std::any::Any;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
-use tokio::sync::watch;
+use parking_lot::Mutex;
 
 use crate::ids::{Arrival, NodeId, Side};
 use crate::journal::Released;
+use crate::mirror::attachment::Attachment;
 use crate::mirror::core::Alive;
 use crate::mirror::flaps::{Ending, Flaps, Verdict};
 use crate::mirror::history::{History, Moment};
-use crate::mirror::io::IoPool;
-use crate::mirror::label::Label;
 use crate::mirror::lane::Stay;
-use crate::mirror::log_thread::LogHandle;
 use crate::mirror::os_volume::Unmounted;
 use crate::mirror::reconcile::hints::Unwatched;
-use crate::mirror::reconcile::inbox::Errands;
 use crate::mirror::request::DriveErrors;
 use crate::mirror::scan::Scan;
 use crate::mirror::state::{DriveEvent, DriveState};
-use crate::mirror::volume::{Space, Volume};
-use crate::mirror::watched::Watched;
+use crate::mirror::volume::Space;
 use crate::mirror::words;
-
-/// A drive that the watcher found, with a good label of this mirror.
-pub struct NewDrive {
-    pub side: Side,
-    /// The watcher's name for this stay.
-    pub visit: u64,
-    pub label: Label,
-    pub volume: Arc<dyn Volume>,
-    pub path: PathBuf,
-    /// The kernel's number of this plugging-in, where it tells.
-    pub diskseq: Option<u64>,
-    /// The drive's lock, and what else must last as long as anything uses the drive.
-    pub guard: Box<dyn Any + Send + Sync>,
-}
-
-/// A drive in use, from its verification until it is lost. Never used again after that.
-pub(crate) struct Attachment {
-    pub(crate) side: Side,
-    pub(crate) visit: u64,
-    pub(crate) arrival: Arrival,
-    /// Refuses every call once the drive has left.
-    pub(crate) volume: Arc<dyn Volume>,
-    /// The same.
-    pub(crate) watched: Arc<Watched>,
-    pub(crate) io: IoPool,
-    pub(crate) log: LogHandle,
-    pub(crate) wake: Arc<Wake>,
-    pub(crate) errands: Errands,
-    pub(crate) gone: watch::Sender<bool>,
-}
-
-impl Attachment {
-    pub(crate) fn is_gone(&self) -> bool {
-        *self.gone.borrow()
-    }
-
-    /// Ends all work on the drive; what is in a system call ends when that returns. Nothing is begun on it any more.
-    pub(crate) fn end(&self) {
-        self.gone.send_replace(true);
-        self.io.close();
-        self.log.close();
-        self.watched.revoke();
-        self.wake.ring();
-    }
-}
-
-/// Wakes a lane.
-#[derive(Default)]
-pub(crate) struct Wake {
-    rung: Mutex<bool>,
-    bell: Condvar,
-    retry: AtomicBool,
-    closing: AtomicBool,
-    ejecting: AtomicBool,
-}
-
-impl Wake {
-    pub(crate) fn ring(&self) {
-        *self.rung.lock() = true;
-        self.bell.notify_one();
-    }
-
-    /// Something came that may help debts that stay.
-    pub(crate) fn ring_for_retry(&self) {
-        self.retry.store(true, Ordering::Release);
-        self.ring();
-    }
-
-    /// The daemon stops: the lane makes a checkpoint and ends.
-    pub(crate) fn ring_for_close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.ring();
-    }
-
-    /// Somebody wants to take the drive out: as for the daemon's end, but the drive stays out.
-    pub(crate) fn ring_for_eject(&self) {
-        self.ejecting.store(true, Ordering::Release);
-        self.ring();
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire) || self.ejecting.load(Ordering::Acquire)
-    }
-
-    /// Whether it is the drive that ends, and not the daemon.
-    pub(crate) fn is_ejecting(&self) -> bool {
-        self.ejecting.load(Ordering::Acquire) && !self.closing.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn take_retry(&self) -> bool {
-        self.retry.swap(false, Ordering::AcqRel)
-    }
-
-    /// Waits for a ring, at most so long; whether there was one.
-    pub(crate) fn wait(&self, at_most: Duration) -> bool {
-        let mut rung = self.rung.lock();
-        if !*rung {
-            self.bell.wait_for(&mut rung, at_most);
-        }
-        std::mem::take(&mut *rung)
-    }
-}
 
 /// What `status` shows of a drive, and what decides about it.
 pub(crate) struct Seat {

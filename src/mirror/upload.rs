@@ -13,13 +13,13 @@ use crate::ids::{PerSide, Side, Ticket};
 use crate::journal::{
     Answered, Mutation, Precondition, Put, Receipt, Released, Request, Stage, Staged, Version, put_fingerprint,
 };
+use crate::mirror::attachment::Attachment;
 use crate::mirror::core::{drop_stage, let_go};
 use crate::mirror::drive_log::{Append, Record};
 use crate::mirror::io::Gone;
 use crate::mirror::log_thread::NoRoom;
 use crate::mirror::mirror::{Mirror, refusal};
 use crate::mirror::request::{PutRequest, Refusal};
-use crate::mirror::seat::Attachment;
 use crate::mirror::stage::StageFile;
 use crate::mirror::volume::{Attributes, Disposition, Result as VolumeResult, VolumeError};
 use crate::mirror::{layout, space};

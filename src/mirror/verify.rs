@@ -10,6 +10,7 @@ use crate::clock;
 use crate::ids::{NodeId, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, FileNode, Node, Place};
+use crate::mirror::attachment::Attachment;
 use crate::mirror::core::Core;
 use crate::mirror::lane::LaneError;
 use crate::mirror::layout;
@@ -17,7 +18,6 @@ use crate::mirror::mirror::Mirror;
 use crate::mirror::places;
 use crate::mirror::request::{Contents, Refusal, Verified, VerifyLine};
 use crate::mirror::scrub::pass::{Flaw, Pass, Turn};
-use crate::mirror::seat::Attachment;
 use crate::mirror::volume::{FileKind, Volume};
 use crate::path::{Name, is_reserved};
 

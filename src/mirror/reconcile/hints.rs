@@ -15,8 +15,8 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 
 use crate::ids::Side;
+use crate::mirror::attachment::Wake;
 use crate::mirror::layout;
-use crate::mirror::seat::Wake;
 use crate::path::OWN_FOLDER;
 
 /// Folders of a drive that are watched, about 400 bytes each and a kilobyte of the kernel's; the kernel's own limit is

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::clock;
 use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::journal::{Node, Resolved};
+use crate::mirror::attachment::Attachment;
 use crate::mirror::io::Gone;
 use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
@@ -16,7 +17,6 @@ use crate::mirror::reconcile::inbox::{Job, Newcomer, Task};
 use crate::mirror::reconcile::ledger::Deed;
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::request::{Overwrite, PutRequest, Recurse, Refusal};
-use crate::mirror::seat::Attachment;
 use crate::mirror::volume::{FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
 use crate::path::RelPath;
 

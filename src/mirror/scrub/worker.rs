@@ -7,12 +7,12 @@ use crate::clock;
 use crate::ids::{Lsn, NodeId};
 use crate::journal::store::StoreError;
 use crate::journal::{Copy, DriveFact, FileNode, Place, ScrubAmount, ScrubOrder};
+use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::{Durable, Reporter};
 use crate::mirror::core::Core;
 use crate::mirror::lane::LaneError;
 use crate::mirror::scrub::desk::Desk;
 use crate::mirror::scrub::pass::{Flaw, Pass, Turn};
-use crate::mirror::seat::Attachment;
 use crate::mirror::state::DriveState;
 use crate::mirror::words;
 

@@ -1,0 +1,120 @@
+//! A drive that is there: as the watcher brings it, and as the mirror uses it until it leaves.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+
+use crate::ids::{Arrival, Side};
+use crate::mirror::io::IoPool;
+use crate::mirror::label::Label;
+use crate::mirror::log_thread::LogHandle;
+use crate::mirror::reconcile::inbox::Errands;
+use crate::mirror::volume::Volume;
+use crate::mirror::watched::Watched;
+
+/// A drive that the watcher found, with a good label of this mirror.
+pub struct NewDrive {
+    pub side: Side,
+    /// The watcher's name for this stay.
+    pub visit: u64,
+    pub label: Label,
+    pub volume: Arc<dyn Volume>,
+    pub path: PathBuf,
+    /// The kernel's number of this plugging-in, where it tells.
+    pub diskseq: Option<u64>,
+    /// The drive's lock, and what else must last as long as anything uses the drive.
+    pub guard: Box<dyn Any + Send + Sync>,
+}
+
+/// A drive in use, from its verification until it is lost. Never used again after that.
+pub(crate) struct Attachment {
+    pub(crate) side: Side,
+    pub(crate) visit: u64,
+    pub(crate) arrival: Arrival,
+    /// Refuses every call once the drive has left.
+    pub(crate) volume: Arc<dyn Volume>,
+    /// The same.
+    pub(crate) watched: Arc<Watched>,
+    pub(crate) io: IoPool,
+    pub(crate) log: LogHandle,
+    pub(crate) wake: Arc<Wake>,
+    pub(crate) errands: Errands,
+    pub(crate) gone: watch::Sender<bool>,
+}
+
+impl Attachment {
+    pub(crate) fn is_gone(&self) -> bool {
+        *self.gone.borrow()
+    }
+
+    /// Ends all work on the drive; what is in a system call ends when that returns. Nothing is begun on it any more.
+    pub(crate) fn end(&self) {
+        self.gone.send_replace(true);
+        self.io.close();
+        self.log.close();
+        self.watched.revoke();
+        self.wake.ring();
+    }
+}
+
+/// Wakes a lane.
+#[derive(Default)]
+pub(crate) struct Wake {
+    rung: Mutex<bool>,
+    bell: Condvar,
+    retry: AtomicBool,
+    closing: AtomicBool,
+    ejecting: AtomicBool,
+}
+
+impl Wake {
+    pub(crate) fn ring(&self) {
+        *self.rung.lock() = true;
+        self.bell.notify_one();
+    }
+
+    /// Something came that may help debts that stay.
+    pub(crate) fn ring_for_retry(&self) {
+        self.retry.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// The daemon stops: the lane makes a checkpoint and ends.
+    pub(crate) fn ring_for_close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Somebody wants to take the drive out: as for the daemon's end, but the drive stays out.
+    pub(crate) fn ring_for_eject(&self) {
+        self.ejecting.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire) || self.ejecting.load(Ordering::Acquire)
+    }
+
+    /// Whether it is the drive that ends, and not the daemon.
+    pub(crate) fn is_ejecting(&self) -> bool {
+        self.ejecting.load(Ordering::Acquire) && !self.closing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take_retry(&self) -> bool {
+        self.retry.swap(false, Ordering::AcqRel)
+    }
+
+    /// Waits for a ring, at most so long; whether there was one.
+    pub(crate) fn wait(&self, at_most: Duration) -> bool {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            self.bell.wait_for(&mut rung, at_most);
+        }
+        std::mem::take(&mut *rung)
+    }
+}
