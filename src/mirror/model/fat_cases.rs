@@ -80,3 +80,19 @@ fn a_file_that_a_cut_hurt_beside_an_install_is_never_served() {
         world.check_idempotent();
     }
 }
+
+#[test]
+fn a_cut_while_a_lone_stick_changes_a_folders_case_to_and_fro_leaves_the_last_spelling() {
+    for nth in 1..CALLS {
+        for between in 0..4 {
+            cut(nth, |world| {
+                for (from, to) in [("x", "X"), ("X", "x"), ("x", "X")] {
+                    world.move_to(from, to);
+                    for _ in 0..between {
+                        world.step(Side::A);
+                    }
+                }
+            });
+        }
+    }
+}
