@@ -136,11 +136,15 @@ impl Lane {
             batch.placed.insert(id, None);
             return Ok(Progress::Deferred);
         }
-        if let (Some(_), Some(held)) = (&from, &debt.have)
-            && held.place != *place
-            && self.takes_apart()
-        {
-            return Ok(self.take_apart(batch, id, &held.place));
+        if let (Some(_), Some(held)) = (&from, &debt.have) {
+            if held.place == *place {
+                // It never left, or came back: that it may be elsewhere is all that is owed.
+                self.work.unchanged += 1;
+                return Ok(placed(batch, id, place, Content::Folder));
+            }
+            if self.takes_apart() {
+                return Ok(self.take_apart(batch, id, &held.place));
+            }
         }
         if self.differs_in_case(debt, place) {
             self.evict(batch, id, place)?;

@@ -97,6 +97,21 @@ fn names_that_change_their_case_alone_are_one_on_fat() {
 }
 
 #[test]
+fn a_folder_moved_to_and_fro_before_its_drives_moved_it_stays_where_it_is() {
+    for kind in [FsKind::Atomic, FsKind::Fat] {
+        let mut world = World::new(kind, 7);
+        world.put("d/f", b"one", Way::Log);
+        world.rest();
+        let before = Side::BOTH.map(|side| world.disk(side).calls().name);
+        world.move_to("d", "e");
+        world.move_to("e", "d");
+        world.rest();
+        assert_eq!(before, Side::BOTH.map(|side| world.disk(side).calls().name), "no name is touched");
+        settle(world);
+    }
+}
+
+#[test]
 fn a_failed_commit_is_decided_by_the_journal_opened_again() {
     for survivors in 0..12 {
         let mut world = world();

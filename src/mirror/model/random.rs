@@ -292,6 +292,12 @@ fn histories_that_once_failed_end_well() {
     ];
     let a_damaged_stage_let_go_before_that_was_durable =
         [A::Put(0, 0, 1, false), A::Pull(true), A::Fail(false, 2, 0), A::Step(false, 1), A::KillWithin(false, 1)];
+    let a_folder_moved_to_and_fro = [
+        A::StepAmid(false, 1, vec![Amid::MakeFolder("y/x")]),
+        A::Step(false, 1),
+        A::Move(5, 6),
+        A::ReturnAmid(false, 1, vec![Amid::Move("y/y", "y/x")]),
+    ];
     let histories = [
         a_damaged_stage_let_go_before_that_was_durable.as_slice(),
         &names_in_the_page_cache_alone,
@@ -301,6 +307,7 @@ fn histories_that_once_failed_end_well() {
         &an_entry_retired_before_it_was_known_to_be_published,
         &a_folder_taken_for_another_that_was_recorded_there,
         &an_entry_whose_flags_were_cut_off,
+        &a_folder_moved_to_and_fro,
     ];
     run_all(&histories);
 }
