@@ -153,6 +153,17 @@ impl SimDisk {
         self.medium.lock().faults.clear();
     }
 
+    /// Bytes of the files whose names a cut in the midst of a move took, or could take now.
+    pub(crate) fn torn_or_moving(&self) -> Vec<Vec<u8>> {
+        let medium = self.medium.lock();
+        medium.torn.iter().cloned().chain(medium.moving()).collect()
+    }
+
+    /// Bytes of the files whose names cuts took since this was asked last.
+    pub(crate) fn take_torn(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.medium.lock().torn)
+    }
+
     /// Calls so far that reached the medium. Those on dead handles did not.
     pub(crate) fn calls(&self) -> Calls {
         self.medium.lock().calls

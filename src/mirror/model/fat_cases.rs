@@ -6,6 +6,9 @@ use crate::mirror::volume::FsKind;
 
 /// More than the calls that the moves below take.
 const CALLS: u64 = 80;
+/// The same for the install of one file.
+const CALLS_TO_INSTALL: u64 = 30;
+const SEEDS: u64 = 16;
 const STEPS: usize = 30;
 
 /// A world in which drive a alone has some files in folders, when its power is cut before the `nth` call from then on.
@@ -95,4 +98,23 @@ fn a_cut_while_a_lone_stick_changes_a_folders_case_to_and_fro_leaves_the_last_sp
             });
         }
     }
+}
+
+#[test]
+fn a_copy_that_a_cut_took_is_waited_for_while_the_drive_that_has_it_is_away() {
+    let mut waited = 0;
+    for (nth, seed) in (1..CALLS_TO_INSTALL).flat_map(|nth| (0..SEEDS).map(move |seed| (nth, seed))) {
+        let mut world = World::new(FsKind::Fat, seed);
+        world.put("x/x", b"one", Way::File);
+        world.pull_within(Side::A, nth);
+        steps(&mut world);
+        world.bring_back(Side::A);
+        world.pull(Side::B);
+        world.check_reads();
+        steps(&mut world);
+        waited += usize::from(world.waits_for(Side::A, Side::B));
+        world.drain();
+        world.check_idempotent();
+    }
+    assert!(waited > 0, "no cut took the copy");
 }

@@ -69,12 +69,6 @@ impl Oracle {
         self.tree.remove(path);
     }
 
-    /// Whether a drive has something alone, as somebody destroyed the other's copy.
-    pub(super) fn has_only_on(&self, side: Side) -> bool {
-        let only = |thing: &Thing| matches!(thing, Thing::File(_, holders) if *holders.get(side) && !*holders.get(side.other()));
-        self.tree.values().any(only)
-    }
-
     /// A drive was replaced: the new one has nothing.
     pub(super) fn forget(&mut self, side: Side) {
         for thing in self.tree.values_mut() {
@@ -84,12 +78,7 @@ impl Oracle {
         }
     }
 
-    /// A drive's copy of one file is damaged: it is not to be read from there, until it is whole again.
-    /// Whether a drive has a file for sure.
-    pub(super) fn holds(&self, side: Side, path: &str) -> bool {
-        matches!(self.tree.get(path), Some(Thing::File(_, holders)) if *holders.get(side))
-    }
-
+    /// A drive's copy of one file is damaged or gone: it is not to be read from there, until it is whole again.
     pub(super) fn lose_copy(&mut self, side: Side, path: &str) {
         if let Some(Thing::File(_, holders)) = self.tree.get_mut(path) {
             *holders.get_mut(side) = false;

@@ -239,6 +239,7 @@ impl World {
         self.release(&released);
         self.reclaim_log(side);
         self.forget_stays();
+        self.note_torn(side);
     }
 
     pub(super) fn forget_stays(&mut self) {
@@ -339,7 +340,7 @@ impl World {
     pub(super) fn replace(&mut self, side: Side, fault: Option<(u64, usize)>) {
         self.lose(side);
         // What the mirror asks before it lets a drive go.
-        if !self.journal.only_on(side, 1).unwrap().is_empty() || self.oracle.has_only_on(side) {
+        if !self.journal.only_on(side, 1).unwrap().is_empty() || self.has_only_on(side) {
             return;
         }
         if let Some((after, survivors)) = fault {

@@ -27,6 +27,7 @@ impl Medium {
             && pick(choice, 2) == 0
         {
             let (place, ino) = (from.clone(), *ino);
+            self.torn.extend(self.durable.file(ino).ok().map(|file| file.content.to_vec()));
             self.durable.apply(&NameOp::Remove { place, ino });
         }
         self.names.clear();

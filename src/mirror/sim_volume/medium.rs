@@ -74,6 +74,8 @@ pub(super) struct Medium {
     unlinked: BTreeSet<Ino>,
     /// Files that were read or written since the mount.
     warm: BTreeSet<Ino>,
+    /// Bytes of files whose name a cut in the midst of a move took.
+    pub(super) torn: Vec<Vec<u8>>,
     /// Invariant: the bytes of all files in `live`.
     used: u64,
     next_ino: u64,
@@ -99,6 +101,7 @@ impl Medium {
             open: BTreeMap::new(),
             unlinked: BTreeSet::new(),
             warm: BTreeSet::new(),
+            torn: Vec::new(),
             used: 0,
             next_ino: 1,
             clock_ns: CLOCK_START_NS,
@@ -366,6 +369,15 @@ impl Medium {
             self.death = Some((self.names.len(), self.data.clone()));
         }
         self.presence = Presence::Dead;
+    }
+
+    /// Bytes of the files whose names a cut could take now, in the midst of a move.
+    pub(super) fn moving(&self) -> impl Iterator<Item = Vec<u8>> {
+        let moved = self.names.iter().filter_map(|op| match (self.kind, op) {
+            (FsKind::Fat, NameOp::Move { ino, .. }) => self.live.file(*ino).ok(),
+            (FsKind::Fat | FsKind::Atomic, NameOp::Create { .. } | NameOp::Remove { .. } | NameOp::Move { .. }) => None,
+        });
+        moved.map(|file| file.content.to_vec())
     }
 
     /// Goes on from `live` alone, with no handle of before.

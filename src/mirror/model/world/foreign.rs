@@ -97,15 +97,14 @@ impl World {
         let has_hit = |bytes: &Vec<u8>| before.iter().any(|(at, there)| is_hit(at) && there.as_ref() == Some(bytes));
         let mut hit = Vec::new();
         for (known, thing) in &self.oracle.tree {
-            let (Thing::File(bytes, holders), Resolved::Found(place, Node::File(file))) = (thing, self.resolve(known))
-            else {
+            let (Thing::File(bytes, _), Resolved::Found(place, Node::File(file))) = (thing, self.resolve(known)) else {
                 continue;
             };
             let source = places::source(&self.journal.snapshot(), side, &place, &file).unwrap();
             // What was installed may not be on record.
             let is_staged = matches!(file.copies.get(side), Copy::Staged(_));
             if source.is_some_and(|source| is_hit(&source.path)) || (is_staged && has_hit(bytes)) {
-                if !*holders.get(side.other()) {
+                if !self.holds(side.other(), known) {
                     return;
                 }
                 hit.push(known.clone());

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use crate::digest::Crc32;
 use crate::ids::{NodeId, PerSide, Side};
 use crate::journal::mem_store::MemDisk;
-use crate::journal::{FileNode, Node};
+use crate::journal::{Copy, FileNode, Node, Resolved};
+use crate::mirror::model::oracle::Thing;
 use crate::mirror::model::world::World;
 use crate::mirror::sim_volume::SimDisk;
 use crate::mirror::volume::FsKind;
@@ -56,6 +57,40 @@ impl Media {
 impl World {
     pub(in crate::mirror::model) fn media(&self) -> Media {
         Media { store: self.store.clone(), disks: self.disks.clone() }
+    }
+
+    /// Whether a drive has a file for sure: acknowledged there, and not in the midst of a move that a cut can end.
+    pub(in crate::mirror::model) fn holds(&self, side: Side, path: &str) -> bool {
+        match self.oracle.tree.get(path) {
+            Some(Thing::File(bytes, holders)) => {
+                *holders.get(side) && !self.disks.get(side).torn_or_moving().contains(bytes)
+            }
+            Some(Thing::Folder) | None => false,
+        }
+    }
+
+    /// Whether a drive has something that the other one has not for sure.
+    pub(in crate::mirror::model) fn has_only_on(&self, side: Side) -> bool {
+        let only = |(path, thing): (&String, &Thing)| match thing {
+            Thing::File(_, holders) => *holders.get(side) && !self.holds(side.other(), path),
+            Thing::Folder => false,
+        };
+        self.oracle.tree.iter().any(only)
+    }
+
+    /// What a cut on FAT took of a drive that has come back: one file for each move that it was in the midst of, and none
+    /// that the other drive does not hold.
+    pub(super) fn note_torn(&mut self, side: Side) {
+        for torn in self.disks.get(side).take_torn() {
+            let is_gone = |(path, thing): &(&String, &Thing)| {
+                matches!(thing, Thing::File(bytes, holders) if *bytes == torn && *holders.get(side))
+                    && matches!(self.resolve(path), Resolved::Found(_, Node::File(file)) if *file.copies.get(side) == Copy::Missing)
+            };
+            let Some((path, _)) = self.oracle.tree.iter().find(is_gone) else { continue };
+            let path = path.clone();
+            assert!(self.holds(side.other(), &path), "a cut took the last copy of {path}, on {side}");
+            self.oracle.lose_copy(side, &path);
+        }
     }
 
     pub(in crate::mirror::model) fn past(&self) -> Past {

@@ -67,8 +67,7 @@ impl World {
             return;
         }
         let whole = *file.copies.get(side.other()) != Copy::Missing && file.version.size > 0;
-        if !whole || !self.oracle.holds(side.other(), path) || !self.is_present(side) || self.disks.get(side).is_dead()
-        {
+        if !whole || !self.holds(side.other(), path) || !self.is_present(side) || self.disks.get(side).is_dead() {
             return;
         }
         let Some(source) = places::source(&self.journal.snapshot(), side, &place, &file).unwrap() else { return };
