@@ -9,6 +9,8 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest path, in bytes: what Linux takes in one system call, less room for a mount point.
 pub const PATH_BYTES_MAX: usize = 3072;
+/// Longest ending of a name that a note is put before, without its dot.
+const ENDING_BYTES_MAX: usize = 16;
 /// Most folders above a file, and itself.
 pub const PATH_DEPTH_MAX: usize = 64;
 
@@ -71,6 +73,22 @@ impl Name {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of another copy: `letter (kept from b, lsn 17).txt`. Cut where it would be too long; nothing where the
+    /// note leaves no name.
+    pub fn with_note(&self, note: &str) -> Option<Self> {
+        let note = format!(" ({note})");
+        // A dot at the start begins a hidden file's name and no ending; a long one is none either.
+        let (stem, ending) = match self.0.rsplit_once('.') {
+            Some((stem, ending)) if !stem.is_empty() && ending.len() <= ENDING_BYTES_MAX => {
+                (stem, format!(".{ending}"))
+            }
+            Some(_) | None => (self.as_str(), String::new()),
+        };
+        let room = NAME_BYTES_MAX.saturating_sub(note.len() + ending.len());
+        let cut = stem.floor_char_boundary(room.min(stem.len()));
+        Self::parse(&format!("{}{note}{ending}", stem.get(..cut)?)).ok()
     }
 }
 
@@ -205,6 +223,20 @@ mod tests {
         let text = ["\u{958}".repeat(42).as_str(); 24].join("/");
         assert!(text.len() < PATH_BYTES_MAX);
         assert_eq!(RelPath::parse(&text), Err(BadPath::PathTooLong { bytes: 24 * 252 + 23 }));
+    }
+
+    #[test]
+    fn a_note_leaves_a_name_its_ending_and_never_makes_it_too_long() {
+        let noted = |name: &str| Name::parse(name).unwrap().with_note("kept from b").unwrap().to_string();
+        assert_eq!(noted("letter.txt"), "letter (kept from b).txt");
+        assert_eq!(noted("letter.of.17.characters.at"), "letter.of.17.characters (kept from b).at");
+        assert_eq!(noted("v1.twenty characters no"), "v1.twenty characters no (kept from b)");
+        assert_eq!(noted("Makefile"), "Makefile (kept from b)");
+        assert_eq!(noted(".profile"), ".profile (kept from b)");
+        for long in ["x".repeat(255), format!("{}.txt", "\u{fc}".repeat(125))] {
+            assert!(noted(&long).len() <= NAME_BYTES_MAX && noted(&long).contains(" (kept from b)"));
+        }
+        assert_eq!(Name::parse("x").unwrap().with_note(&"y".repeat(255)), None);
     }
 
     #[test]

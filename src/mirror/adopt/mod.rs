@@ -8,7 +8,6 @@
 //! Memory: about 1 KiB a file.
 
 mod late;
-mod naming;
 mod outcome;
 mod past;
 mod settle;

@@ -6,7 +6,6 @@ use crate::digest::Crc32;
 use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side, Ticket};
 use crate::journal::{Blocks, Body, Content, Copy, Debt, FileNode, FolderNode, Held, Node, Place, Version};
 use crate::mirror::adopt::is_root;
-use crate::mirror::adopt::naming::kept_name;
 use crate::mirror::adopt::past::Past;
 use crate::mirror::adopt::tree::Stray;
 use crate::path::Name;
@@ -179,7 +178,8 @@ impl Rebuild {
         let mut free = place;
         while self.places.contains_key(&free) {
             let lsn = self.next_lsn();
-            free.name = kept_name(&name, side.unwrap_or(Side::A), lsn);
+            let note = format!("kept from {}, lsn {lsn}", side.unwrap_or(Side::A));
+            free.name = name.with_note(&note).unwrap_or_else(|| name.clone());
         }
         free
     }

@@ -66,22 +66,9 @@ impl Item {
     pub(crate) fn copy_name(&self, name: &Name, side: Side, nth: u32) -> Option<Name> {
         let Self { cause, day, lsn, .. } = self;
         let again = if nth > 1 { format!(", {nth}") } else { String::new() };
-        let note = format!(" ({} on {side} {day}, lsn {lsn}{again})", cause.name());
-        // A dot at the start begins a hidden file's name and no ending; a long one is none either.
-        let (stem, ending) = match name.as_str().rsplit_once('.') {
-            Some((stem, ending)) if !stem.is_empty() && ending.len() <= ENDING_BYTES_MAX => {
-                (stem, format!(".{ending}"))
-            }
-            Some(_) | None => (name.as_str(), String::new()),
-        };
-        let room = crate::path::NAME_BYTES_MAX.saturating_sub(note.len() + ending.len());
-        let cut = stem.floor_char_boundary(room.min(stem.len()));
-        Name::parse(&format!("{}{note}{ending}", stem.get(..cut)?)).ok()
+        name.with_note(&format!("{} on {side} {day}, lsn {lsn}{again}", cause.name()))
     }
 }
-
-/// Longest ending of a name that a note is put before.
-const ENDING_BYTES_MAX: usize = 16;
 
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,12 +104,8 @@ mod tests {
     }
 
     #[test]
-    fn a_copys_name_tells_the_drive_and_the_day_and_keeps_its_ending() {
+    fn a_copys_name_tells_the_drive_and_the_day() {
         assert_eq!(copy_name("notes.txt", 1), "notes (edited on b 2026-11-21, lsn 17).txt");
         assert_eq!(copy_name("notes.txt", 2), "notes (edited on b 2026-11-21, lsn 17, 2).txt");
-        assert_eq!(copy_name(".profile", 1), ".profile (edited on b 2026-11-21, lsn 17)");
-        assert_eq!(copy_name("README", 1), "README (edited on b 2026-11-21, lsn 17)");
-        let long = copy_name(&format!("{}.txt", "ü".repeat(125)), 1);
-        assert!(long.len() <= crate::path::NAME_BYTES_MAX && long.ends_with("lsn 17).txt"), "{long}");
     }
 }
