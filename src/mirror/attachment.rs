@@ -36,7 +36,8 @@ pub(crate) struct Attachment {
     pub(crate) side: Side,
     pub(crate) visit: u64,
     pub(crate) arrival: Arrival,
-    /// Refuses every call once the drive has left.
+    /// Refuses every call once the drive has left. Says so where the daemon itself lacks something, for those who can tell
+    /// their client; the lane and the log wait (`mirror/patient`).
     pub(crate) volume: Arc<dyn Volume>,
     /// The same.
     pub(crate) watched: Arc<Watched>,

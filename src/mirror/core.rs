@@ -18,6 +18,7 @@ use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
 use crate::mirror::label::Serials;
 use crate::mirror::layout;
+use crate::mirror::patient::TRY_AGAIN_AFTER;
 use crate::mirror::reconcile::inbox::Inbox;
 use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::repairs::Repairs;
@@ -243,7 +244,11 @@ impl Core {
                 seat.count_read_error();
                 tracing::warn!(drive = %attachment.side, %error, "read error");
             }
-            Disposition::NoSpace | Disposition::NotFound | Disposition::InTheWay | Disposition::Refused => {
+            Disposition::NoSpace
+            | Disposition::NotFound
+            | Disposition::InTheWay
+            | Disposition::Refused
+            | Disposition::Shortage => {
                 tracing::debug!(drive = %attachment.side, %error, "operation on a drive");
             }
         }
@@ -303,7 +308,13 @@ pub(crate) fn let_go(attachment: &Arc<Attachment>, released: &Released) {
 pub(crate) fn drop_stage(attachment: &Arc<Attachment>, path: &str) {
     let (volume, path) = (Arc::clone(&attachment.volume), path.to_owned());
     // A drive that has left is swept when it comes back, and so is a stage that stays behind an error.
+    let again = Arc::clone(attachment);
     let _ = attachment.io.start_job(move || match volume.remove_file(&path) {
+        Err(error) if error.disposition == Disposition::Shortage => {
+            std::thread::sleep(TRY_AGAIN_AFTER);
+            // Behind what others asked for meanwhile.
+            drop_stage(&again, &path);
+        }
         Err(error) if error.disposition != Disposition::NotFound => tracing::warn!(%error, "a stage stays"),
         Ok(()) | Err(_) => {}
     });

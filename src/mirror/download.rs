@@ -20,8 +20,10 @@ use crate::path::RelPath;
 
 /// Times that a copy is looked for before it counts as damaged: a lane may be moving it.
 const TRIES_MAX: u32 = 8;
-/// How long to wait for a lane between two of them.
+/// How long to wait for a lane between two of them, or for descriptors.
 const TRY_AFTER: std::time::Duration = std::time::Duration::from_millis(250);
+/// Times that a GET waits for descriptors or memory that the daemon lacks, before the client is told to come again.
+const SHORTAGES_MAX: u32 = 8;
 
 /// A GET under way.
 pub struct Download {
@@ -42,6 +44,8 @@ pub struct Download {
     end: u64,
     copy: Option<OpenCopy>,
     tries: u32,
+    /// Times that the daemon lacked something since the last block.
+    shortages: u32,
     /// Sides whose copy cannot be opened.
     lost: Vec<Side>,
     /// Sides to be passed over until a lane has gone on: it may be moving the file there.
@@ -102,6 +106,7 @@ impl Mirror {
             end: offset + len,
             copy: None,
             tries: 0,
+            shortages: 0,
             lost: Vec::new(),
             suspects: Vec::new(),
             bad: BTreeSet::new(),
@@ -138,10 +143,14 @@ impl Download {
                     self.copy = Some(copy);
                     break block;
                 }
+                Err(Failure::Error(error)) if error.disposition == Disposition::Shortage => {
+                    self.wait_for_means(&error).await?;
+                    self.copy = Some(copy);
+                }
                 Err(failure) => self.blame(copy, number, failure).await,
             }
         };
-        self.tries = 0;
+        (self.tries, self.shortages) = (0, 0);
         let start = number * BLOCK_BYTES as u64;
         let from = (self.position - start) as usize;
         let to = block.len().min((self.end - start) as usize);
@@ -239,6 +248,11 @@ impl Download {
                         self.copy = Some(OpenCopy { attachment, file, source, standing, ahead: None });
                         return Ok(());
                     }
+                    Err(Failure::Error(error)) if error.disposition == Disposition::Shortage => {
+                        self.wait_for_means(&error).await?;
+                        // Meanwhile it may be elsewhere.
+                        break;
+                    }
                     Err(failure) => self.blame_unopened(&candidate, &failure).await,
                 }
             }
@@ -309,7 +323,9 @@ impl Download {
         }
         // What looks lost may be the whole drive: vfat tells ENOENT when the stick is gone.
         let volume = Arc::clone(&attachment.volume);
-        if let Ok(Err(error)) = attachment.io.run(move || volume.probe()).await {
+        if let Ok(Err(error)) = attachment.io.run(move || volume.probe()).await
+            && error.disposition == Disposition::DriveLost
+        {
             self.core.lose(attachment, &error.to_string());
         }
         !attachment.is_gone()
@@ -361,6 +377,16 @@ impl Download {
                 tokio::task::spawn_blocking(move || core.report_damage(side, place, file));
             }
         }
+    }
+
+    /// The daemon itself lacked something: that says nothing of the copy, and may be over soon.
+    async fn wait_for_means(&mut self, error: &VolumeError) -> Result<(), Refusal> {
+        self.shortages += 1;
+        if self.shortages > SHORTAGES_MAX {
+            return Err(Refusal::busy(error));
+        }
+        tokio::time::sleep(TRY_AFTER).await;
+        Ok(())
     }
 
     async fn wait_for_lane(&self) {

@@ -141,7 +141,7 @@ pub fn read_slot(volume: &dyn Volume, index: usize) -> VolumeResult<Slot> {
             Disposition::NotFound => Ok(Slot::Missing),
             Disposition::InTheWay => Ok(Slot::Damaged),
             Disposition::BadRead => Ok(Slot::Unreadable(error)),
-            Disposition::DriveLost | Disposition::NoSpace | Disposition::Refused => Err(error),
+            Disposition::DriveLost | Disposition::NoSpace | Disposition::Refused | Disposition::Shortage => Err(error),
         },
     }
 }

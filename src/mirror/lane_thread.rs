@@ -23,6 +23,7 @@ use crate::mirror::lane::{Lane, LaneError, Step, look_again, reclaim};
 use crate::mirror::log_thread::{LogHandle, Settled};
 use crate::mirror::manifest::{Head, Keeper, Turn};
 use crate::mirror::os_volume::Unmounted;
+use crate::mirror::patient::Patient;
 use crate::mirror::peer::Peer;
 use crate::mirror::reconcile::hints::Hints;
 use crate::mirror::reconcile::inbox::{Errands, Job};
@@ -166,7 +167,8 @@ fn watch(core: &Arc<Core>, drive: NewDrive) -> Result<(NewDrive, Arc<Watched>), 
             volume.revoke();
         }
     })?;
-    Ok((NewDrive { volume: Arc::clone(&watched) as _, ..drive }, watched))
+    let patient = Patient::new(Arc::clone(&watched) as _);
+    Ok((NewDrive { volume: Arc::new(patient), ..drive }, watched))
 }
 
 fn turn_away(core: &Core, lost: Lost, reason: &Turned) {
@@ -214,7 +216,8 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
     let attachment = attach(core, drive, &label, log, watched, alive)?;
     let replay_head = core.journal.head();
     let hints = Hints::start(side, &drive.path, &attachment.wake)?;
-    let work = Worker { core, attachment: &attachment, lane, keeper, hints, label, replay_head };
+    let volume = Arc::clone(&drive.volume);
+    let work = Worker { core, attachment: &attachment, volume, lane, keeper, hints, label, replay_head };
     let arrival = attachment.arrival;
     work.run();
     core.committer.retire_soon(side, arrival);
@@ -302,7 +305,7 @@ fn attach(
         side,
         visit: drive.visit,
         arrival,
-        volume: Arc::clone(&drive.volume),
+        volume: Arc::clone(watched) as _,
         watched: Arc::clone(watched),
         io,
         log,
@@ -348,6 +351,8 @@ fn attach(
 struct Worker<'a> {
     core: &'a Arc<Core>,
     attachment: &'a Arc<Attachment>,
+    /// The drive, for work that waits.
+    volume: Arc<dyn Volume>,
     lane: Lane,
     keeper: Keeper,
     hints: Hints,
@@ -459,7 +464,8 @@ impl Worker<'_> {
 
     fn install(&mut self) -> Result<Done, LaneError> {
         let other = self.core.seat(self.attachment.side.other()).attachment();
-        let peer = other.as_ref().map(|other| Arc::new(Peer::new(other)) as Arc<dyn Volume>);
+        let peer = |other| Arc::new(Patient::new(Arc::new(Peer::new(other)))) as Arc<dyn Volume>;
+        let peer = other.as_ref().map(peer);
         let before = self.lane.work();
         // The drive itself says what is done to it, in case that the journal is lost.
         if self.attachment.log.flush().is_none() {
@@ -509,12 +515,12 @@ impl Worker<'_> {
         let Some(taken) = self.attachment.log.take() else { return Ok(()) };
         self.keeper.take(&taken)?;
         let side = self.attachment.side;
-        self.attachment.volume.sync_all()?;
+        self.volume.sync_all()?;
         let enrolment = self.core.journal.enrolment();
         self.label.enrolled = PerSide::new(|side| enrolment.drives.get(side).id);
         self.label.committed = self.keeper.covered();
         self.label.epoch = self.core.journal.epoch();
-        let serial = match label::write(self.attachment.volume.as_ref(), &self.label) {
+        let serial = match label::write(self.volume.as_ref(), &self.label) {
             Ok(serial) => serial,
             Err(LabelError::Volume(error)) => return Err(error.into()),
             Err(error) => {

@@ -33,6 +33,7 @@ pub mod os_volume;
 mod pace;
 #[cfg(test)]
 mod parking_tests;
+mod patient;
 mod peer;
 mod places;
 mod reconcile;

@@ -238,11 +238,9 @@ impl Volume for OsVolume {
             FsKind::Atomic => None,
             FsKind::Fat => Some(self.open_folder(layout::parent(path)).map_err(Act::Change.of("create", path))?),
         };
-        let file = self
-            .open_below(path, flags, FILE_MODE, ResolveFlags::empty())
-            .and_then(|handle| OsFile::new(handle, folder, path, self.kind))
-            .map_err(Act::Change.of("create", path))?;
-        Ok(Arc::new(file))
+        let handle =
+            self.open_below(path, flags, FILE_MODE, ResolveFlags::empty()).map_err(Act::Change.of("create", path))?;
+        Ok(Arc::new(OsFile::made(handle, folder, path, self.kind)))
     }
 
     fn open_write(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>> {

@@ -10,6 +10,7 @@ pub use crate::mirror::history::Event;
 pub use crate::mirror::reconcile::ledger::{Counts as ForeignCounts, Deed as ForeignDeed, Remark as ForeignRemark};
 pub use crate::mirror::scan::ScanKind;
 use crate::mirror::state::DriveState;
+use crate::mirror::volume::VolumeError;
 use crate::path::RelPath;
 
 /// Whether a request is for a folder with all that is in it.
@@ -377,6 +378,9 @@ pub enum Refusal {
     /// The outcome of the mutation is open until the journal works again; its id tells.
     #[error("the journal cannot be written: {0}; reads go on, see twinstickd's log for the boot disk's state")]
     JournalUnavailable(String),
+    /// The daemon lacks descriptors or memory for now.
+    #[error("twinstickd has too much to do at the moment ({0}): try again")]
+    Busy(String),
     /// It can be done, and something could not be had then.
     #[error("{message}")]
     NeedsForce { drive: Side, message: String },
@@ -393,6 +397,11 @@ fn no_space(drive: Side, free: u64, needed: u64) -> String {
 }
 
 impl Refusal {
+    /// For the daemon's own shortage, met by an operation on a drive.
+    pub(crate) fn busy(error: &VolumeError) -> Self {
+        Self::Busy(error.source.to_string())
+    }
+
     /// The stable name on the wire.
     pub fn name(&self) -> &'static str {
         match self {
@@ -409,6 +418,7 @@ impl Refusal {
             Self::Unavailable { .. } => "unavailable",
             Self::Superseded(_) => "superseded",
             Self::JournalUnavailable(_) => "journal-unavailable",
+            Self::Busy(_) => "busy",
             Self::NeedsForce { .. } => "needs-force",
         }
     }
@@ -430,7 +440,8 @@ impl Refusal {
             | Self::TooLarge { .. }
             | Self::BadChecksum { .. }
             | Self::Superseded(_)
-            | Self::JournalUnavailable(_) => None,
+            | Self::JournalUnavailable(_)
+            | Self::Busy(_) => None,
         }
     }
 }

@@ -229,7 +229,7 @@ impl Upload {
     }
 
     /// What a failed write means for the PUT: a drive that is lost shrinks its set, so does one that is there and
-    /// does not take this stage; a full one refuses the PUT.
+    /// does not take this stage; a full one refuses the PUT, and so does the daemon's own shortage.
     fn judge(&mut self, attachment: &Attachment, error: &VolumeError) -> Result<(), Refusal> {
         match error.disposition {
             Disposition::NoSpace => {
@@ -246,6 +246,8 @@ impl Upload {
                 self.turned_away = Some((attachment.side, error.to_string()));
                 Ok(())
             }
+            // It says nothing of the drive, whose copy is not to be given up for it.
+            Disposition::Shortage => Err(Refusal::busy(error)),
         }
     }
 

@@ -29,6 +29,9 @@ pub enum Disposition {
     BadRead,
     /// The name cannot exist on this file system (EINVAL, ENAMETOOLONG, EILSEQ), or it is not ours to touch (EPERM).
     Refused,
+    /// The daemon itself lacks descriptors or memory (EMFILE, ENFILE, ENOMEM), or was interrupted: it says nothing of the
+    /// drive, nothing was changed, and the same call succeeds later.
+    Shortage,
 }
 
 /// A failed operation on a drive.

@@ -19,6 +19,7 @@ pub(crate) fn fault(refusal: &Refusal) -> Fault {
         Refusal::Unavailable { .. } => ErrorName::Unavailable,
         Refusal::Superseded(_) => ErrorName::Superseded,
         Refusal::JournalUnavailable(_) => ErrorName::JournalUnavailable,
+        Refusal::Busy(_) => ErrorName::Busy,
         Refusal::NeedsForce { .. } => ErrorName::NeedsForce,
     };
     Fault::new(name, refusal.to_string()).of_drive(refusal.drive().map(crate::ids::Side::name))
@@ -62,6 +63,7 @@ mod tests {
             Refusal::Unavailable { drive: Some(Side::A), message: text() },
             Refusal::Superseded(text()),
             Refusal::JournalUnavailable(text()),
+            Refusal::Busy(text()),
             Refusal::NeedsForce { drive: Side::A, message: text() },
         ];
         for refusal in all {

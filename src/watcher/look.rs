@@ -142,7 +142,8 @@ pub(super) fn probe(volume: &OsVolume) -> Result<(), Departure> {
             | Disposition::NotFound
             | Disposition::InTheWay
             | Disposition::BadRead
-            | Disposition::Refused => {
+            | Disposition::Refused
+            | Disposition::Shortage => {
                 tracing::warn!(%error, "the probe of a drive said nothing of it");
                 Ok(())
             }

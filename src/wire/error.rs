@@ -70,7 +70,7 @@ names! {
     Superseded = "superseded",
     /// The journal cannot be written; reads go on.
     JournalUnavailable = "journal-unavailable",
-    /// Too many connections: try again.
+    /// Too many connections, or the server lacks descriptors or memory for now: try again.
     Busy = "busy",
     /// The client was silent for too long.
     Timeout = "timeout",

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use twinstick_rig::{Binaries, Call, Class, Drives, End, Faulty, Pull, Side, Twins, stages, stir_mounts};
 
@@ -101,6 +102,12 @@ impl Bench {
             }
             std::thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    /// How often a drive was given up for an error, as the log tells it.
+    pub(crate) fn losses(&self, errno: Errno) -> usize {
+        let error = format!("(os error {})", errno.raw_os_error());
+        self.twins.log().lines().filter(|line| line.contains("to=absent") && line.contains(&error)).count()
     }
 
     /// Lets both media work again.

@@ -1,7 +1,7 @@
 //! One case: one call of one drive goes wrong while one thing is under way.
 
 use rustix::io::Errno;
-use twinstick_rig::{Fault, Side, Site};
+use twinstick_rig::{Call, Fault, Side, Site};
 
 use crate::bench::{Bench, Result};
 use crate::scenario::{Failing, Moment, Scenario};
@@ -45,6 +45,7 @@ fn play_out(
         Failing::Source => side.other(),
     };
     bench.heal().map_err(|why| format!("before: {why}"))?;
+    let losses = bench.losses(Errno::MFILE);
     (scenario.before)(story);
     match scenario.moment {
         Moment::Request => {
@@ -81,6 +82,13 @@ fn play_out(
     }
     bench.heal_until_taken_in(side, story)?;
     bench.wait_until_quiet(failing)?;
+    if let Some((site, fault)) = plan
+        && is_shortage(fault)
+        && !Call::SYNCING.contains(&site.call)
+        && bench.losses(Errno::MFILE) > losses
+    {
+        story.broken.push("the daemon's own shortage cost the drive".to_owned());
+    }
     outcome.fired = bench.medium(failing).has_fired();
     outcome.sites = bench.medium(failing).disarm();
     story.expect(None);
@@ -96,6 +104,11 @@ fn play_out(
     story.broken.extend(bench.leftovers());
     story.clean_up();
     Ok(())
+}
+
+/// Whether it says that the daemon lacks something, and nothing of the drive.
+pub(crate) fn is_shortage(fault: Fault) -> bool {
+    fault == Fault::Fails(Errno::MFILE)
 }
 
 fn errno((_, fault): (Site, Fault)) -> Errno {

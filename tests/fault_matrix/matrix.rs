@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use twinstick_rig::{Class, Fault, Side, Site, is_full, seconds};
 
 use crate::bench::Bench;
-use crate::case::{Outcome, play};
+use crate::case::{Outcome, is_shortage, play};
 use crate::scenario::{self, Moment, Scenario};
 
 /// Names the one scenario to play, for those who look into a failure.
@@ -38,12 +38,15 @@ const FAULTS: &[(&str, Fault)] = &[
     ("ENOSPC", Fault::Fails(Errno::NOSPC)),
     ("EROFS", Fault::Fails(Errno::ROFS)),
     ("ENODEV", Fault::Fails(Errno::NODEV)),
+    ("EMFILE", Fault::Fails(Errno::MFILE)),
     ("hang", Fault::Hangs),
 ];
 /// Of what others changed one site in so many gets its turn, but for the full figures: each case takes ten seconds.
 const ELSEWHERE_ONE_IN: usize = 30;
 /// Of so many sites one hangs, beside the first of each kind of call, but for the full figures: each takes `stall_after`.
 const HANGS_EVERY: usize = 8;
+/// Of so many sites of a request one meets the daemon's own shortage, beside the first of each kind of call.
+const SHORTAGES_EVERY: usize = 4;
 
 /// One call that goes wrong in one way.
 #[derive(Clone, Copy)]
@@ -157,22 +160,29 @@ fn sides(scenario: &Scenario) -> Vec<Side> {
 /// The errors that a site gets. With the full figures all; else the hundreds of sites of a return take turns, and few
 /// sites hang.
 fn faults(scenario: &Scenario, sites: &BTreeSet<Site>, number: usize, site: Site) -> Vec<usize> {
-    let (hangs, mut fails): (Vec<_>, Vec<_>) = (0..FAULTS.len()).partition(|fault| FAULTS[*fault].1 == Fault::Hangs);
+    let all = 0..FAULTS.len();
+    if is_full() {
+        return all.collect();
+    }
     let is_first_of_its_kind = sites.iter().find(|other| other.call == site.call) == Some(&site);
-    let hangs_too = match scenario.moment {
-        _ if is_full() => true,
-        Moment::Return => {
-            fails = vec![fails[number % fails.len()]];
-            is_first_of_its_kind
-        }
+    let (hangs, fails): (Vec<_>, Vec<_>) = all.partition(|fault| FAULTS[*fault].1 == Fault::Hangs);
+    let in_turn = |nth: usize| fails[nth % fails.len()];
+    let (fails, hangs_too) = match scenario.moment {
+        Moment::Return => (vec![in_turn(number)], is_first_of_its_kind),
         Moment::ReturnFromElsewhere if number.is_multiple_of(ELSEWHERE_ONE_IN) => {
             let nth = number / ELSEWHERE_ONE_IN;
-            fails = vec![fails[nth % fails.len()]];
-            nth.is_multiple_of(2)
+            (vec![in_turn(nth)], nth.is_multiple_of(2))
         }
         Moment::ReturnFromElsewhere => return Vec::new(),
-        Moment::Request => is_first_of_its_kind || number.is_multiple_of(HANGS_EVERY),
-        Moment::Checkpoint => site.class == Class::Label || number.is_multiple_of(HANGS_EVERY),
+        Moment::Request | Moment::Checkpoint => {
+            let is_short = is_first_of_its_kind || number.is_multiple_of(SHORTAGES_EVERY);
+            let fails = fails.into_iter().filter(|fault| is_short || !is_shortage(FAULTS[*fault].1)).collect();
+            let is_special = match scenario.moment {
+                Moment::Checkpoint => site.class == Class::Label,
+                Moment::Request | Moment::Return | Moment::ReturnFromElsewhere => is_first_of_its_kind,
+            };
+            (fails, is_special || number.is_multiple_of(HANGS_EVERY))
+        }
     };
     if hangs_too { [fails, hangs].concat() } else { fails }
 }

@@ -18,6 +18,17 @@ pub(crate) const LARGE: usize = 150_000;
 enum Allowed {
     Nothing,
     NoSpace,
+    Busy,
+}
+
+impl Allowed {
+    fn allows(self, error: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::NoSpace => error == "no-space",
+            Self::Busy => error == "busy",
+        }
+    }
 }
 
 /// One case's folder, what is in it as far as clients were told, and which rules were broken.
@@ -120,7 +131,12 @@ impl Story {
         let content = Content { seed: self.seed, len };
         let reply = wire::put(&self.address, &self.at(path), &content.bytes());
         // With a full drive a PUT is refused and the old version stays; nothing else is.
-        let allowed = if self.errno == Some(Errno::NOSPC) { Allowed::NoSpace } else { Allowed::Nothing };
+        // Where the daemon lacks descriptors its client is told to come again.
+        let allowed = match self.errno {
+            Some(Errno::NOSPC) => Allowed::NoSpace,
+            Some(Errno::MFILE) => Allowed::Busy,
+            _ => Allowed::Nothing,
+        };
         self.judge(&Operation::Put { path: path.to_owned(), content }, &reply, allowed);
     }
 
@@ -166,7 +182,7 @@ impl Story {
     fn judge(&mut self, operation: &Operation, reply: &Reply, allowed: Allowed) {
         match reply {
             Reply::Done(_) => self.model.apply(operation),
-            Reply::Refused { error, .. } if allowed == Allowed::NoSpace && error == "no-space" => {}
+            Reply::Refused { error, .. } if allowed.allows(error) => {}
             other => self.broken.push(format!("{operation:?}: {other}")),
         }
     }

@@ -181,7 +181,7 @@ pub(super) fn open(volume: &dyn Volume, path: &str) -> Result<Result<Arc<dyn Vol
     match volume.open(path).and_then(|file| file.forget_cached().map(|()| file)) {
         Ok(file) => Ok(Ok(file)),
         Err(error) => match error.disposition {
-            Disposition::DriveLost => Err(error.into()),
+            Disposition::DriveLost | Disposition::Shortage => Err(error.into()),
             Disposition::NoSpace
             | Disposition::NotFound
             | Disposition::InTheWay

@@ -31,7 +31,11 @@ impl Lane {
             Err(error) => match error.disposition {
                 Disposition::BadRead => Carried::Not,
                 Disposition::DriveLost => return Err(error),
-                Disposition::NoSpace | Disposition::NotFound | Disposition::InTheWay | Disposition::Refused => {
+                Disposition::NoSpace
+                | Disposition::NotFound
+                | Disposition::InTheWay
+                | Disposition::Refused
+                | Disposition::Shortage => {
                     remove_all(volume, &layout::join(layout::ASIDE_FOLDER, item))?;
                     volume.remove_file(&part)?;
                     return Err(error);

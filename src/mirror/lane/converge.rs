@@ -43,6 +43,7 @@ impl Lane {
                 tracing::warn!(drive = %self.side, node = %id, %error, "the drive refuses a name");
                 Ok(Progress::Stays(Stay::Refused(error.to_string())))
             }
+            Disposition::Shortage => Ok(Progress::Stays(Stay::Refused(error.to_string()))),
             // Something changed under the lane, or the drive is going: the next step sees which.
             Disposition::NotFound | Disposition::InTheWay | Disposition::BadRead => {
                 self.volume.probe()?;

@@ -399,7 +399,11 @@ impl Lane {
                 Ok(())
             }
             // It changed meanwhile: the next search sees.
-            Disposition::NoSpace | Disposition::NotFound | Disposition::InTheWay | Disposition::Refused => Ok(()),
+            Disposition::NoSpace
+            | Disposition::NotFound
+            | Disposition::InTheWay
+            | Disposition::Refused
+            | Disposition::Shortage => Ok(()),
         }
     }
 

@@ -21,7 +21,7 @@ const LATER: Duration = Duration::from_secs(1);
 impl Worker<'_> {
     /// A drive came: nobody can know that nobody changed anything. What still lies aside is taken in first.
     pub(super) fn begin_search(&mut self) -> Result<(), LaneError> {
-        let items = intake::items(self.attachment.volume.as_ref())?;
+        let items = intake::items(self.volume.as_ref())?;
         self.add_jobs(items.into_iter().map(Job::Aside));
         self.lane.search(NodeId::ROOT, Depth::WithAllBelow);
         Ok(())

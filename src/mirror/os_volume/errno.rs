@@ -32,10 +32,9 @@ impl Act {
 
     fn disposition(self, errno: Errno) -> Disposition {
         match errno {
-            // The daemon's own shortage says nothing of the drive; a failed sync is final all the same.
-            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR if self != Self::Sync => {
-                Disposition::Refused
-            }
+            // They say nothing of the drive; a failed sync is final all the same.
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR if self != Self::Sync => Disposition::Shortage,
+            Errno::AGAIN if self != Self::Sync => Disposition::Refused,
             Errno::NODEV
             | Errno::NXIO
             | Errno::ROFS
@@ -99,10 +98,18 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_label_is_a_lost_drive_and_too_many_open_files_are_not() {
+    fn a_missing_label_is_a_lost_drive_to_a_probe_alone() {
         assert_eq!(Act::Look.disposition(Errno::NOENT), Disposition::NotFound);
         assert_eq!(Act::Probe.disposition(Errno::NOENT), Disposition::DriveLost);
-        assert_eq!(Act::Probe.disposition(Errno::MFILE), Disposition::Refused);
+    }
+
+    #[test]
+    fn too_many_open_files_and_too_little_memory_are_the_daemons_own_shortage() {
+        for act in [Act::Look, Act::Change, Act::Probe] {
+            for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+                assert_eq!(act.disposition(errno), Disposition::Shortage, "{act:?} {errno:?}");
+            }
+        }
     }
 
     #[test]

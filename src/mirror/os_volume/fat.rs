@@ -17,7 +17,6 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
 
 use crate::mirror::layout;
 use crate::mirror::os_volume::errno::Act;
@@ -30,10 +29,13 @@ impl OsVolume {
         let moved = self
             .open_below(from, READ, Mode::empty(), ResolveFlags::empty())
             .map_err(Act::Change.of("open to rename", from))?;
+        // Before anything is changed: what lacks a descriptor can be done again as a whole.
+        let left = self.folder_of(from)?;
+        let entered = (layout::parent(from) != layout::parent(to)).then(|| self.folder_of(to)).transpose()?;
         self.rename_free(from, to).map_err(Act::Change.of("rename", from))?;
-        self.sync_folder_of(from)?;
-        if layout::parent(from) != layout::parent(to) {
-            self.sync_folder_of(to)?;
+        sync_folder_of(from, left)?;
+        if let Some(entered) = entered {
+            sync_folder_of(to, entered)?;
         }
         rustix::fs::fsync(moved).map_err(Act::Sync.of("sync", to))
     }
@@ -42,20 +44,25 @@ impl OsVolume {
     pub(super) fn unlink_on_fat(&self, op: &'static str, path: &VolumePath, flags: AtFlags) -> Result<()> {
         // A folder, if a file is to be removed, is refused by the call below.
         let held = self.keep(path).map_err(Act::Change.of(op, path))?;
+        let folder = self.folder_of(path)?;
         self.unlink(path, flags).map_err(Act::Change.of(op, path))?;
-        self.sync_folder_of(path)?;
+        sync_folder_of(path, folder)?;
         drop(held);
         Ok(())
     }
 
     /// Makes a folder whose cluster is taken in the table before its name leads there.
     pub(super) fn make_folder_on_fat(&self, path: &VolumePath) -> Result<()> {
-        let (folder, name) = self.parent(path).map_err(Act::Change.of("make folder", path))?;
-        rustix::fs::mkdirat(folder, name, super::FOLDER_MODE).map_err(Act::Change.of("make folder", path))?;
-        // The sync of a folder that has nothing of its own to be written writes the table.
-        let made = self.open_folder(path).map_err(Act::Change.of("open folder to sync", path))?;
+        let (parent, name) = self.parent(path).map_err(Act::Change.of("make folder", path))?;
+        let folder = self.folder_of(path)?;
+        rustix::fs::mkdirat(&parent, name, super::FOLDER_MODE).map_err(Act::Change.of("make folder", path))?;
+        // Its descriptor is the next one's.
+        drop(parent);
+        // The sync of a folder that has nothing of its own to be written writes the table. It is made already: without
+        // this it cannot be made again, and the drive is out.
+        let made = self.open_folder(path).map_err(Act::Sync.of("open folder to sync", path))?;
         rustix::fs::fsync(made).map_err(Act::Sync.of("sync folder", path))?;
-        self.sync_folder_of(path)
+        sync_folder_of(path, folder)
     }
 
     /// Writes the table first, so that no name written by the sync of all leads to what is free in it.
@@ -69,10 +76,13 @@ impl OsVolume {
         self.open_below(path, PLAIN | OFlags::PATH, Mode::empty(), ResolveFlags::empty())
     }
 
-    fn sync_folder_of(&self, path: &VolumePath) -> Result<()> {
+    /// The folder that a name is in, to be synced.
+    fn folder_of(&self, path: &VolumePath) -> Result<OwnedFd> {
         let above = layout::parent(path);
-        let folder =
-            self.open_folder(above).map_err(|errno: Errno| Act::Sync.of("open folder to sync", above)(errno))?;
-        rustix::fs::fsync(folder).map_err(Act::Sync.of("sync folder", above))
+        self.open_folder(above).map_err(Act::Change.of("open folder to sync", above))
     }
+}
+
+fn sync_folder_of(path: &VolumePath, folder: OwnedFd) -> Result<()> {
+    rustix::fs::fsync(folder).map_err(Act::Sync.of("sync folder", layout::parent(path)))
 }

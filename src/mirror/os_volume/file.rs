@@ -29,25 +29,21 @@ pub(super) struct OsFile {
 impl OsFile {
     /// Takes a handle of a plain file; of anything else EISDIR or EEXIST, which say that something is in the way.
     pub(super) fn of(handle: OwnedFd, path: &VolumePath, kind: FsKind) -> rustix::io::Result<Self> {
-        Self::new(handle, None, path, kind)
-    }
-
-    /// As [`OsFile::of`], of a file that is to grow.
-    pub(super) fn new(
-        handle: OwnedFd,
-        folder: Option<OwnedFd>,
-        path: &VolumePath,
-        kind: FsKind,
-    ) -> rustix::io::Result<Self> {
         let meta = meta(&rustix::fs::fstat(&handle)?, kind);
         match meta.kind {
             FileKind::File => {
-                let (room, grown) = (AtomicU64::new(meta.observed.size), AtomicBool::new(false));
-                Ok(Self { handle, folder, room, grown, path: path.to_owned(), kind })
+                let room = AtomicU64::new(meta.observed.size);
+                Ok(Self { room, ..Self::made(handle, None, path, kind) })
             }
             FileKind::Folder => Err(Errno::ISDIR),
             FileKind::Other => Err(Errno::EXIST),
         }
+    }
+
+    /// Takes a handle of a file that was just made, and asks nothing: what fails then would leave the file behind.
+    pub(super) fn made(handle: OwnedFd, folder: Option<OwnedFd>, path: &VolumePath, kind: FsKind) -> Self {
+        let (room, grown) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { handle, folder, room, grown, path: path.to_owned(), kind }
     }
 
     fn grow(&self, end: u64) {

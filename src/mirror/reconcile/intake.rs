@@ -2,6 +2,7 @@
 //! aside removed. Cut short at any point it is done again, and finds what it had stored.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -17,11 +18,13 @@ use crate::mirror::reconcile::inbox::{Job, Newcomer, Task};
 use crate::mirror::reconcile::ledger::Deed;
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::request::{Overwrite, PutRequest, Recurse, Refusal};
-use crate::mirror::volume::{FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
+use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
 use crate::path::RelPath;
 
 /// Times that another name is looked for because somebody took it meanwhile.
 const TRIES_MAX: usize = 8;
+/// Before something is tried again that the daemon lacked descriptors or memory for.
+const WAIT_FOR_MEANS: Duration = Duration::from_millis(250);
 
 /// Why something was not taken in; it stays where it is.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,17 @@ enum NotTaken {
     Refused(#[from] Refusal),
     #[error("it is being written")]
     Changing,
+}
+
+impl NotTaken {
+    /// Whether the daemon lacked descriptors or memory: what was done so far is found done.
+    fn is_for_want_of_means(&self) -> bool {
+        match self {
+            Self::Drive(error) => error.disposition == Disposition::Shortage,
+            Self::Refused(refusal) => matches!(refusal, Refusal::Busy(_)),
+            Self::Gone(_) | Self::Changing => false,
+        }
+    }
 }
 
 /// A file to be stored, where it lies on the drive.
@@ -50,9 +64,15 @@ impl Mirror {
             let Task { side, arrival, job } = self.core.inbox.next().await;
             let attachment = self.core.seat(side).attachment().filter(|there| there.arrival == arrival);
             let Some(attachment) = attachment else { continue };
-            let (what, done) = match &job {
-                Job::Newcomer(newcomer) => (newcomer.at.as_str(), self.take_newcomer(&attachment, newcomer).await),
-                Job::Aside(item) => (item.as_str(), self.take_item(&attachment, item).await),
+            let (what, done) = loop {
+                let (what, done) = match &job {
+                    Job::Newcomer(newcomer) => (newcomer.at.as_str(), self.take_newcomer(&attachment, newcomer).await),
+                    Job::Aside(item) => (item.as_str(), self.take_item(&attachment, item).await),
+                };
+                if !done.as_ref().is_err_and(NotTaken::is_for_want_of_means) {
+                    break (what, done);
+                }
+                tokio::time::sleep(WAIT_FOR_MEANS).await;
             };
             match done {
                 Ok(()) | Err(NotTaken::Gone(_)) => {}

@@ -85,7 +85,8 @@ impl Pass {
         &self.position
     }
 
-    /// Does a little of the work. Errors are those of the journal, and of a drive that is gone.
+    /// Does a little of the work. Errors are those of the journal, of a drive that is gone, and the daemon's own shortage:
+    /// after that the same turn is taken again.
     pub(crate) fn turn(&mut self) -> Result<Turn, LaneError> {
         let (place, next) = match self.reading.take() {
             Some(reading) => (reading.place.clone(), Next::File(reading)),
@@ -254,10 +255,10 @@ enum Next {
     Bad(Box<FileNode>, Source, Flaw),
 }
 
-/// What an error says of one copy; those of the whole drive go on.
+/// What an error says of one copy; those of the whole drive go on, and those that say nothing of any.
 fn flaw_of(error: VolumeError) -> Result<Flaw, LaneError> {
     match error.disposition {
-        Disposition::DriveLost => Err(error.into()),
+        Disposition::DriveLost | Disposition::Shortage => Err(error.into()),
         Disposition::NotFound => Ok(Flaw::Vanished),
         // A folder under the name.
         Disposition::InTheWay => Ok(Flaw::Changed),

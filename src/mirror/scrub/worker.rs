@@ -14,6 +14,7 @@ use crate::mirror::lane::LaneError;
 use crate::mirror::scrub::desk::Desk;
 use crate::mirror::scrub::pass::{Flaw, Pass, Turn};
 use crate::mirror::state::DriveState;
+use crate::mirror::volume::Disposition;
 use crate::mirror::words;
 
 /// Read between two records of the position: what an interruption repeats at most.
@@ -296,7 +297,12 @@ impl Activity {
 fn read_piece(pass: &mut Pass) -> Result<Piece, LaneError> {
     let mut piece = Piece::default();
     for _ in 0..PIECE_FILES {
-        match pass.turn()? {
+        let turn = match pass.turn() {
+            // It is taken again after a rest.
+            Err(LaneError::Volume(error)) if error.disposition == Disposition::Shortage => Turn::Moving,
+            turn => turn?,
+        };
+        match turn {
             Turn::Read(bytes) => piece.done.bytes += bytes,
             Turn::Right(bytes) => {
                 piece.done.files += 1;

@@ -168,6 +168,7 @@ pub(super) fn ordered(op: &'static str, path: &str, disposition: Disposition) ->
         Disposition::NotFound => Errno::NOENT,
         Disposition::InTheWay => Errno::EXIST,
         Disposition::Refused => Errno::INVAL,
+        Disposition::Shortage => Errno::MFILE,
     };
     error(op, path, disposition, errno)
 }
