@@ -21,6 +21,9 @@ pub const STATE_DIR: &str = "/var/lib/twinstick";
 /// T-W-I-N on a phone.
 pub const PORT: u16 = 8946;
 
+/// Long enough for a mistake to be noticed on the next weekend.
+const TRASH_DAYS: u16 = 7;
+
 /// Bounds of `probe_every`: an idle probe wears nothing, but each wakes the stick's controller.
 const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(1));
 /// Bounds of `stall_after`: below a second a healthy stick's garbage collection would count as gone.
@@ -51,6 +54,8 @@ pub struct Config {
     /// Both drives are scrubbed when the mirror has been running for so long since the last time; `None`: never.
     #[serde(deserialize_with = "span_or_never")]
     pub scrub_every: Option<Duration>,
+    /// Days of running for which what was removed or overwritten is kept in the trash; 0: not at all.
+    pub trash_days: u16,
     /// Without it: `journald` where stderr is the journal, else `text`.
     pub log_format: Option<LogFormat>,
     pub log_level: LogFilter,
@@ -98,6 +103,7 @@ impl Default for Config {
             journal_entries_max: MirrorLimits::default().journal_entries_max,
             flaps_max: MirrorLimits::default().flaps_max,
             scrub_every: Some(Duration::from_hours(24 * 30)),
+            trash_days: TRASH_DAYS,
             log_format: None,
             log_level: LogFilter::default(),
             limits: Limits::default(),
@@ -139,9 +145,11 @@ impl Config {
 
     /// What of it is the mirror's.
     pub fn mirror_limits(&self) -> MirrorLimits {
+        let trash_for = Duration::from_hours(24 * u64::from(self.trash_days));
         MirrorLimits {
             journal_entries_max: self.journal_entries_max,
             flaps_max: self.flaps_max,
+            trash_for: Some(trash_for).filter(|days| !days.is_zero()),
             stall_after: self.stall_after,
         }
     }

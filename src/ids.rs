@@ -107,6 +107,9 @@ impl NodeId {
     pub const ROOT: Self = Self(0);
     /// Stands for `.twinstick/limbo` in a place on a drive.
     pub const LIMBO: Self = Self(u64::MAX);
+    /// The folder of what was removed or overwritten, `.twinstick/trash` on a drive: one of the catalog, to which no
+    /// client's path leads.
+    pub const TRASH: Self = Self(u64::MAX - 1);
 }
 
 /// One half of a ticket: which session of which journal gave it out.

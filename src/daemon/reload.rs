@@ -67,8 +67,8 @@ impl<'a> Settings<'a> {
             tracing::warn!(keys = fixed.join(", "), "configuration in force but for what needs a restart");
         }
         // What still waits for a restart is named at each reload.
-        let Config { state, listen, log_format, journal_entries_max, flaps_max, .. } = self.config.clone();
-        self.config = Config { state, listen, journal_entries_max, flaps_max, log_format, ..config };
+        let Config { state, listen, log_format, journal_entries_max, flaps_max, trash_days, .. } = self.config.clone();
+        self.config = Config { state, listen, journal_entries_max, flaps_max, trash_days, log_format, ..config };
     }
 }
 
@@ -92,6 +92,7 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         journal_entries_max,
         flaps_max,
         scrub_every: _,
+        trash_days,
     } = new;
     let differing = [
         ("state", *state != old.state),
@@ -99,6 +100,7 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("log_format", *log_format != old.log_format),
         ("journal_entries_max", *journal_entries_max != old.journal_entries_max),
         ("flaps_max", *flaps_max != old.flaps_max),
+        ("trash_days", *trash_days != old.trash_days),
     ];
     differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

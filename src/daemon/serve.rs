@@ -137,12 +137,15 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     // In one piece: scripts wait for this line.
     logging.say(&format!("listening on {address}"));
     notify(&[sd_notify::NotifyState::Ready]);
+    let tending = Arc::clone(&mirror);
+    let trash = tokio::spawn(async move { tending.tend_trash().await });
     let watchdog = tokio::spawn(watchdog::run(vitals(&mirror, watching, accepting)));
     while signals.next().await == Wish::Reload {
         reload(&mut settings, &handle);
     }
     // From here on the time for stopping counts.
     watchdog.abort();
+    trash.abort();
     let limit = stop_at_most(settings.limits().borrow().drain_timeout);
     notify(&[sd_notify::NotifyState::Stopping, sd_notify::NotifyState::ExtendTimeoutUsec(limit)]);
     tracing::info!("stopping: requests under way are finished");

@@ -41,6 +41,10 @@ pub(super) enum Space {
     AnswerOrder = b'q',
     /// Drive and node → the version that the drive installed since its last checkpoint, without an entry that says so.
     Fresh = b'u',
+    /// LSN → what its entry threw away, and is kept in the trash.
+    Kept = b't',
+    /// Path and LSN → the LSN of what was thrown away under that path.
+    KeptPath = b'w',
 }
 
 /// Single facts under [`Space::Meta`].
@@ -229,6 +233,31 @@ pub(super) fn claimed_name(key: &[u8]) -> Result<&str, StoreError> {
     let name = key.get(10..).and_then(|rest| rest.split(|byte| *byte == 0).next());
     let name = name.and_then(|name| std::str::from_utf8(name).ok());
     name.ok_or_else(|| corrupt(key, "a claim's key without a name"))
+}
+
+/// The key of what an entry threw away.
+pub(super) fn kept(lsn: Lsn) -> Vec<u8> {
+    numbered(Space::Kept, lsn.0)
+}
+
+/// The start of the keys of what was thrown away under paths that start with `prefix`.
+pub(super) fn kept_below(prefix: &str) -> Vec<u8> {
+    let mut key = vec![Space::KeptPath as u8];
+    key.extend(prefix.as_bytes());
+    key
+}
+
+/// The start of the keys of what was thrown away under one path. No path has a NUL in it.
+pub(super) fn kept_of(path: &str) -> Vec<u8> {
+    let mut key = kept_below(path);
+    key.push(0);
+    key
+}
+
+pub(super) fn kept_path(path: &str, lsn: Lsn) -> Vec<u8> {
+    let mut key = kept_of(path);
+    key.extend(lsn.0.to_be_bytes());
+    key
 }
 
 /// The first key after all that start with `prefix`.

@@ -8,7 +8,7 @@ use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec;
 use crate::journal::names::Folders;
-use crate::journal::record::{Content, Debt, Entry, Flags, Mark, Op};
+use crate::journal::record::{Blocks, Content, Debt, Entry, FileNode, Flags, Mark, Op};
 use crate::journal::store::{Store, StoreError};
 use crate::path::Name;
 
@@ -34,6 +34,9 @@ pub(super) struct Tally {
     /// Debts of nodes that may be elsewhere than recorded.
     pub(super) doubts: PerSide<i64>,
     pub(super) entries: i64,
+    /// Things in the trash, and their bytes.
+    pub(super) kept_items: i64,
+    pub(super) kept_bytes: i64,
     /// Entries that a drive has done but not checkpointed.
     pub(super) unsettled: Vec<(Side, Lsn)>,
 }
@@ -141,6 +144,15 @@ impl<'a> Draft<'a> {
         Ok(false)
     }
 
+    /// Removes the digest pages of a version that is not needed any more.
+    pub(super) fn release_pages(&mut self, file: &FileNode) {
+        if let Blocks::Paged(pages) = file.blocks {
+            for page in 0..pages {
+                self.remove(codec::page(file.version.ticket, page));
+            }
+        }
+    }
+
     /// Sets, changes or clears a debt; keeps the index of claims and the counts with it.
     pub(super) fn set_debt(&mut self, side: Side, id: NodeId, old: Option<&Debt>, new: Option<&Debt>) {
         *self.tally.paths.get_mut(side) += i64::from(new.is_some()) - i64::from(old.is_some());
@@ -162,16 +174,19 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Records how far a drive is with an entry; an entry that no drive needs any more goes. False where it has
-    /// gone before.
+    /// Records how far a drive is with an entry's node; an entry that no drive needs any more goes. False where it has
+    /// gone before, and for a node that the entry changed beside its own: only the debt speaks of that one.
     pub(super) fn mark(
         &mut self,
         side: Side,
-        lsn: Lsn,
+        (lsn, node): (Lsn, NodeId),
         mark: Mark,
         checkpoints: &PerSide<u64>,
     ) -> Result<bool, StoreError> {
-        let Some(mut flags) = self.flags(lsn)? else { return Ok(false) };
+        let Some(entry) = self.record::<Entry>(&codec::entry(lsn))?.filter(|entry| entry.node == node) else {
+            return Ok(false);
+        };
+        let mut flags = self.record::<Flags>(&codec::flags(lsn))?.unwrap_or_else(|| entry.flags());
         *flags.marks.get_mut(side) = mark;
         if settled(&flags, checkpoints) {
             self.retire(lsn)?;

@@ -128,7 +128,7 @@ impl FactPlanner<'_, '_> {
             let batch = *self.batches.get(side);
             let checkpoints = *self.checkpoints;
             // The flag before the debt goes: cut short between the two, the lane finds the work done and says so again.
-            let marked = self.draft.mark(side, debt.lsn, Mark::Done { batch }, &checkpoints)?;
+            let marked = self.draft.mark(side, (debt.lsn, id), Mark::Done { batch }, &checkpoints)?;
             if let (false, Some((place, node))) = (marked, &node) {
                 self.draft.set(codec::fresh(side, id), &Fresh { place: place.clone(), lsn: node.lsn() });
             }

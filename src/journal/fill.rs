@@ -8,7 +8,9 @@ use crate::ids::{NodeId, PerSide, Side};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact, Space};
 use crate::journal::draft::Draft;
-use crate::journal::record::{Copy, Debt, Enrolled, Enrolment, Entry, Fill, FillCause, Flags, Mark, Node, Place};
+use crate::journal::record::{
+    Copy, Debt, Enrolled, Enrolment, Entry, FileNode, Fill, FillCause, Flags, Mark, Node, Place,
+};
 use crate::journal::recovery::{Plain, apply, mend_flags};
 use crate::journal::store::{Store, StoreError};
 use crate::journal::writer::Writer;
@@ -150,12 +152,36 @@ fn owe(draft: &mut Draft<'_>, side: Side, place: &Place, node: Node) -> Result<(
     if old.as_ref() != Some(&new) {
         draft.set_debt(side, id, old.as_ref(), Some(&new));
     }
+    if place.parent == NodeId::TRASH
+        && let Node::File(file) = &node
+        && !file.copies.get(side.other()).is_durable()
+    {
+        // Nobody has it any more, and nobody waits for it.
+        return forget_kept(draft, place, file);
+    }
     if let Node::File(mut file) = node
         && *file.copies.get(side) != Copy::Missing
     {
         *file.copies.get_mut(side) = Copy::Missing;
         draft.set(codec::node(place), &Node::File(file));
     }
+    Ok(())
+}
+
+/// Lets go of a file in the trash that no drive has.
+fn forget_kept(draft: &mut Draft<'_>, place: &Place, file: &FileNode) -> Result<(), StoreError> {
+    for side in Side::BOTH {
+        let Some(debt) = draft.debt(side, file.id)? else { continue };
+        let left =
+            (debt.have.is_some() || !debt.maybe.is_empty()).then(|| Debt { want: None, bytes: 0, ..debt.clone() });
+        draft.set_debt(side, file.id, Some(&debt), left.as_ref());
+    }
+    // The record of the trash is known by the node's LSN: the entry that threw it away.
+    if let Some(kept) = draft.kept(file.lsn)? {
+        draft.remove_kept(&kept);
+    }
+    draft.release_pages(file);
+    draft.remove(codec::node(place));
     Ok(())
 }
 

@@ -27,6 +27,7 @@ mod scrub;
 mod sled_copy;
 pub mod sled_store;
 pub mod store;
+mod trash;
 mod writer;
 
 pub use catalog::{Catalog, Child, Resolved};
@@ -41,4 +42,5 @@ pub use record::{
     Staged, Version, block_count, put_fingerprint,
 };
 pub use scrub::{ScrubAmount, ScrubCause, ScrubOrder, ScrubPart, ScrubPosition, ScrubProgress};
+pub use trash::{Cause, Keeping, Kept, Remains, VERSIONS_MAX};
 pub use writer::{ANSWERS_MAX, Attached, CommitError, Committed, Writer};

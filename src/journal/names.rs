@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn commit(writer: &mut Writer, mutation: Mutation) -> Result<Receipt, CommitError> {
-        let request = Request { mutation, id: None, present: PerSide { a: true, b: false } };
+        let request = Request { mutation, id: None, present: PerSide { a: true, b: false }, keeping: None };
         writer.commit(&[request]).answers.pop().unwrap()
     }
 

@@ -12,6 +12,7 @@ use crate::journal::record::{
     PAGE_BLOCKS, Parents, Place, Put, Receipt, Request, Stage,
 };
 use crate::journal::store::StoreError;
+use crate::journal::trash::{Cause, Keeping, Wanted, is_held};
 use crate::namespace::Misfit;
 use crate::path::{Name, RelPath};
 
@@ -38,6 +39,10 @@ pub enum Precondition {
     NotEmpty(RelPath),
     #[error("{0} cannot be moved into itself")]
     IntoItself(RelPath),
+    #[error("nothing of {0} is in the trash")]
+    NotInTrash(RelPath),
+    #[error("nothing that LSN {0} threw away is in the trash")]
+    NotKept(Lsn),
     #[error("the root itself cannot be changed")]
     Root,
     #[error("this id was given to another request before: give each its own")]
@@ -97,9 +102,18 @@ impl Planner<'_, '_> {
                     return Err(Precondition::NoStage.into());
                 }
                 let (place, old) = self.place_for_file(&put.path, put.overwrite, put.mtime_ns)?;
-                self.put(put, place, old.as_ref(), answered)
+                let keeping = match &old {
+                    Some(old) => self.keeps(&put.path, old, &put.version, request.keeping)?,
+                    None => None,
+                };
+                self.put(put, place, (old, keeping), answered)
             }
-            Mutation::Remove { path } => self.remove(path, request.present, answered),
+            Mutation::Remove { path } => self.remove(path, request, answered),
+            Mutation::Restore { path, lsn, mtime_ns } => {
+                let wanted = Wanted { path, lsn: *lsn, mtime_ns: *mtime_ns, keeping: request.keeping };
+                self.restore(&wanted, request.present, answered)
+            }
+            Mutation::Purge { lsn } => self.purge(*lsn, request.present),
             Mutation::MakeFolder { path, parents, mtime_ns } => {
                 self.make_folder(path, *parents, *mtime_ns, request.present, answered)
             }
@@ -123,7 +137,7 @@ impl Planner<'_, '_> {
         }
     }
 
-    fn next_lsn(&mut self) -> Lsn {
+    pub(super) fn next_lsn(&mut self) -> Lsn {
         self.counters.head = self.counters.head.next();
         self.counters.head
     }
@@ -136,7 +150,7 @@ impl Planner<'_, '_> {
     }
 
     /// The place of a file to be written, with its folders made, and what is there now.
-    fn place_for_file(
+    pub(super) fn place_for_file(
         &mut self,
         path: &RelPath,
         overwrite: Overwrite,
@@ -159,7 +173,7 @@ impl Planner<'_, '_> {
     }
 
     /// Refuses new names that an enrolled drive cannot have, before anything is made.
-    fn check_names(
+    pub(super) fn check_names(
         &self,
         path: &RelPath,
         parent: NodeId,
@@ -173,7 +187,7 @@ impl Planner<'_, '_> {
     }
 
     /// Makes the folders of `path` from `depth` on, all but the last name; the last one's id.
-    fn make_missing(&mut self, path: &RelPath, parent: NodeId, depth: usize, mtime_ns: i64) -> NodeId {
+    pub(super) fn make_missing(&mut self, path: &RelPath, parent: NodeId, depth: usize, mtime_ns: i64) -> NodeId {
         let mut parent = parent;
         let folders = path.names().len().saturating_sub(1);
         for (at, name) in path.names().iter().enumerate().take(folders).skip(depth) {
@@ -182,7 +196,7 @@ impl Planner<'_, '_> {
         parent
     }
 
-    fn add_folder(
+    pub(super) fn add_folder(
         &mut self,
         path: &RelPath,
         parent: NodeId,
@@ -208,24 +222,32 @@ impl Planner<'_, '_> {
         &mut self,
         put: &Put,
         place: Place,
-        old: Option<&FileNode>,
+        old: (Option<FileNode>, Option<Keeping>),
         answered: impl FnOnce(&mut Self, &Receipt),
     ) -> Result<Receipt, PlanError> {
         let stages = self.stages(put);
         let lsn = self.next_lsn();
-        let id = match old {
+        let old = match old {
+            // A node of its own for each that is kept: the old one goes its way to the trash.
+            (Some(file), Some(keeping)) => {
+                self.throw_away(lsn, &put.path, &place, file, (Cause::Overwritten, keeping))?;
+                None
+            }
+            (old, _) => old,
+        };
+        let id = match &old {
             Some(file) => file.id,
             None => self.next_node(),
         };
         let content = Content::File { version: put.version, observed: None };
         for side in Side::BOTH {
-            let was = old.map(|file| Node::File(file.clone()));
+            let was = old.clone().map(Node::File);
             let (old_debt, have, maybe) = self.owed(side, id, was.as_ref(), &place)?;
             let bytes = if stages.get(side).is_some() { 0 } else { bytes_of(&content) };
             let debt = Debt { lsn, want: Some(place.clone()), have, maybe, bytes };
             self.draft.set_debt(side, id, old_debt.as_ref(), Some(&debt));
         }
-        if let Some(old) = old {
+        if let Some(old) = &old {
             self.release(old);
         }
         self.add_pages(put);
@@ -258,7 +280,7 @@ impl Planner<'_, '_> {
     fn remove(
         &mut self,
         path: &RelPath,
-        present: PerSide<bool>,
+        request: &Request,
         answered: impl FnOnce(&mut Self, &Receipt),
     ) -> Result<Receipt, PlanError> {
         let (place, node) = self.existing(path)?;
@@ -268,22 +290,52 @@ impl Planner<'_, '_> {
             return Err(Precondition::NotEmpty(path.clone()).into());
         }
         let (lsn, id) = (self.next_lsn(), node.id());
+        let (to, pending) = match (node, request.keeping) {
+            (Node::File(file), Some(keeping)) if is_held(&file) => {
+                (Some(self.throw_away(lsn, path, &place, file, (Cause::Removed, keeping))?), EVERY_DRIVE)
+            }
+            (node, keeping) => {
+                if let (Node::Folder(folder), Some(keeping)) = (&node, keeping) {
+                    self.remember_folder(lsn, path, folder, keeping)?;
+                }
+                (None, self.vanish(lsn, &node, &place)?)
+            }
+        };
+        self.draft.remove(codec::node(&place));
+        let receipt = receipt(lsn, request.present);
+        answered(self, &receipt);
+        self.end(lsn, Deed::Remove { path: path.to_string() }, id, to, pending);
+        Ok(receipt)
+    }
+
+    /// Lets a node be nowhere from entry `lsn` on; the drives that have something to do for it. Its record is the
+    /// caller's to replace or remove.
+    pub(super) fn vanish(&mut self, lsn: Lsn, node: &Node, place: &Place) -> Result<PerSide<bool>, StoreError> {
+        let id = node.id();
         let mut pending = PerSide::default();
         for side in Side::BOTH {
-            let (old_debt, have, maybe) = self.owed(side, id, Some(&node), &place)?;
+            let (old_debt, have, maybe) = self.owed(side, id, Some(node), place)?;
             *pending.get_mut(side) = have.is_some() || !maybe.is_empty();
             let debt = Debt { lsn, want: None, have, maybe, bytes: 0 };
             self.draft.set_debt(side, id, old_debt.as_ref(), Some(&debt).filter(|_| *pending.get(side)));
         }
-        match &node {
+        match node {
             Node::File(file) => self.release(file),
             Node::Folder(folder) => self.draft.remove(codec::folder(folder.id)),
         }
-        self.draft.remove(codec::node(&place));
-        let receipt = receipt(lsn, present);
-        answered(self, &receipt);
-        self.end(lsn, Deed::Remove { path: path.to_string() }, id, None, pending);
-        Ok(receipt)
+        Ok(pending)
+    }
+
+    /// Has every drive move a node, as a part of entry `lsn`.
+    pub(super) fn relocate(&mut self, lsn: Lsn, node: &Node, from: &Place, to: &Place) -> Result<(), StoreError> {
+        let id = node.id();
+        for side in Side::BOTH {
+            let (old_debt, have, maybe) = self.owed(side, id, Some(node), from)?;
+            let bytes = old_debt.as_ref().map_or(0, |debt| debt.bytes);
+            let debt = Debt { lsn, want: Some(to.clone()), have, maybe, bytes };
+            self.draft.set_debt(side, id, old_debt.as_ref(), Some(&debt));
+        }
+        Ok(())
     }
 
     fn make_folder(
@@ -339,12 +391,7 @@ impl Planner<'_, '_> {
             }
         };
         let (lsn, id) = (self.next_lsn(), node.id());
-        for side in Side::BOTH {
-            let (old_debt, have, maybe) = self.owed(side, id, Some(&node), &old_place)?;
-            let bytes = old_debt.as_ref().map_or(0, |debt| debt.bytes);
-            let debt = Debt { lsn, want: Some(new_place.clone()), have, maybe, bytes };
-            self.draft.set_debt(side, id, old_debt.as_ref(), Some(&debt));
-        }
+        self.relocate(lsn, &node, &old_place, &new_place)?;
         let node = match node {
             Node::File(file) => Node::File(FileNode { lsn, ..file }),
             Node::Folder(folder) => {
@@ -390,7 +437,7 @@ impl Planner<'_, '_> {
             maybe.push(goal);
         }
         let checkpoints = self.counters.checkpoints;
-        self.draft.mark(side, debt.lsn, Mark::Settled, &checkpoints)?;
+        self.draft.mark(side, (debt.lsn, id), Mark::Settled, &checkpoints)?;
         let have = debt.have.clone();
         Ok((Some(debt), have, maybe))
     }
@@ -402,11 +449,7 @@ impl Planner<'_, '_> {
                 self.released.push(Released { side, ticket: file.version.ticket, stage: *stage });
             }
         }
-        if let Blocks::Paged(pages) = file.blocks {
-            for page in 0..pages {
-                self.draft.remove(codec::page(file.version.ticket, page));
-            }
-        }
+        self.draft.release_pages(file);
     }
 
     fn add_pages(&mut self, put: &Put) {
@@ -420,7 +463,7 @@ impl Planner<'_, '_> {
     }
 
     /// Ends a mutation that `owing` drives have something to do for.
-    fn end(&mut self, lsn: Lsn, deed: Deed, node: NodeId, place: Option<Place>, owing: PerSide<bool>) {
+    pub(super) fn end(&mut self, lsn: Lsn, deed: Deed, node: NodeId, place: Option<Place>, owing: PerSide<bool>) {
         let pending = PerSide::new(|side| *owing.get(side) && !*self.counters.filling.get(side));
         self.draft.end_entry(|ops| Entry { lsn, deed, node, place, pending, ops });
     }
@@ -441,12 +484,12 @@ pub(super) fn held(node: &Node, place: &Place, side: Side) -> Held {
     Held { place: place.clone(), content }
 }
 
-fn receipt(lsn: Lsn, present: PerSide<bool>) -> Receipt {
+pub(super) fn receipt(lsn: Lsn, present: PerSide<bool>) -> Receipt {
     let drives = Side::BOTH.into_iter().filter(|side| *present.get(*side)).collect();
     Receipt { lsn, crc32: None, drives }
 }
 
 /// The first `names` names of a path.
-fn above(path: &RelPath, names: usize) -> RelPath {
+pub(super) fn above(path: &RelPath, names: usize) -> RelPath {
     path.names().iter().take(names).fold(RelPath::ROOT, |path, name| path.join(name.clone()))
 }

@@ -37,6 +37,8 @@ pub(super) struct Counts {
     pub(super) entries: AtomicI64,
     pub(super) paths: PerSide<AtomicI64>,
     pub(super) bytes: PerSide<AtomicI64>,
+    pub(super) kept_items: AtomicI64,
+    pub(super) kept_bytes: AtomicI64,
     pub(super) writable: AtomicBool,
 }
 
@@ -85,7 +87,7 @@ impl Snapshot<'_> {
             if self.owes_node(side, id)? {
                 return Ok(true);
             }
-            if place.parent == NodeId::ROOT {
+            if place.parent == NodeId::ROOT || place.parent == NodeId::TRASH {
                 return Ok(false);
             }
             id = place.parent;
@@ -275,11 +277,11 @@ impl Journal {
         self.nonces.read().contains(&ticket.nonce())
     }
 
-    /// Bytes of all files.
+    /// Bytes of all files, but for those in the trash, which is emptied where there is no room.
     pub fn total_bytes(&self) -> Result<u64, StoreError> {
         const PAGE: usize = 1024;
         let prefix = codec::all(codec::Space::Node);
-        let (mut from, end, mut bytes) = (prefix.clone(), codec::end_of(&prefix), 0);
+        let (mut from, end, mut bytes) = (prefix, codec::children(NodeId::TRASH), 0);
         loop {
             let snapshot = self.snapshot();
             let page: Vec<_> = snapshot.store()?.scan(&from, &end).take(PAGE).collect::<Result<_, _>>()?;
@@ -294,7 +296,7 @@ impl Journal {
         }
     }
 
-    /// Files whose current version no drive has but this one, at most `limit` of them.
+    /// Files whose current version no drive has but this one, at most `limit` of them, without those in the trash.
     ///
     /// Invariant: what the other drive lacks, it owes.
     pub fn only_on(&self, side: Side, limit: usize) -> Result<Vec<Place>, StoreError> {
@@ -306,7 +308,7 @@ impl Journal {
             let Some((last, _)) = page.last() else { break };
             at = last.next();
             for (id, debt) in page {
-                let Some(place) = debt.want else { continue };
+                let Some(place) = debt.want.filter(|place| place.parent != NodeId::TRASH) else { continue };
                 let Some(Node::File(file)) = snapshot.node(&place)?.filter(|node| node.id() == id) else { continue };
                 let only = file.copies.get(side).is_durable() && !file.copies.get(side.other()).is_durable();
                 if only && found.len() < limit {

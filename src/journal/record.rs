@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::ids::{Arrival, DriveId, Lsn, MirrorId, NodeId, PerSide, RequestId, Side, Ticket};
+use crate::journal::trash::Keeping;
 use crate::path::{Name, RelPath};
 
 /// Block digests up to here lie in the file's node, more in pages of their own: 4 MiB of file.
@@ -209,6 +210,18 @@ pub enum Mutation {
         from: RelPath,
         to: RelPath,
     },
+    /// Brings back from the trash what was removed or overwritten.
+    Restore {
+        path: RelPath,
+        /// The entry that threw it away; `None`: the last one.
+        lsn: Option<Lsn>,
+        /// Of folders that are missing above it.
+        mtime_ns: i64,
+    },
+    /// Lets go of what an entry threw away.
+    Purge {
+        lsn: Lsn,
+    },
 }
 
 /// Whether missing folders above are made too, and an existing one is fine.
@@ -252,6 +265,8 @@ pub struct Request {
     pub id: Option<RequestId>,
     /// The drives that are named in the answer to anything but a PUT.
     pub present: PerSide<bool>,
+    /// What is removed or overwritten goes to the trash; `None`: it is gone.
+    pub keeping: Option<Keeping>,
 }
 
 impl Mutation {
@@ -262,6 +277,10 @@ impl Mutation {
             Self::Remove { path } => fingerprint("rm", path, ""),
             Self::MakeFolder { path, .. } => fingerprint("mkdir", path, ""),
             Self::Move { from, to } => fingerprint("mv", from, &to.to_string()),
+            Self::Restore { path, lsn, .. } => {
+                fingerprint("undo", path, &lsn.map_or_else(String::new, |lsn| lsn.to_string()))
+            }
+            Self::Purge { lsn } => fingerprint("purge", &RelPath::ROOT, &lsn.to_string()),
         }
     }
 }
@@ -296,10 +315,34 @@ pub struct Receipt {
 /// What an entry did, for drive logs and people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Deed {
-    Put { path: String, owner: String, version: Version, mtime_ns: i64, executable: bool },
-    Remove { path: String },
-    MakeFolder { path: String },
-    Move { from: String, to: String },
+    Put {
+        path: String,
+        owner: String,
+        version: Version,
+        mtime_ns: i64,
+        executable: bool,
+    },
+    Remove {
+        path: String,
+    },
+    MakeFolder {
+        path: String,
+    },
+    Move {
+        from: String,
+        to: String,
+    },
+    /// What entry `from` threw away is back; a file with this version.
+    Restore {
+        path: String,
+        from: Lsn,
+        version: Option<Version>,
+    },
+    /// What entry `from` threw away is gone for good.
+    Purge {
+        path: String,
+        from: Lsn,
+    },
 }
 
 /// One change to the store.

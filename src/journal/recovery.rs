@@ -11,6 +11,7 @@ use crate::journal::fill::{filling, settle_fills};
 use crate::journal::plan::Counters;
 use crate::journal::record::{Debt, Enrolment, Entry, Flags, Mark, Op};
 use crate::journal::store::{Store, StoreError};
+use crate::journal::trash::Kept;
 
 /// Applies changes. `applied` says that redo may start behind this LSN: it comes after all that redo would do,
 /// and before entries go, since redo wants them without a gap.
@@ -90,6 +91,7 @@ impl Recovered {
         };
         recovered.read_flags(store)?;
         recovered.read_debts(store)?;
+        recovered.read_kept(store)?;
         Ok(recovered)
     }
 
@@ -120,6 +122,16 @@ impl Recovered {
                 *self.tally.bytes.get_mut(side) += debt.bytes.cast_signed();
                 *self.tally.doubts.get_mut(side) += i64::from(!debt.maybe.is_empty());
             }
+        }
+        Ok(())
+    }
+    fn read_kept(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let space = codec::all(Space::Kept);
+        for pair in store.scan(&space, &codec::end_of(&space)) {
+            let (key, value) = pair?;
+            let kept: Kept = codec::decode(&key, &value)?;
+            self.tally.kept_items += 1;
+            self.tally.kept_bytes += kept.remains.bytes().cast_signed();
         }
         Ok(())
     }

@@ -187,6 +187,8 @@ impl Writer {
         self.recorded = recovered.elapsed;
         let counts = &self.journal.counts;
         counts.entries.store(recovered.entries, Ordering::Relaxed);
+        counts.kept_items.store(recovered.tally.kept_items, Ordering::Release);
+        counts.kept_bytes.store(recovered.tally.kept_bytes, Ordering::Release);
         for side in Side::BOTH {
             counts.paths.get(side).store(*recovered.tally.paths.get(side), Ordering::Release);
             counts.bytes.get(side).store(*recovered.tally.bytes.get(side), Ordering::Release);
@@ -362,6 +364,8 @@ impl Writer {
             *self.doubts.get_mut(side) += draft.tally.doubts.get(side);
         }
         counts.entries.fetch_add(draft.tally.entries, Ordering::Relaxed);
+        counts.kept_items.fetch_add(draft.tally.kept_items, Ordering::AcqRel);
+        counts.kept_bytes.fetch_add(draft.tally.kept_bytes, Ordering::AcqRel);
         for (side, lsn) in &draft.tally.unsettled {
             self.unsettled.get_mut(*side).insert(*lsn);
         }

@@ -106,6 +106,14 @@ impl Committer {
         answer.await.map_err(|_| closed())?
     }
 
+    /// The same, for a drive's own threads: blocks.
+    pub(crate) fn commit_blocking(&self, request: Request) -> Result<Receipt, CommitError> {
+        let closed = || CommitError::InDoubt(Ended.to_string());
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Message::Commit(request, reply)).map_err(|_| closed())?;
+        answer.blocking_recv().map_err(|_| closed())?
+    }
+
     /// Notes what a drive has. Blocks: for a drive's own threads. Of a drive that was replaced meanwhile nothing is
     /// noted, and the journal is dead to it.
     pub(crate) fn note(

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::elapsed::Stopwatch;
 use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Change, DriveFact, FileNode, Journal, Place, Released, Stage};
+use crate::journal::{Change, DriveFact, FileNode, Journal, Keeping, Place, Released, Stage};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::flaps::Ending;
@@ -75,6 +75,8 @@ pub(crate) struct Core {
     pub(crate) committer: Committer,
     /// What ages and schedules are measured by.
     pub(crate) running: Stopwatch,
+    /// How long what was removed or overwritten is kept.
+    pub(crate) trash_for: Option<Duration>,
     pub(crate) seats: PerSide<Seat>,
     pub(crate) nonce: Nonce,
     pub(crate) serials: Arc<Serials>,
@@ -130,6 +132,11 @@ impl Core {
         for attachment in self.attachments() {
             self.see_off(&attachment, why, Ending::Orderly);
         }
+    }
+
+    /// How what is removed or overwritten now is kept, if it is.
+    pub(crate) fn keeping(&self, sweep: Option<Lsn>) -> Option<Keeping> {
+        self.trash_for.map(|_| Keeping { at: self.running.at(clock::now()), wall_ns: clock::wall_ns(), sweep })
     }
 
     pub(crate) fn tell_change(&self) {

@@ -282,7 +282,7 @@ impl Download {
         Ok(there)
     }
 
-    /// This version's place now. It may have been moved; if it was overwritten the download ends.
+    /// This version's place now. It may have been moved; if it is neither there nor in the trash the download ends.
     fn look_up(&mut self) -> Result<(Place, FileNode), Refusal> {
         let found = self.core.journal.resolve(&self.path).map_err(unreadable)?;
         match found {
@@ -291,7 +291,10 @@ impl Download {
                 Ok((place, file))
             }
             Resolved::Root | Resolved::Found(..) | Resolved::Missing { .. } | Resolved::BelowAFile { .. } => {
-                Err(Refusal::Superseded(self.path.to_string()))
+                // The version that was current at the look-up goes on from the trash.
+                let thrown = self.core.journal.snapshot().thrown_away(&self.path, self.file.id).map_err(unreadable)?;
+                let thrown = thrown.filter(|(_, file)| file.version == self.file.version);
+                thrown.ok_or_else(|| Refusal::Superseded(self.path.to_string()))
             }
         }
     }

@@ -60,7 +60,10 @@ impl Append {
             }),
             Record::Committed { deed, .. } => match deed {
                 Deed::Put { path, owner, .. } => path.len() + owner.len(),
-                Deed::Remove { path } | Deed::MakeFolder { path } => path.len(),
+                Deed::Remove { path }
+                | Deed::MakeFolder { path }
+                | Deed::Restore { path, .. }
+                | Deed::Purge { path, .. } => path.len(),
                 Deed::Move { from, to } => from.len() + to.len(),
             },
         };

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::ids::{Arrival, NodeId, Side, Ticket};
+use crate::ids::{Arrival, Lsn, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Debt, DriveFact, FileNode, Held, Journal, Place};
 use crate::mirror::reconcile::survey::Survey;
@@ -102,6 +102,8 @@ pub(crate) struct Lane {
     reach: Reach,
     /// Debts that can't be worked off now. Forgotten when something changes that could help.
     stays: BTreeMap<NodeId, Stay>,
+    /// The journal's head when nothing was owed but copies for the trash.
+    only_trash_at: Option<Lsn>,
     drafts: u64,
     /// Nodes at whose places may lie half of what the mirror itself was writing when the drive left.
     shaken: BTreeSet<NodeId>,
@@ -141,6 +143,24 @@ struct Batch {
     now_ns: i64,
 }
 
+/// Which debts a step takes.
+#[derive(Clone, Copy)]
+enum Take {
+    /// Not yet what the drive never had, and is only kept: clients wait for the rest.
+    ButTrash,
+    All,
+}
+
+impl Take {
+    fn takes(self, debt: &Debt) -> bool {
+        let for_trash = debt.want.as_ref().is_some_and(|want| want.parent == NodeId::TRASH);
+        match self {
+            Self::ButTrash => !(for_trash && debt.bytes > 0 && debt.have.is_none() && debt.maybe.is_empty()),
+            Self::All => true,
+        }
+    }
+}
+
 /// How far a node got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Progress {
@@ -161,6 +181,7 @@ impl Lane {
             cursor: NodeId::ROOT,
             reach: Reach::first(),
             stays: BTreeMap::new(),
+            only_trash_at: None,
             drafts: 0,
             shaken: BTreeSet::new(),
             work: Work::default(),
@@ -200,6 +221,7 @@ impl Lane {
     /// Something came that may help debts that stay: another drive, room.
     pub(crate) fn forget_stays(&mut self) {
         self.stays.clear();
+        self.only_trash_at = None;
         self.cursor = NodeId::ROOT;
     }
 
@@ -242,17 +264,30 @@ impl Lane {
         Ok(false)
     }
 
-    /// The next debts behind the cursor that can be worked off; from the start again after the last.
-    fn next_debts(&self) -> Result<Vec<(NodeId, Debt)>, StoreError> {
+    /// The next debts that can be worked off; what is to be copied into the trash when there is nothing else.
+    fn next_debts(&mut self) -> Result<Vec<(NodeId, Debt)>, StoreError> {
+        let head = self.journal.head();
+        if self.only_trash_at != Some(head) {
+            let debts = self.debts_behind_cursor(Take::ButTrash)?;
+            if !debts.is_empty() {
+                return Ok(debts);
+            }
+            self.only_trash_at = Some(head);
+        }
+        self.debts_behind_cursor(Take::All)
+    }
+
+    /// The next debts behind the cursor; from the start again after the last.
+    fn debts_behind_cursor(&self, take: Take) -> Result<Vec<(NodeId, Debt)>, StoreError> {
         let from = self.cursor;
-        let mut debts = self.debts_from(from, None)?;
+        let mut debts = self.debts_from(from, None, take)?;
         if debts.is_empty() && from != NodeId::ROOT {
-            debts = self.debts_from(NodeId::ROOT, Some(from))?;
+            debts = self.debts_from(NodeId::ROOT, Some(from), take)?;
         }
         Ok(debts)
     }
 
-    fn debts_from(&self, from: NodeId, before: Option<NodeId>) -> Result<Vec<(NodeId, Debt)>, StoreError> {
+    fn debts_from(&self, from: NodeId, before: Option<NodeId>, take: Take) -> Result<Vec<(NodeId, Debt)>, StoreError> {
         let snapshot = self.journal.snapshot();
         let mut at = from;
         let mut debts = Vec::new();
@@ -260,8 +295,9 @@ impl Lane {
             let page = snapshot.debts(self.side, at, self.reach.debts)?;
             let Some((last, _)) = page.last() else { return Ok(debts) };
             at = last.next();
-            let wanted =
-                |(id, _): &(NodeId, Debt)| !self.stays.contains_key(id) && before.is_none_or(|before| *id < before);
+            let wanted = |(id, debt): &(NodeId, Debt)| {
+                !self.stays.contains_key(id) && before.is_none_or(|before| *id < before) && take.takes(debt)
+            };
             debts.extend(page.into_iter().filter(wanted));
             if debts.len() >= self.reach.debts || before.is_some_and(|before| at >= before) {
                 debts.truncate(self.reach.debts);
@@ -283,10 +319,8 @@ impl Lane {
         let mut names = Vec::new();
         let mut at = id;
         let root = loop {
-            match at {
-                NodeId::ROOT => break String::new(),
-                NodeId::LIMBO => break crate::mirror::layout::LIMBO_FOLDER.to_owned(),
-                _ => {}
+            if let Some(root) = crate::mirror::layout::fixed(at) {
+                break root.to_owned();
             }
             let Some(place) = self.held_now(batch, at)? else { return Ok(None) };
             names.push(place.name);

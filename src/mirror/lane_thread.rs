@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::ids::{Lsn, PerSide, Side};
+use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Attached, DriveFact};
 use crate::mirror::attachment::{Attachment, NewDrive};
@@ -19,7 +19,7 @@ use crate::mirror::drive_log::DriveLog;
 use crate::mirror::flaps::Ending;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
-use crate::mirror::lane::{Lane, LaneError, Step, look_again, reclaim};
+use crate::mirror::lane::{Lane, LaneError, Stay, Step, look_again, reclaim};
 use crate::mirror::log_thread::{LogHandle, Settled};
 use crate::mirror::manifest::{Head, Keeper, Turn};
 use crate::mirror::os_volume::Unmounted;
@@ -32,6 +32,7 @@ use crate::mirror::scrub;
 use crate::mirror::seat::{Ejection, Other, Welcome};
 use crate::mirror::set_apart::set_apart;
 use crate::mirror::state::DriveEvent;
+use crate::mirror::trash;
 use crate::mirror::volume::{FsKind, Volume};
 use crate::mirror::watched::{self, Watched};
 
@@ -217,7 +218,9 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
     let replay_head = core.journal.head();
     let hints = Hints::start(side, &drive.path, &attachment.wake)?;
     let volume = Arc::clone(&drive.volume);
-    let work = Worker { core, attachment: &attachment, volume, lane, keeper, hints, label, replay_head };
+    let asked_for_room = false;
+    let work =
+        Worker { core, attachment: &attachment, volume, lane, keeper, hints, label, asked_for_room, replay_head };
     let arrival = attachment.arrival;
     work.run();
     core.committer.retire_soon(side, arrival);
@@ -357,6 +360,8 @@ struct Worker<'a> {
     keeper: Keeper,
     hints: Hints,
     label: Label,
+    /// Whether the trash was asked for room since the debts that stay were last tried.
+    asked_for_room: bool,
     /// What was committed up to here was missed while the drive was away.
     replay_head: Lsn,
 }
@@ -380,7 +385,7 @@ impl Worker<'_> {
             }
             let has_help_come = self.attachment.wake.take_retry();
             if has_help_come {
-                self.lane.forget_stays();
+                self.forget_stays();
             }
             if (has_help_come || clock::now().duration_since(searched) > RETRY_REFUSED_EVERY)
                 && self.attachment.errands.take_refused()
@@ -443,8 +448,22 @@ impl Worker<'_> {
                 checkpointed = clock::now();
                 unsettled = false;
             } else if is_idle {
-                self.lane.forget_stays();
+                self.forget_stays();
             }
+        }
+    }
+
+    fn forget_stays(&mut self) {
+        self.lane.forget_stays();
+        self.asked_for_room = false;
+    }
+
+    /// Has the trash make room for what does not fit, once for each try.
+    fn ask_for_room(&mut self, stays: &[(NodeId, Stay)]) {
+        if !std::mem::replace(&mut self.asked_for_room, true) {
+            let stuck: Vec<_> = stays.iter().filter(|(_, stay)| *stay == Stay::NoRoom).map(|(id, _)| *id).collect();
+            // Nobody knows while the journal is closed; it is asked again with the next try.
+            let _ = trash::free_for_lane(self.core, self.attachment.side, &stuck);
         }
     }
 

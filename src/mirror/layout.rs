@@ -7,12 +7,13 @@ pub(crate) const PROOF: &str = ".twinstick/proof";
 pub(crate) const STAGE_FOLDER: &str = ".twinstick/stage";
 pub(crate) const LOG_FOLDER: &str = ".twinstick/log";
 pub(crate) const LIMBO_FOLDER: &str = ".twinstick/limbo";
+pub(crate) const TRASH_FOLDER: &str = ".twinstick/trash";
 pub(crate) const ASIDE_FOLDER: &str = ".twinstick/aside";
 pub(crate) const MANIFEST_FOLDER: &str = ".twinstick/manifest";
 const PART: &str = ".part";
 /// All folders of a drive's own that must exist before it is used, above first.
-pub(crate) const OWN_FOLDERS: [&str; 6] =
-    [crate::path::OWN_FOLDER, STAGE_FOLDER, LOG_FOLDER, LIMBO_FOLDER, ASIDE_FOLDER, MANIFEST_FOLDER];
+pub(crate) const OWN_FOLDERS: [&str; 7] =
+    [crate::path::OWN_FOLDER, STAGE_FOLDER, LOG_FOLDER, LIMBO_FOLDER, TRASH_FOLDER, ASIDE_FOLDER, MANIFEST_FOLDER];
 
 /// The file of a PUT's bytes.
 pub(crate) fn stage(ticket: Ticket) -> String {
@@ -56,6 +57,16 @@ pub(crate) fn part(item: &str) -> String {
 /// The item that a name in the aside folder says so of.
 pub(crate) fn part_of(name: &str) -> Option<&str> {
     name.strip_suffix(PART)
+}
+
+/// Where a folder lies that every drive has from its first arrival on: the root, and twinstick's own with nodes in them.
+pub(crate) fn fixed(folder: NodeId) -> Option<&'static str> {
+    match folder {
+        NodeId::ROOT => Some(""),
+        NodeId::LIMBO => Some(LIMBO_FOLDER),
+        NodeId::TRASH => Some(TRASH_FOLDER),
+        _ => None,
+    }
 }
 
 /// Joins a folder's path and a name in it.

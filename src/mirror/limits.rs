@@ -12,10 +12,12 @@ pub struct MirrorLimits {
     pub flaps_max: u32,
     /// How long a drive may do nothing at all while calls on it are under way, before it counts as gone.
     pub stall_after: Duration,
+    /// How long what was removed or overwritten is kept; `None`: not at all.
+    pub trash_for: Option<Duration>,
 }
 
 impl Default for MirrorLimits {
     fn default() -> Self {
-        Self { journal_entries_max: 200_000, flaps_max: 3, stall_after: Duration::from_secs(5) }
+        Self { journal_entries_max: 200_000, flaps_max: 3, stall_after: Duration::from_secs(5), trash_for: None }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::clock;
 use crate::elapsed::{Elapsed, Stopwatch};
-use crate::ids::{DriveId, NodeId, PerSide, RequestId, Side};
+use crate::ids::{DriveId, Lsn, NodeId, PerSide, RequestId, Side};
 use crate::journal::sled_store::{SledPlace, SledStore};
 use crate::journal::store::StoreError;
 use crate::journal::{
@@ -135,6 +135,7 @@ impl Mirror {
             journal,
             committer,
             running,
+            trash_for: limits.trash_for,
             nonce,
             changed: watch::channel(0).0,
             lost,
@@ -337,11 +338,13 @@ impl Mirror {
 
     /// Removes a file or folder.
     pub async fn remove(&self, path: &RelPath, recurse: Recurse, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        // What is removed together is brought back together.
+        let sweep = (recurse == Recurse::Yes).then(|| self.core.journal.head());
         for _ in 0..REMOVE_ROUNDS_MAX {
             if recurse == Recurse::Yes && !self.is_answered(id.as_ref())? {
-                self.empty(path).await?;
+                self.empty(path, sweep).await?;
             }
-            match self.commit(Mutation::Remove { path: path.clone() }, id.clone()).await {
+            match self.commit_in(sweep, Mutation::Remove { path: path.clone() }, id.clone()).await {
                 Err(Refusal::NotEmpty(_)) if recurse == Recurse::Yes => {}
                 answer => return answer,
             }
@@ -376,19 +379,26 @@ impl Mirror {
     }
 
     pub(super) async fn commit(&self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, Refusal> {
-        let receipt = self.commit_untold(mutation, id).await?;
+        let receipt = self.commit_untold(None, mutation, id).await?;
         self.tell_a_drive().await;
         Ok(receipt)
     }
 
-    /// Commits what more is to follow on before anybody gets an answer: no drive needs to tell of it yet.
-    async fn commit_untold(&self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+    /// Commits what more is to follow on before anybody gets an answer: no drive needs to tell of it yet. `sweep`: as a
+    /// part of a removal of a folder with all in it.
+    async fn commit_untold(
+        &self,
+        sweep: Option<Lsn>,
+        mutation: Mutation,
+        id: Option<RequestId>,
+    ) -> Result<Receipt, Refusal> {
         self.core.check_journal()?;
         let present = self.core.present();
         if present == PerSide::default() {
             return Err(self.core.nobody_there());
         }
-        self.core.committer.commit(Request { mutation, id, present }).await.map_err(refusal)
+        let request = Request { mutation, id, present, keeping: self.core.keeping(sweep) };
+        self.core.committer.commit(request).await.map_err(refusal)
     }
 
     /// Waits until a drive that is there tells of what was committed so far, in case that the journal is lost. Of a
@@ -426,7 +436,7 @@ impl Mirror {
 
     /// Removes all that is in a folder, deepest first. Ends early where something goes on changing under it: the
     /// caller tries again.
-    async fn empty(&self, path: &RelPath) -> Result<(), Refusal> {
+    async fn empty(&self, path: &RelPath, sweep: Option<Lsn>) -> Result<(), Refusal> {
         let Resolved::Found(_, Node::Folder(folder)) = self.core.journal.resolve(path).map_err(unreadable)? else {
             return Ok(());
         };
@@ -444,11 +454,11 @@ impl Mirror {
             });
             let below: Vec<_> = below.collect();
             let files = children.iter().filter(|(_, node)| matches!(node, Node::File(_)));
-            let mut removed = self.remove_all(files, &path).await?;
+            let mut removed = self.remove_all(files, &path, sweep).await?;
             if below.is_empty() && children.len() < REMOVE_BATCH {
                 folders.pop();
                 if !folders.is_empty() {
-                    removed += usize::from(self.remove_one(path).await?);
+                    removed += usize::from(self.remove_one(path, sweep).await?);
                 }
             } else {
                 folders.extend(below);
@@ -463,10 +473,11 @@ impl Mirror {
         &self,
         children: impl Iterator<Item = &(Name, Node)>,
         folder: &RelPath,
+        sweep: Option<Lsn>,
     ) -> Result<usize, Refusal> {
         let mut removals = Vec::new();
         for (name, _) in children {
-            removals.push(Box::pin(self.remove_one(folder.join(name.clone()))));
+            removals.push(Box::pin(self.remove_one(folder.join(name.clone()), sweep)));
         }
         let mut removed = 0;
         // Sent together they share one barrier.
@@ -476,8 +487,8 @@ impl Mirror {
         Ok(removed)
     }
 
-    async fn remove_one(&self, path: RelPath) -> Result<bool, Refusal> {
-        match self.commit_untold(Mutation::Remove { path }, None).await {
+    async fn remove_one(&self, path: RelPath, sweep: Option<Lsn>) -> Result<bool, Refusal> {
+        match self.commit_untold(sweep, Mutation::Remove { path }, None).await {
             Ok(_) => Ok(true),
             // Somebody else was faster, or put something in: the next round sees.
             Err(Refusal::NotFound(_) | Refusal::NotEmpty(_) | Refusal::NotAFolder(_)) => Ok(false),
@@ -529,7 +540,7 @@ fn serials(journal: &Journal) -> Result<Arc<Serials>, StoreError> {
 }
 
 /// Waits for all, which run at the same time.
-async fn join<T>(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = T>>>>) -> Vec<T> {
+pub(super) async fn join<T>(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = T>>>>) -> Vec<T> {
     let mut results: Vec<Option<T>> = futures.iter().map(|_| None).collect();
     std::future::poll_fn(move |context| {
         let mut ready = true;
@@ -560,6 +571,8 @@ pub(super) fn refusal(error: CommitError) -> Refusal {
             Precondition::IsAFolder(path) => Refusal::IsAFolder(path.to_string()),
             Precondition::NotAFolder(path) => Refusal::NotAFolder(path.to_string()),
             Precondition::NotEmpty(path) => Refusal::NotEmpty(path.to_string()),
+            Precondition::NotInTrash(path) => Refusal::NotInTrash(path.to_string()),
+            Precondition::NotKept(lsn) => Refusal::NotInTrash(format!("LSN {lsn}")),
             Precondition::IntoItself(_) | Precondition::Root | Precondition::IdInUse => {
                 Refusal::BadRequest(reason.to_string())
             }

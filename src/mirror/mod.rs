@@ -53,6 +53,7 @@ mod stall;
 mod stand;
 mod state;
 mod token;
+pub(crate) mod trash;
 mod upload;
 mod verify;
 pub mod volume;

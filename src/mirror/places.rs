@@ -29,10 +29,8 @@ pub(crate) fn folder_path(snapshot: &Snapshot<'_>, side: Side, id: NodeId) -> Re
     let mut names = Vec::new();
     let mut at = id;
     for _ in 0..DEPTH_MAX {
-        match at {
-            NodeId::ROOT => return Ok(Some(joined("", &names))),
-            NodeId::LIMBO => return Ok(Some(joined(layout::LIMBO_FOLDER, &names))),
-            _ => {}
+        if let Some(root) = layout::fixed(at) {
+            return Ok(Some(joined(root, &names)));
         }
         let Some(place) = folder_place(snapshot, side, at)? else { return Ok(None) };
         names.push(place.name);

@@ -10,7 +10,7 @@ use crate::mirror::mirror::Mirror;
 use crate::mirror::pace::Outlook;
 use crate::mirror::request::{
     Behind, DriveStatus, Health, JournalStatus, Notice, ReplayStatus, ScanKind, ScanStatus, ScrubState, ScrubStatus,
-    Status, Unavailable, Waiting,
+    Status, TrashStatus, Unavailable, Waiting,
 };
 use crate::mirror::scan::Scan;
 use crate::mirror::scrub::ScrubFigures;
@@ -44,8 +44,10 @@ impl Mirror {
         };
         let journal = JournalStatus { entries: core.journal.entries(), head_lsn: core.journal.head(), writable };
         let unavailable: Vec<_> = Side::BOTH.into_iter().filter_map(|side| self.unavailable_without(side)).collect();
+        let (items, bytes) = core.journal.trash_size();
         Status {
             health,
+            trash: TrashStatus { items, bytes },
             epoch: core.journal.epoch(),
             journal,
             notices: self.notices(&drives, &unavailable, troubles, now),

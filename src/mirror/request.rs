@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::digest::Crc32;
 use crate::ids::{DriveId, Epoch, Lsn, PerSide, Side};
 pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
-pub use crate::journal::{FillCause, Overwrite, Receipt, ScrubCause};
+pub use crate::journal::{Cause, FillCause, Overwrite, Receipt, ScrubCause};
 pub use crate::mirror::history::Event;
 pub use crate::mirror::reconcile::ledger::{Counts as ForeignCounts, Deed as ForeignDeed, Remark as ForeignRemark};
 pub use crate::mirror::scan::ScanKind;
@@ -103,6 +103,38 @@ pub enum Health {
     Unusable,
 }
 
+/// One thing in the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrashItem {
+    /// Where it was.
+    pub path: String,
+    pub kind: NodeKind,
+    /// Bytes; 0 for a folder.
+    pub size: u64,
+    pub cause: Cause,
+    /// What names it: the mutation that threw it away.
+    pub lsn: Lsn,
+    /// When that was, nanoseconds since 1970 as the machine believed then.
+    pub wall_ns: i64,
+}
+
+/// How much is in the trash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrashStatus {
+    pub items: u64,
+    /// On each drive.
+    pub bytes: u64,
+}
+
+/// What an undo brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undone {
+    /// The last mutation of it.
+    pub receipt: Receipt,
+    /// Files and folders.
+    pub restored: u64,
+}
+
 /// What `fget status` shows.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -112,6 +144,7 @@ pub struct Status {
     /// What happened and what to do, for people; empty when healthy.
     pub notices: Vec<Notice>,
     pub drives: Vec<DriveStatus>,
+    pub trash: TrashStatus,
     /// What clients cannot have now, for each drive that is away and has it alone.
     pub unavailable: Vec<Unavailable>,
     /// What happened since the daemon's start, oldest first; the last of it.
@@ -349,6 +382,8 @@ pub enum VerifyLine {
 pub enum Refusal {
     #[error("no such file: {0}")]
     NotFound(String),
+    #[error("nothing of {0} is in the trash: fget trash lists what is")]
+    NotInTrash(String),
     #[error("{0} exists: choose another name or remove it first")]
     Exists(String),
     #[error("{0} is a folder")]
@@ -405,7 +440,7 @@ impl Refusal {
     /// The stable name on the wire.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::NotFound(_) => "not-found",
+            Self::NotFound(_) | Self::NotInTrash(_) => "not-found",
             Self::Exists(_) => "exists",
             Self::IsAFolder(_) => "is-a-directory",
             Self::NotAFolder(_) => "not-a-directory",
@@ -432,6 +467,7 @@ impl Refusal {
             Self::Unavailable { drive, .. } => *drive,
             Self::NeedsForce { drive, .. } => Some(*drive),
             Self::NotFound(_)
+            | Self::NotInTrash(_)
             | Self::Exists(_)
             | Self::IsAFolder(_)
             | Self::NotAFolder(_)

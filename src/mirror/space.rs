@@ -1,4 +1,6 @@
 //! Room for what is on its way, on both drives: a mirror that only one of them can hold is no mirror.
+//!
+//! What is in the trash counts as obtainable: it is let go of, the oldest first, before anything is refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,9 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::ids::Side;
 use crate::mirror::core::Core;
 use crate::mirror::request::Refusal;
+use crate::mirror::trash;
 
 /// Bytes that stay free on a drive, for names, logs and the file system itself.
 const MARGIN_BYTES: u64 = 1 << 20;
+/// Times that the trash is asked for room for one upload: others take what was made.
+const FREE_ROUNDS_MAX: usize = 4;
 
 /// Room that an upload has; given back when this is dropped.
 pub(crate) struct Reservation {
@@ -23,30 +28,27 @@ pub(crate) async fn reserve(core: &Core, bytes: u64) -> Result<Reservation, Refu
     Ok(reservation)
 }
 
+/// A drive that is too full, and by how much.
+struct Lack {
+    drive: Side,
+    free: u64,
+    needed: u64,
+}
+
 impl Reservation {
     /// Takes room for `bytes` in place of what it had, which is written by now. Refused it has none.
     pub(crate) async fn renew(&mut self, core: &Core, bytes: u64) -> Result<(), Refusal> {
         self.release();
         let before = self.reserved.fetch_add(bytes, Ordering::AcqRel);
         self.bytes = bytes;
-        if bytes == 0 {
+        if bytes == 0 || lack(core, bytes, before).is_none() {
             return Ok(());
         }
-        let refused = match lack(core, bytes, before) {
-            // Others free room on a stick, too: only fresh figures refuse.
-            Some(_) => {
-                refresh(core).await;
-                lack(core, bytes, before)
-            }
-            None => None,
-        };
-        match refused {
-            Some(refusal) => {
-                self.release();
-                Err(refusal)
-            }
-            None => Ok(()),
+        let made = make_room(core, bytes, before).await;
+        if made.is_err() {
+            self.release();
         }
+        made
     }
 
     fn release(&mut self) {
@@ -54,13 +56,39 @@ impl Reservation {
     }
 }
 
-/// Why `bytes` beside `before` others have no room.
-fn lack(core: &Core, bytes: u64, before: u64) -> Option<Refusal> {
+/// Others free room on a stick, too: only fresh figures refuse, and only when the trash has not enough.
+async fn make_room(core: &Core, bytes: u64, before: u64) -> Result<(), Refusal> {
+    for _ in 0..FREE_ROUNDS_MAX {
+        refresh(core).await;
+        if lack(core, bytes, before).is_none() {
+            return Ok(());
+        }
+        // What was removed just now is room, too.
+        trash::unlinked(core).await;
+        refresh(core).await;
+        let Some(Lack { free, needed, .. }) = lack(core, bytes, before) else { return Ok(()) };
+        if !trash::free(core, needed - free).await? {
+            break;
+        }
+    }
+    refresh(core).await;
+    match lack(core, bytes, before) {
+        Some(Lack { drive, free, needed }) => Err(Refusal::NoSpace { drive, free, needed }),
+        None => Ok(()),
+    }
+}
+
+/// Which drive has no room for `bytes` beside `before` others.
+fn lack(core: &Core, bytes: u64, before: u64) -> Option<Lack> {
     Side::BOTH.into_iter().find_map(|side| {
         let space = core.seat(side).space()?;
         let owed = core.journal.behind(side).1;
-        let free = space.free.saturating_sub(owed).saturating_sub(before).saturating_sub(MARGIN_BYTES);
-        (free < bytes).then_some(Refusal::NoSpace { drive: side, free, needed: bytes })
+        let free_after = |free: u64| free.saturating_sub(owed).saturating_sub(before).saturating_sub(MARGIN_BYTES);
+        let mut free = free_after(space.free);
+        if free < bytes && core.seat(side).attachment().is_none() {
+            free = free_after(space.free.saturating_add(trash::to_be_freed(core, side)));
+        }
+        (free < bytes).then_some(Lack { drive: side, free, needed: bytes })
     })
 }
 

@@ -380,7 +380,12 @@ impl Upload {
             stages: self.stages,
         };
         let core = &self.mirror.core;
-        let request = Request { mutation: Mutation::Put(put), id: self.request.id.take(), present: core.present() };
+        let request = Request {
+            mutation: Mutation::Put(put),
+            id: self.request.id.take(),
+            present: core.present(),
+            keeping: core.keeping(None),
+        };
         core.committer.commit(request).await.map_err(refusal)
     }
 

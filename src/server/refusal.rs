@@ -6,7 +6,7 @@ use crate::wire::{ErrorName, Fault, MutationAnswer};
 
 pub(crate) fn fault(refusal: &Refusal) -> Fault {
     let name = match refusal {
-        Refusal::NotFound(_) => ErrorName::NotFound,
+        Refusal::NotFound(_) | Refusal::NotInTrash(_) => ErrorName::NotFound,
         Refusal::Exists(_) => ErrorName::Exists,
         Refusal::IsAFolder(_) => ErrorName::IsADirectory,
         Refusal::NotAFolder(_) => ErrorName::NotADirectory,
@@ -50,6 +50,7 @@ mod tests {
         let text = String::new;
         let all = [
             Refusal::NotFound(text()),
+            Refusal::NotInTrash(text()),
             Refusal::Exists(text()),
             Refusal::IsAFolder(text()),
             Refusal::NotAFolder(text()),

@@ -77,6 +77,7 @@ impl From<&Flaw> for Kind {
             | Flaw::IdAhead { .. }
             | Flaw::LsnAhead { .. }
             | Flaw::FolderIndex { .. }
+            | Flaw::Trash { .. }
             | Flaw::Digests { .. } => Self::CatalogBroken,
             Flaw::NeitherHadNorOwed { .. } | Flaw::DebtGoal { .. } | Flaw::ClaimWithoutDebt { .. } => Self::DebtBroken,
         }

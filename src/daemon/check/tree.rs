@@ -37,11 +37,12 @@ pub(super) struct Seen {
     pub(super) told: NodeSet,
 }
 
-/// Goes through all files and folders of a drive, limbo too.
+/// Goes through all files and folders of a drive, limbo and the trash too.
 pub(super) fn walk(audit: &Audit, side: Side, volume: &OsVolume, report: &mut Report<'_>) -> Result<Seen, Broken> {
     let mut walk = Walk { audit, side, volume, report, seen: Seen::default() };
     walk.folder(NodeId::ROOT, "", 0)?;
     walk.folder(NodeId::LIMBO, layout::LIMBO_FOLDER, 0)?;
+    walk.folder(NodeId::TRASH, layout::TRASH_FOLDER, 0)?;
     Ok(walk.seen)
 }
 
@@ -115,7 +116,11 @@ impl Walk<'_, '_> {
         let names = match self.volume.names(path) {
             Ok(names) => names,
             // twinstick's own folders are made when a drive first arrives.
-            Err(error) if error.disposition == Disposition::NotFound && id == NodeId::LIMBO => Vec::new(),
+            Err(error)
+                if error.disposition == Disposition::NotFound && id != NodeId::ROOT && layout::fixed(id).is_some() =>
+            {
+                Vec::new()
+            }
             Err(error) if error.disposition == Disposition::DriveLost => return Err(error.into()),
             Err(error) => {
                 self.tell(

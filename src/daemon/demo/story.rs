@@ -59,7 +59,7 @@ pub fn run(request: DemoRequest) -> Result<(), DemoError> {
 /// Enrols the drives and starts the daemon.
 fn open(tell: &mut Teller, ground: &Ground, drives: &PerSide<Drive>, making: &Making) -> Result<Daemon, DemoError> {
     let (state, config) = (ground.path("state"), ground.path("twinstickd.toml"));
-    files::write(&config, b"# The demo takes all defaults: see README.md for the keys.\n")?;
+    files::write(&config, b"# What is removed is gone, so that the figures at the end are plain. See README.md for the keys.\ntrash_days = 0\n")?;
     let mut init = daemon_command(&["init"])?;
     for (side, drive) in drives.iter() {
         init.arg("--drive").arg(format!("{side}={}", drive.root.display()));

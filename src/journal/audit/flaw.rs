@@ -40,6 +40,8 @@ pub enum Flaw {
     DebtGoal { path: Option<String>, side: Side, id: NodeId },
     #[error("a name on drive {side} is kept for node {id}, for which the drive owes nothing")]
     ClaimWithoutDebt { side: Side, id: NodeId },
+    #[error("what LSN {lsn} put into the trash: {why}")]
+    Trash { path: Option<String>, lsn: Lsn, why: &'static str },
     #[error("the answer to request {id:?} is remembered in the order of answers alone")]
     AnswerMissing { id: String },
 }
@@ -55,7 +57,8 @@ impl Flaw {
             | Self::FolderIndex { path, .. }
             | Self::Digests { path, .. }
             | Self::NeitherHadNorOwed { path, .. }
-            | Self::DebtGoal { path, .. } => path.as_deref(),
+            | Self::DebtGoal { path, .. }
+            | Self::Trash { path, .. } => path.as_deref(),
             Self::Damaged { .. }
             | Self::Gap { .. }
             | Self::Missing { .. }

@@ -99,7 +99,7 @@ impl Links<'_> {
     fn check_above(&mut self, place: &Place, id: NodeId) -> Result<()> {
         let mut at = place.parent;
         for _ in 0..DEPTH_MAX {
-            if at == NodeId::ROOT {
+            if at == NodeId::ROOT || at == NodeId::TRASH {
                 return Ok(());
             }
             match self.audit.folder_place(at) {

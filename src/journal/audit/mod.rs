@@ -9,6 +9,7 @@ mod log_file;
 mod node_set;
 mod records;
 mod scratch;
+mod trash;
 
 use std::sync::Arc;
 
@@ -92,6 +93,7 @@ impl Audit {
         let nonces = readable(plain.record(&codec::meta(Fact::Nonces)))?.unwrap_or_default();
         let mut audit = Self { store, enrolment, epoch, head, nonces, damaged, totals: Totals::default() };
         audit.totals = links::check(&audit, found)?;
+        trash::check(&audit, found)?;
         Ok(Some(audit))
     }
 

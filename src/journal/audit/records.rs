@@ -8,6 +8,7 @@ use crate::journal::codec::{self, Fact, Space};
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, Fill, Flags, Fresh, Node, Place};
 use crate::journal::scrub::{ScrubOrder, ScrubProgress};
 use crate::journal::store::{Store, StoreError};
+use crate::journal::trash::Kept;
 use crate::namespace::Namespace;
 
 /// After all keys that there can be: a name is 255 bytes long at most, and no space is 255.
@@ -42,6 +43,10 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(), String> {
             .and_then(|id| if key.ends_with(&id.0.to_be_bytes()) { Ok(()) } else { Err(disagrees()) }),
         Some(Space::Answer) => codec::decode::<Answered>(key, value).map(drop),
         Some(Space::AnswerOrder) => codec::decode::<RequestId>(key, value).map(drop),
+        Some(Space::Kept) => codec::decode::<Kept>(key, value)
+            .and_then(|kept| if Lsn(codec::number_of(key)?) == kept.lsn { Ok(()) } else { Err(disagrees()) }),
+        Some(Space::KeptPath) => codec::decode::<Lsn>(key, value)
+            .and_then(|lsn| if key.ends_with(&lsn.0.to_be_bytes()) { Ok(()) } else { Err(disagrees()) }),
         // What another version keeps has a CRC as well.
         None => codec::decode::<()>(key, value),
     };
@@ -77,7 +82,7 @@ fn decode_fact(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
 }
 
 fn space(key: &[u8]) -> Option<Space> {
-    const ALL: [Space; 11] = [
+    const ALL: [Space; 13] = [
         Space::Meta,
         Space::Entry,
         Space::Flags,
@@ -89,6 +94,8 @@ fn space(key: &[u8]) -> Option<Space> {
         Space::Answer,
         Space::AnswerOrder,
         Space::Fresh,
+        Space::Kept,
+        Space::KeptPath,
     ];
     let first = key.first()?;
     ALL.into_iter().find(|space| *space as u8 == *first)
@@ -147,6 +154,8 @@ pub(super) fn describe(key: &[u8]) -> String {
         Some(Space::Claim) => format!("a name on drive {drive} that is kept for a node"),
         Some(Space::Answer) => format!("the answer to request {:?}", text(1)),
         Some(Space::AnswerOrder) => format!("the request that LSN {number} answered"),
+        Some(Space::Kept) => format!("what LSN {number} put into the trash"),
+        Some(Space::KeptPath) => "a path in the index of the trash".to_owned(),
         None => format!("a record of a kind that this program does not know, key {key:02x?}"),
     }
 }

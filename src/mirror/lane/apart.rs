@@ -102,7 +102,7 @@ impl Lane {
         let (Content::File { version, .. }, Some(place)) = (content, &debt.want) else { return Ok(None) };
         let node = self.journal.snapshot().node(place)?.filter(|node| node.id() == id);
         let Some(Node::File(file)) = node else { return Ok(None) };
-        let last = version == file.version && self.is_last_on_fat(batch, &file);
+        let last = version == file.version && self.is_last_on_fat(batch, place, &file);
         Ok(last.then_some((file, version)))
     }
 

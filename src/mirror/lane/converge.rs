@@ -269,7 +269,7 @@ impl Lane {
                 self.evict(batch, file.id, place)?;
                 return Ok(Progress::Deferred);
             }
-            let last = self.is_last_on_fat(batch, file);
+            let last = self.is_last_on_fat(batch, place, file);
             // Elsewhere what is in the way, though it be the same, is somebody's.
             let own = (self.volume.kind() == FsKind::Fat).then_some(file);
             match (self.make_way(batch, file.id, place, path, own.map_or(Wanted::Moved, Wanted::File))?, last) {
@@ -296,7 +296,12 @@ impl Lane {
                 }
                 (Way::Not(progress), _) => return Ok(progress),
             }
-            self.work.moved += 1;
+            if place.parent == NodeId::TRASH {
+                // What was overwritten is counted with what comes in its place.
+                self.work.removed += u64::from(self.journal.snapshot().node(&held.place)?.is_none());
+            } else {
+                self.work.moved += 1;
+            }
             batch.named_file = true;
             batch.touch(&from);
             batch.touch(path);
@@ -390,8 +395,8 @@ impl Lane {
 
     /// A folder's path, once it is where it belongs; `None` while it is not.
     fn folder_ready(&mut self, batch: &mut Batch, id: NodeId) -> Result<Option<String>> {
-        if id == NodeId::ROOT {
-            return Ok(Some(String::new()));
+        if let Some(path) = layout::fixed(id) {
+            return Ok(Some(path.to_owned()));
         }
         if self.converge(batch, id)? != Progress::There {
             return Ok(None);
@@ -457,7 +462,7 @@ impl Lane {
         Ok(matches!(node, Some(Node::Folder(folder)) if folder.id == id))
     }
 
-    /// Takes a known node out of another's place: away if it was removed, else to limbo.
+    /// Takes a known node out of another's place: away or to the trash if it was removed, else to limbo.
     pub(super) fn evict(&mut self, batch: &mut Batch, id: NodeId, place: &Place) -> Result<()> {
         let Some(debt) = self.journal.snapshot().debt(self.side, id)? else { return Ok(()) };
         let Some(held) = debt.have.clone().filter(|held| self.is_same_place(&held.place, place)) else {
@@ -468,7 +473,9 @@ impl Lane {
         // On FAT its name may have other cases.
         let Some(path) = self.path_at(batch, &held.place)? else { return Ok(()) };
         let path = path.as_str();
-        if debt.want.is_none() && self.converge(batch, id)? == Progress::There {
+        // Neither way can lead to the place that is to be freed.
+        let leaves = debt.want.as_ref().is_none_or(|want| want.parent == NodeId::TRASH);
+        if leaves && self.converge(batch, id)? == Progress::There {
             return Ok(());
         }
         if self.volume.stat(path)?.is_none() {

@@ -68,7 +68,7 @@ impl Lane {
         let Some((place, held)) = debt.want.as_ref().zip(debt.have.as_ref()) else { return Ok(None) };
         let node = self.journal.snapshot().node(place)?.filter(|node| node.id() == id);
         let (Some(Node::File(file)), Content::File { version, .. }) = (node, held.content) else { return Ok(None) };
-        if held.place == *place || version != file.version || !self.is_last_on_fat(batch, &file) {
+        if held.place == *place || version != file.version || !self.is_last_on_fat(batch, place, &file) {
             return Ok(None);
         }
         let Some(path) = self.path_at(batch, &held.place)? else { return Ok(None) };
@@ -77,10 +77,11 @@ impl Lane {
         Ok(Some((place.clone(), file, vec![supply])))
     }
 
-    /// Whether a file's only copy here is on this drive, and may not be renamed.
-    pub(super) fn is_last_on_fat(&self, batch: &Batch, file: &FileNode) -> bool {
-        let last = batch.peer.is_none() || !file.copies.get(self.side.other()).is_durable();
-        last && self.volume.kind() == FsKind::Fat
+    /// Whether a file's only copy here is on this drive, and may not be renamed. What goes to the trash is current no
+    /// more, and must find its place on a full drive too.
+    pub(super) fn is_last_on_fat(&self, batch: &Batch, place: &Place, file: &FileNode) -> bool {
+        let alone = batch.peer.is_none() || !file.copies.get(self.side.other()).is_durable();
+        alone && place.parent != NodeId::TRASH && self.volume.kind() == FsKind::Fat
     }
 
     /// The copies that a draft can be made of, the best first; none where there is nothing to make one of yet.
@@ -96,7 +97,7 @@ impl Lane {
             Copy::Staged(Stage::Log { .. }) => recorded(self.side, &self.volume)?,
             // FAT: a cut during a rename can lose the file; the last copy is copied instead.
             Copy::Staged(Stage::File) => {
-                if !self.is_last_on_fat(batch, file) {
+                if !self.is_last_on_fat(batch, place, file) {
                     return Ok(Vec::new());
                 }
                 recorded(self.side, &self.volume)?

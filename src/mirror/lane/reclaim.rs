@@ -186,7 +186,10 @@ impl<'a> Search<'a> {
         let mut names = vec![place.name.clone()];
         let mut above = place.parent;
         let snapshot = self.journal.snapshot();
-        while above != NodeId::ROOT {
+        let root = loop {
+            if let Some(root) = layout::fixed(above) {
+                break root.to_owned();
+            }
             // A folder that may be elsewhere has its children with it.
             if snapshot.debt(self.side, above)?.is_some_and(|debt| !is_new(&debt)) {
                 return Ok(false);
@@ -194,9 +197,9 @@ impl<'a> Search<'a> {
             let Some(place) = snapshot.folder_place(above)? else { return Ok(false) };
             names.push(place.name);
             above = place.parent;
-        }
+        };
         drop(snapshot);
-        let path = names.iter().rev().fold(String::new(), |path, name| layout::join(&path, name.as_str()));
+        let path = names.iter().rev().fold(root, |path, name| layout::join(&path, name.as_str()));
         match self.volume.stat(&path) {
             Ok(found) => Ok(found.is_none()),
             Err(error) if error.disposition == Disposition::DriveLost => Err(error.into()),
@@ -458,10 +461,8 @@ impl<'a> Search<'a> {
 
     /// The path of a folder on the drive, as far as it is found out.
     pub(super) fn folder_path(&mut self, id: NodeId) -> Result<Option<String>, LaneError> {
-        match id {
-            NodeId::ROOT => return Ok(Some(String::new())),
-            NodeId::LIMBO => return Ok(Some(layout::LIMBO_FOLDER.to_owned())),
-            _ => {}
+        if let Some(path) = layout::fixed(id) {
+            return Ok(Some(path.to_owned()));
         }
         if self.doubtful.contains_key(&id) {
             self.find(id)?;

@@ -54,6 +54,9 @@ impl Worker<'_> {
         if step.seen == 0 && !stays.is_empty() {
             self.attachment.log.refuse_waiting();
         }
+        if full {
+            self.ask_for_room(&stays);
+        }
         seat.set_stays(stays);
         seat.set_unwatched(self.hints.unwatched());
         if step.worked

@@ -10,4 +10,5 @@ mod fat_cases;
 mod foreign_cases;
 mod oracle;
 mod random;
+mod trash_cases;
 mod world;

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{PerSide, Side};
+use crate::elapsed::Elapsed;
+use crate::ids::{Lsn, PerSide, Side};
+use crate::journal::{Cause, VERSIONS_MAX};
+
+/// A version overwritten so soon after the last one of its path was kept is not.
+const KEPT_EVERY_SECONDS: u64 = 60;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Thing {
@@ -20,11 +25,22 @@ pub(super) enum Verdict {
     NotAFolder,
     NotEmpty,
     IntoItself,
+    NotInTrash,
+}
+
+/// Something in the trash.
+#[derive(Clone, Debug)]
+pub(super) struct Trashed {
+    pub(super) path: String,
+    pub(super) thing: Thing,
+    pub(super) cause: Cause,
+    pub(super) at: Elapsed,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Oracle {
     pub(super) tree: BTreeMap<String, Thing>,
+    pub(super) trash: BTreeMap<Lsn, Trashed>,
 }
 
 fn above(path: &str) -> Vec<&str> {
@@ -69,9 +85,56 @@ impl Oracle {
         self.tree.remove(path);
     }
 
+    /// Whether a PUT of these bytes keeps what they replace.
+    pub(super) fn keeps(&self, path: &str, bytes: &[u8], at: Elapsed) -> bool {
+        let Some(Thing::File(old, _)) = self.tree.get(path) else { return false };
+        let last = self.versions(path).pop().map(|lsn| self.trash[&lsn].at);
+        old != bytes && last.is_none_or(|last| at.0 >= last.0 + KEPT_EVERY_SECONDS)
+    }
+
+    /// What lies under a path now goes to the trash by entry `lsn`.
+    pub(super) fn throw_away(&mut self, lsn: Lsn, path: &str, cause: Cause, at: Elapsed) {
+        if let Some(thing) = self.tree.get(path).cloned() {
+            self.trash.insert(lsn, Trashed { path: path.to_owned(), thing, cause, at });
+            let versions = self.versions(path);
+            for oldest in versions.iter().take(versions.len().saturating_sub(VERSIONS_MAX)) {
+                self.trash.remove(oldest);
+            }
+        }
+    }
+
+    /// What is in the trash of a path, oldest first.
+    pub(super) fn versions(&self, path: &str) -> Vec<Lsn> {
+        self.trash.iter().filter(|(_, trashed)| trashed.path == path).map(|(lsn, _)| *lsn).collect()
+    }
+
+    pub(super) fn judge_restore(&self, path: &str, lsn: Option<Lsn>) -> Verdict {
+        let lsn = lsn.filter(|lsn| self.versions(path).contains(lsn));
+        match lsn.map(|lsn| &self.trash[&lsn].thing) {
+            None => Verdict::NotInTrash,
+            Some(_) if self.blocked(path) => Verdict::NotAFolder,
+            Some(thing) => match (thing, self.tree.get(path)) {
+                (Thing::File(..), Some(Thing::Folder)) => Verdict::IsAFolder,
+                (Thing::Folder, Some(Thing::File(..))) => Verdict::NotAFolder,
+                (_, _) => Verdict::Done,
+            },
+        }
+    }
+
+    /// Brings back what entry `from` threw away; what has its place is thrown away by entry `lsn`, where that is kept.
+    pub(super) fn restore(&mut self, path: &str, from: Lsn, lsn: Lsn, at: Option<Elapsed>) {
+        let Some(trashed) = self.trash.remove(&from) else { panic!("{path}: nothing in the trash") };
+        self.add_folders(path);
+        if let (Some(at), Thing::File(..)) = (at, &trashed.thing) {
+            self.throw_away(lsn, path, Cause::Overwritten, at);
+        }
+        self.tree.insert(path.to_owned(), trashed.thing);
+    }
+
     /// A drive was replaced: the new one has nothing.
     pub(super) fn forget(&mut self, side: Side) {
-        for thing in self.tree.values_mut() {
+        let trashed = self.trash.values_mut().map(|trashed| &mut trashed.thing);
+        for thing in self.tree.values_mut().chain(trashed) {
             if let Thing::File(_, holders) = thing {
                 *holders.get_mut(side) = false;
             }

@@ -43,6 +43,10 @@ enum Act {
     Rename(bool, usize, usize),
     TakeIn(bool),
     TakeInCut(bool),
+    /// Of the path's versions in the trash so many from the newest.
+    Restore(usize, u8),
+    Purge(u8),
+    Pass(u8),
 }
 
 const PATHS: [&str; 12] = ["x", "y", "z", "x/x", "x/y", "y/x", "y/y", "x/x/x", "x/y/x", "y/x/y", "z/x", "y/x/y/x"];
@@ -85,6 +89,9 @@ fn acts() -> impl Strategy<Value = Act> {
         2 => (any::<bool>(), path_of_any(), path_of_any()).prop_map(|(s, from, to)| Act::Rename(s, from, to)),
         4 => any::<bool>().prop_map(Act::TakeIn),
         1 => any::<bool>().prop_map(Act::TakeInCut),
+        5 => (0..PATHS.len(), 0u8..3).prop_map(|(path, back)| Act::Restore(path, back)),
+        2 => any::<u8>().prop_map(Act::Purge),
+        3 => (30u8..90).prop_map(Act::Pass),
     ]
 }
 
@@ -101,6 +108,8 @@ fn amid() -> impl Strategy<Value = Amid> {
         2 => (path.clone(), path)
             .prop_filter("a move to itself", |(from, to)| from != to)
             .prop_map(|(from, to)| Amid::Move(PATHS[from], PATHS[to])),
+        2 => (0..PATHS.len()).prop_map(|path| Amid::Restore(PATHS[path])),
+        1 => Just(Amid::Purge),
     ]
 }
 
@@ -122,6 +131,11 @@ fn foreign(fill: u8, len: u16) -> Vec<u8> {
 }
 
 fn act(world: &mut World, act: &Act) {
+    // What others do to the drives is tried where nothing is kept: which copies of the trash it hurts nobody knows.
+    let meddles = matches!(act, Act::Edit(..) | Act::Add(..) | Act::Rename(..) | Act::Restamp(..) | Act::TakeAway(..));
+    if meddles && world.has_trash() {
+        return;
+    }
     match act.clone() {
         Act::Put(path, fill, len, log) => world.put(PATHS[path], &bytes(fill, len), way(log)),
         Act::Stage(path, fill, len, log) => {
@@ -170,11 +184,14 @@ fn act(world: &mut World, act: &Act) {
         Act::TakeInCut(first) => drop(world.take_in(side(first), Cut::BeforeRemoval)),
         Act::Restamp(first, path) => world.restamp(side(first), PATHS[path]),
         Act::TakeAway(first, path) => world.take_away(side(first), PATHS[path]),
+        Act::Restore(path, back) => world.restore(PATHS[path], usize::from(back)),
+        Act::Purge(nth) => world.purge(usize::from(nth)),
+        Act::Pass(seconds) => world.pass(u64::from(seconds)),
     }
 }
 
 fn run(kind: FsKind, seed: u64, history: &[Act]) {
-    let mut world = World::new(kind, seed);
+    let mut world = if seed.is_multiple_of(2) { World::new(kind, seed) } else { World::with_trash(kind, seed) };
     for step in history {
         act(&mut world, step);
         world.check_reads();

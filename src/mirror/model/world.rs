@@ -7,6 +7,7 @@ pub(super) mod foreign;
 mod media;
 mod mutations;
 mod rot;
+mod trash;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::elapsed::Elapsed;
 use crate::ids::{Arrival, DriveId, MirrorId, NodeId, Nonce, PerSide, Side};
 use crate::journal::mem_store::{BarrierError, BarrierFault, MemDisk};
 use crate::journal::{Attached, DriveFact, Enrolled, Enrolment, Journal, Staged, Version, Writer};
@@ -66,6 +68,13 @@ pub(super) enum During {
     Arrival,
 }
 
+/// Whether there is a trash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trash {
+    On,
+    Off,
+}
+
 /// A mutation that is committed while a lane is at work.
 #[derive(Clone, Debug)]
 pub(super) enum Amid {
@@ -74,6 +83,9 @@ pub(super) enum Amid {
     Remove(&'static str),
     MakeFolder(&'static str),
     Move(&'static str, &'static str),
+    Restore(&'static str),
+    /// The oldest in the trash.
+    Purge,
 }
 
 pub(super) struct World {
@@ -90,6 +102,10 @@ pub(super) struct World {
     tickets: u64,
     uploads: Vec<Upload>,
     random: u64,
+    /// How long the mirror has been running.
+    running: Elapsed,
+    /// Whether what is removed or overwritten is kept.
+    trash: Trash,
     pub(super) oracle: Oracle,
     /// What others wrote on the drives, not in the mirror yet: kept, whatever happens.
     foreign: Vec<Vec<u8>>,
@@ -124,6 +140,13 @@ impl World {
         world
     }
 
+    /// A world in which what is removed or overwritten is kept.
+    pub(super) fn with_trash(kind: FsKind, seed: u64) -> Self {
+        let mut world = Self::new(kind, seed);
+        world.trash = Trash::On;
+        world
+    }
+
     /// A daemon started on these media, to which no drive has come yet.
     fn opened(kind: FsKind, media: Media, past: Past) -> Self {
         let nonce = Nonce(past.sessions.to_be_bytes());
@@ -141,6 +164,8 @@ impl World {
             tickets: 0,
             uploads: Vec::new(),
             random: 1,
+            running: Elapsed(0),
+            trash: Trash::Off,
             oracle: Oracle::default(),
             foreign: Vec::new(),
             jobs: PerSide::default(),
@@ -358,6 +383,7 @@ impl World {
         if self.journal.enrolment().drives.get(side).id == id {
             self.oracle.forget(side);
             self.forget_foreign();
+            self.forget_lost_trash(side);
         } else {
             *self.disks.get_mut(side) = old;
         }

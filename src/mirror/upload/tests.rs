@@ -17,7 +17,7 @@ use crate::mirror::label::{self, Label};
 use crate::mirror::layout;
 use crate::mirror::limits::MirrorLimits;
 use crate::mirror::mirror::Mirror;
-use crate::mirror::request::{Overwrite, PutRequest, Refusal};
+use crate::mirror::request::{Overwrite, PutRequest, Recurse, Refusal, Span};
 use crate::mirror::sim_volume::{SimDisk, SimVolume};
 use crate::mirror::upload::Upload;
 use crate::mirror::volume::{FsKind, Volume};
@@ -44,11 +44,15 @@ fn drive_id(side: Side) -> DriveId {
 
 impl Stand {
     fn new() -> Self {
+        Self::with(MirrorLimits::default())
+    }
+
+    fn with(limits: MirrorLimits) -> Self {
         let state = tempfile::tempdir().unwrap();
         let enrolled = |side| Enrolled { id: drive_id(side), place: String::new() };
         let enrolment = Enrolment { mirror: MIRROR, drives: PerSide::new(enrolled), plain: true };
         Mirror::create(state.path(), &enrolment).unwrap();
-        let (mirror, losses) = Mirror::start(state.path(), MirrorLimits::default()).unwrap();
+        let (mirror, losses) = Mirror::start(state.path(), limits).unwrap();
         let disks = PerSide::new(|_| SimDisk::new(FsKind::Atomic, CAPACITY));
         let stand = Self { mirror, disks, _losses: losses, _state: state };
         for side in Side::BOTH {
@@ -221,5 +225,99 @@ async fn an_upload_dropped_at_any_await_leaves_no_stage() {
             assert!(clock::now() < deadline, "left on {side}: {:?}", stages());
             std::thread::yield_now();
         }
+    }
+}
+
+/// A mirror with a trash, and files of 6 MiB each in it, which neither drive has unlinked.
+async fn stand_with_trash(files: usize) -> Stand {
+    let stand = Stand::with(MirrorLimits { trash_for: Some(Duration::from_hours(24)), ..MirrorLimits::default() });
+    for number in 0..files {
+        let name = format!("old-{number}");
+        let mut upload = stand.begin(&name, Some(6 * MIB)).await.unwrap();
+        let crc = send(&mut upload, 6 * MIB).await.unwrap();
+        upload.commit(crc).await.unwrap();
+        stand.mirror.remove(&RelPath::parse(&name).unwrap(), Recurse::No, None).await.unwrap();
+    }
+    stand
+}
+
+fn kept(stand: &Stand) -> Vec<String> {
+    let items = stand.mirror.trash(&RelPath::ROOT, 100).unwrap();
+    items.into_iter().map(|item| item.path).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_in_the_trash_goes_first_when_room_is_needed() {
+    let stand = stand_with_trash(3).await;
+    assert_eq!(kept(&stand), ["old-0", "old-1", "old-2"]);
+    for len in [Some(8 * MIB), None] {
+        let mut upload = stand.begin("new", len).await.unwrap();
+        let crc = send(&mut upload, 8 * MIB).await.unwrap();
+        assert_eq!(upload.commit(crc).await.unwrap().drives, Side::BOTH);
+        let left = kept(&stand);
+        assert!(left.contains(&"old-2".to_owned()) && !left.contains(&"old-0".to_owned()), "{left:?}");
+        stand.mirror.remove(&RelPath::parse("new").unwrap(), Recurse::No, None).await.unwrap();
+        stand.mirror.empty_trash().await.unwrap();
+        for number in 1..3 {
+            let mut upload = stand.begin(&format!("old-{number}"), Some(6 * MIB)).await.unwrap();
+            let crc = send(&mut upload, 6 * MIB).await.unwrap();
+            upload.commit(crc).await.unwrap();
+            let path = RelPath::parse(&format!("old-{number}")).unwrap();
+            stand.mirror.remove(&path, Recurse::No, None).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trash_that_has_not_room_enough_stays_as_it_is() {
+    let stand = stand_with_trash(2).await;
+    let refusal = stand.begin("new", Some(40 * MIB)).await.err().unwrap();
+    assert!(matches!(refusal, Refusal::NoSpace { .. }), "{refusal}");
+    assert_eq!(kept(&stand), ["old-0", "old-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_without_room_takes_it_from_the_trash() {
+    let stand = stand_with_trash(2).await;
+    let wait_for = async |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = clock::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(clock::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    wait_for("both drives have the trash", &|| Side::BOTH.iter().all(|side| stand.mirror.behind(*side).paths == 0))
+        .await;
+    // The log has its room already; a draft finds none: somebody else filled the stick.
+    let volume = stand.volume(Side::B);
+    let mut upload = stand.begin("f", Some(60_000)).await.unwrap();
+    let crc = send(&mut upload, 60_000).await.unwrap();
+    let filling = volume.create("filling").unwrap();
+    let free = volume.space().unwrap().free;
+    filling.preallocate(free - 50_000).unwrap();
+    upload.commit(crc).await.unwrap();
+    wait_for("b installs it", &|| volume.stat("f").unwrap().is_some()).await;
+    wait_for("both are in sync", &|| Side::BOTH.iter().all(|side| stand.mirror.behind(*side).paths == 0)).await;
+    assert_eq!(kept(&stand), ["old-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_goes_on_from_the_trash_when_its_file_is_removed_and_its_drive_pulled() {
+    // One of them serves it.
+    for side in Side::BOTH {
+        let stand = stand_with_trash(0).await;
+        let path = RelPath::parse("f").unwrap();
+        let mut upload = stand.begin("f", Some(MIB)).await.unwrap();
+        let crc = send(&mut upload, MIB).await.unwrap();
+        upload.commit(crc).await.unwrap();
+        let mut download = stand.mirror.open(&path, Span::default()).await.unwrap();
+        let mut bytes = download.next().await.unwrap().unwrap().len() as u64;
+        stand.mirror.remove(&path, Recurse::No, None).await.unwrap();
+        stand.disks.get(side).pull();
+        while let Some(block) = download.next().await.unwrap() {
+            bytes += block.len() as u64;
+        }
+        assert_eq!(bytes, MIB);
+        assert!(stand.mirror.open(&path, Span::default()).await.is_err());
     }
 }

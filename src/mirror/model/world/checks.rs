@@ -4,7 +4,7 @@
 
 use crate::digest::Crc32;
 use crate::ids::{Lsn, PerSide, Side};
-use crate::journal::{Node, Resolved};
+use crate::journal::{FileNode, Node, Place, Resolved};
 use crate::mirror::content::pour;
 use crate::mirror::lane::Stay;
 use crate::mirror::model::oracle::Thing;
@@ -61,13 +61,16 @@ impl World {
         for (path, thing) in self.oracle.tree.clone() {
             match (thing, self.resolve(&path)) {
                 (Thing::Folder, Resolved::Found(_, Node::Folder(_))) => {}
-                (Thing::File(bytes, holders), Resolved::Found(..)) => self.check_file(&path, &bytes, holders),
+                (Thing::File(bytes, holders), Resolved::Found(place, Node::File(file))) => {
+                    self.check_file((&path, &place, &file), &bytes, holders);
+                }
                 (thing, found) => panic!("{path}: {thing:?} expected, {found:?} found"),
             }
         }
         let count = self.count_catalog(crate::ids::NodeId::ROOT);
         assert_eq!(count, self.oracle.tree.len(), "the catalog has something more");
         self.check_foreign();
+        self.check_trash();
     }
 
     pub(in crate::mirror::model) fn count_catalog(&self, folder: crate::ids::NodeId) -> usize {
@@ -79,15 +82,19 @@ impl World {
         children.iter().map(|(_, node)| 1 + below(node)).sum()
     }
 
-    pub(in crate::mirror::model) fn check_file(&mut self, path: &str, bytes: &[u8], holders: PerSide<bool>) {
-        let Resolved::Found(place, Node::File(file)) = self.resolve(path) else { panic!("{path} is no file") };
+    pub(in crate::mirror::model) fn check_file(
+        &mut self,
+        (path, place, file): (&str, &Place, &FileNode),
+        bytes: &[u8],
+        holders: PerSide<bool>,
+    ) {
         assert_eq!(file.version.crc32, Crc32::of(bytes), "{path} is not the version acknowledged");
         let mut expected = false;
         for side in Side::BOTH {
             let Some(drive) = self.drives.get(side) else { continue };
             let holds = *holders.get(side);
             expected |= holds;
-            let Some(source) = places::source(&self.journal.snapshot(), side, &place, &file).unwrap() else { continue };
+            let Some(source) = places::source(&self.journal.snapshot(), side, place, file).unwrap() else { continue };
             match read(drive.volume.as_ref(), &source, file.version.size) {
                 // Somebody changed it, and nobody has looked yet.
                 Ok(read) if !holds && read != bytes => {}
@@ -176,6 +183,7 @@ impl World {
                     .any(|folder| path.starts_with(&format!("{folder}/")));
                 assert!(!left, "{path} is left on {side}");
             }
+            self.check_trash_on(side);
         }
     }
 

@@ -97,6 +97,7 @@ impl World {
         match answer {
             Ok(receipt) => {
                 assert_eq!(verdict, Verdict::Done, "put {path}");
+                self.keep_overwritten(receipt.lsn, &path, &bytes);
                 self.oracle.put(&path, &bytes, &receipt.drives);
             }
             Err(CommitError::Precondition(Precondition::NoStage)) => {
@@ -112,6 +113,7 @@ impl World {
                 if let Resolved::Found(_, Node::File(file)) = self.resolve(&path)
                     && file.version == version
                 {
+                    self.keep_overwritten(file.lsn, &path, &bytes);
                     let drives: Vec<_> =
                         Side::BOTH.into_iter().filter(|side| file.copies.get(*side).is_durable()).collect();
                     self.oracle.put(&path, &bytes, &drives);
@@ -139,14 +141,18 @@ impl World {
     pub(in crate::mirror::model) fn take_removal(&mut self, path: &str, answer: Result<Receipt, CommitError>) {
         let verdict = self.oracle.judge_remove(path);
         match answer {
-            Ok(_) => {
+            Ok(receipt) => {
                 assert_eq!(verdict, Verdict::Done, "remove {path}");
+                self.keep_removed(receipt.lsn, path);
                 self.oracle.remove(path);
             }
             Err(CommitError::Precondition(reason)) => assert_eq!(verdict, verdict_of(&reason), "remove {path}"),
             Err(CommitError::InDoubt(_)) => {
                 self.reopen();
-                if !matches!(self.resolve(path), Resolved::Found(..)) {
+                if verdict == Verdict::Done && !matches!(self.resolve(path), Resolved::Found(..)) {
+                    if let Some(kept) = self.kept_of(path).pop() {
+                        self.keep_removed(kept.lsn, path);
+                    }
                     self.oracle.remove(path);
                 }
             }
@@ -236,10 +242,16 @@ impl World {
                 Amid::Remove(at) => Mutation::Remove { path: path(at) },
                 Amid::MakeFolder(at) => Mutation::MakeFolder { path: path(at), parents: Parents::Make, mtime_ns: 0 },
                 Amid::Move(from, to) => Mutation::Move { from: path(from), to: path(to) },
+                Amid::Restore(at) => Mutation::Restore { path: path(at), lsn: None, mtime_ns: 0 },
+                Amid::Purge => match self.oracle.trash.first_key_value() {
+                    Some((lsn, _)) => Mutation::Purge { lsn: *lsn },
+                    None => continue,
+                },
             };
-            requests.push((item.clone(), Request { mutation, id: None, present }));
+            requests.push((item.clone(), Request { mutation, id: None, present, keeping: self.keeping() }));
         }
         let (items, requests): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+        let purged = self.oracle.trash.first_key_value().map(|(lsn, _)| *lsn);
         let done = Arc::new(Mutex::new(None));
         let (slot, writer, sent) = (Arc::clone(&done), Arc::clone(&self.writer), requests.clone());
         self.disks.get(side).before_nth(nth, move || *slot.lock() = Some(writer.lock().commit(&sent)));
@@ -258,6 +270,8 @@ impl World {
                 Amid::Remove(path) => self.take_removal(path, answer),
                 Amid::MakeFolder(path) => self.take_folder(path, answer),
                 Amid::Move(from, to) => self.take_move(from, to, answer),
+                Amid::Restore(path) => self.take_restore(path, self.oracle.versions(path).pop(), answer),
+                Amid::Purge => self.take_purge(purged, answer),
             }
         }
     }
@@ -268,7 +282,7 @@ impl World {
         id: Option<RequestId>,
     ) -> Result<Receipt, CommitError> {
         let present = PerSide::new(|side| self.is_present(side));
-        let mut committed = self.writer.lock().commit(&[Request { mutation, id, present }]);
+        let mut committed = self.writer.lock().commit(&[Request { mutation, id, present, keeping: self.keeping() }]);
         self.release(&committed.released);
         committed.answers.remove(0)
     }
@@ -308,7 +322,7 @@ fn stage_file(drive: &Drive, bytes: &[u8], ticket: Ticket) -> Result<Stage, Volu
     stage.finish(Attributes { mtime_ns: 5, executable: false })
 }
 
-fn verdict_of(reason: &Precondition) -> Verdict {
+pub(super) fn verdict_of(reason: &Precondition) -> Verdict {
     match reason {
         Precondition::NotFound(_) => Verdict::NotFound,
         Precondition::Exists(_) => Verdict::Exists,
@@ -316,6 +330,7 @@ fn verdict_of(reason: &Precondition) -> Verdict {
         Precondition::NotAFolder(_) => Verdict::NotAFolder,
         Precondition::NotEmpty(_) => Verdict::NotEmpty,
         Precondition::IntoItself(_) => Verdict::IntoItself,
+        Precondition::NotInTrash(_) | Precondition::NotKept(_) => Verdict::NotInTrash,
         Precondition::Root
         | Precondition::IdInUse
         | Precondition::NoStage
