@@ -25,7 +25,8 @@ fn twins() -> Twins {
 }
 
 fn replay() {
-    let mut twins = twins();
+    let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
+    let mut twins = Twins::without_trash(binaries, Drives::Loop { bytes: DRIVE_BYTES });
     for how in WAYS {
         scenario::a_replay_copies_what_changed_and_nothing_else(&mut twins, &format!("{how:?}"), how);
     }

@@ -27,7 +27,9 @@ fn a_killed_daemon_loses_nothing_acknowledged() {
 
 #[test]
 fn a_replay_copies_what_changed_and_nothing_else() {
-    scenario::a_replay_copies_what_changed_and_nothing_else(&mut twins(), "tree", Pull::Rename);
+    let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
+    let mut twins = Twins::without_trash(binaries, Drives::Plain);
+    scenario::a_replay_copies_what_changed_and_nothing_else(&mut twins, "tree", Pull::Rename);
 }
 
 #[test]

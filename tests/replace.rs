@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn twins(drives: Drives) -> Twins {
-    Twins::new(Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget")), drives)
+    Twins::without_trash(Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget")), drives)
 }
 
 fn filled() {
@@ -170,7 +170,7 @@ fn sole_holder() {
 fn outgrown() {
     let mut twins = twins(Drives::Plain);
     twins.end(End::Drain);
-    fs::write(twins.config(), "journal_entries_max = 100\n").expect("our own file");
+    fs::write(twins.config(), "journal_entries_max = 100\ntrash_days = 0\n").expect("our own file");
     twins.serve();
     let client = twins.client();
     for number in 0..40 {

@@ -2,6 +2,8 @@
 //!
 //! A mutation carries a random id: sent again after a lost connection it gets the answer that was lost.
 
+use serde::de::DeserializeOwned;
+
 use crate::client::error::{ClientError, Remedy};
 use crate::client::limits::{RETRIES_MAX, RETRY_PAUSE};
 use crate::client::link::{Link, Patience};
@@ -10,8 +12,9 @@ use crate::client::target::{Restart, Target};
 use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
-    AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer, EntryLine, InfoAnswer, MutationAnswer,
-    Op, RequestLine, ScrubAction, ScrubAnswer, Time, Trailer, VerifiedLine, VerifyAnswer, line_of,
+    AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer, EmptiedAnswer, EntryLine, InfoAnswer,
+    MutationAnswer, Op, RequestLine, ScrubAction, ScrubAnswer, Time, Trailer, TrashLine, UndoAnswer, VerifiedLine,
+    VerifyAnswer, line_of,
 };
 
 /// A server and the connection to it, where there is one.
@@ -123,10 +126,31 @@ impl Client {
 
     pub async fn list(&mut self, path: &str, recursive: bool) -> Result<Vec<EntryLine>, ClientError> {
         let line = RequestLine { path: Some(path.to_owned()), recursive, ..request(Op::Ls) };
-        let body = self.body(&line, path, Patience::Limited).await?;
+        self.lines(&line, path).await
+    }
+
+    /// A body of lines of JSON.
+    async fn lines<T: DeserializeOwned>(&mut self, line: &RequestLine, what: &str) -> Result<Vec<T>, ClientError> {
+        let body = self.body(line, what, Patience::Limited).await?;
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let entries = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
         entries.map_err(|source| ClientError::Foreign { address: self.address.clone(), source })
+    }
+
+    /// Brings back what was removed or overwritten: the last, or what `lsn` did so.
+    pub async fn undo(&mut self, path: &str, lsn: Option<Lsn>) -> Result<UndoAnswer, ClientError> {
+        let line = RequestLine { path: Some(path.to_owned()), lsn, ..mutation(Op::Undo) };
+        self.simple(&line).await
+    }
+
+    /// What is in the trash of a path and of all below it, oldest first.
+    pub async fn trash(&mut self, path: &str) -> Result<Vec<TrashLine>, ClientError> {
+        let line = RequestLine { path: Some(path.to_owned()), ..request(Op::Trash) };
+        self.lines(&line, "the trash").await
+    }
+
+    pub async fn empty_trash(&mut self) -> Result<EmptiedAnswer, ClientError> {
+        self.simple(&request(Op::EmptyTrash)).await
     }
 
     /// The status document as the server wrote it.
@@ -214,7 +238,7 @@ impl Client {
         .await
     }
 
-    async fn simple(&mut self, line: &RequestLine) -> Result<MutationAnswer, ClientError> {
+    async fn simple<T: DeserializeOwned>(&mut self, line: &RequestLine) -> Result<T, ClientError> {
         self.retry(async |link| {
             link.ask(line).await?;
             link.last().await

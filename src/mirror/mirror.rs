@@ -344,9 +344,13 @@ impl Mirror {
             if recurse == Recurse::Yes && !self.is_answered(id.as_ref())? {
                 self.empty(path, sweep).await?;
             }
-            match self.commit_in(sweep, Mutation::Remove { path: path.clone() }, id.clone()).await {
+            match self.commit_untold(sweep, Mutation::Remove { path: path.clone() }, id.clone()).await {
                 Err(Refusal::NotEmpty(_)) if recurse == Recurse::Yes => {}
-                answer => return answer,
+                Err(refusal) => return Err(refusal),
+                Ok(receipt) => {
+                    self.tell_a_drive().await;
+                    return Ok(receipt);
+                }
             }
         }
         Err(Refusal::NotEmpty(path.to_string()))

@@ -22,6 +22,8 @@ mod rm;
 mod scrub;
 mod session;
 mod status;
+mod trash;
+mod undo;
 mod verify;
 
 pub use accept::{listen, serve};

@@ -8,7 +8,7 @@ use crate::mirror::Mirror;
 use crate::mirror::request::{Contents, Receipt, Recurse, Refusal, RequestId};
 use crate::server::connection::{Close, Connection};
 use crate::server::status::HostReporter;
-use crate::server::{aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, status, verify};
+use crate::server::{aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, status, trash, undo, verify};
 use crate::wire::{Fault, Request, VerifyRequest};
 
 /// A connection and the mirror that it asks.
@@ -44,6 +44,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Ls(request) => ls::perform(self, request).await,
             Request::Mkdir(request) => mkdir::perform(self, request).await,
             Request::Mv(request) => mv::perform(self, request).await,
+            Request::Undo(request) => undo::perform(self, request).await,
+            Request::Trash { path } => trash::list(self, path).await,
+            Request::EmptyTrash => trash::empty(self).await,
             Request::Status(request) => status::perform(self, request).await,
             Request::Eject(request) => eject::perform(self, request).await,
             Request::Aside => aside::list(self).await,

@@ -16,7 +16,7 @@ use crate::server::session::Session;
 use crate::wire::{
     Backlog, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument, HealthState,
     HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument, ScrubDocument,
-    StatusDocument, StatusRequest, Time, UnavailableDocument, WaitingDocument,
+    StatusDocument, StatusRequest, Time, TrashDocument, UnavailableDocument, WaitingDocument,
 };
 
 /// The machine below the mirror, and what of it is a warning.
@@ -83,6 +83,7 @@ pub fn document(status: Status) -> StatusDocument {
         },
         notices: status.notices.into_iter().map(notice).collect(),
         drives: status.drives.into_iter().map(drive).collect(),
+        trash: TrashDocument { items: status.trash.items, bytes: status.trash.bytes },
         unavailable: status.unavailable.into_iter().map(unavailable).collect(),
         events: status.events.into_iter().map(event).collect(),
         foreign: foreign(status.foreign),

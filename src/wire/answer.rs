@@ -51,6 +51,47 @@ pub struct MutationAnswer {
     pub drives: Vec<String>,
 }
 
+/// The answer to an undo: what it brought back is durable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UndoAnswer {
+    pub ok: bool,
+    pub lsn: Lsn,
+    /// The drives that apply it now.
+    #[serde(default)]
+    pub drives: Vec<String>,
+    /// Files and folders.
+    pub restored: u64,
+}
+
+/// How much was let go of.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct EmptiedAnswer {
+    pub ok: bool,
+    pub items: u64,
+    pub bytes: u64,
+}
+
+/// One line of a `trash` body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrashLine {
+    /// Where it was.
+    pub path: String,
+    pub kind: Kind,
+    pub size: u64,
+    /// When it was thrown away, by the daemon's clock then.
+    pub when: Time,
+    pub why: Why,
+    /// What names it among others of its path.
+    pub lsn: Lsn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Why {
+    Removed,
+    Overwritten,
+}
+
 /// The head of a GET's answer; the body and its trailer follow.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DownloadAnswer {

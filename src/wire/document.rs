@@ -20,6 +20,9 @@ pub struct StatusDocument {
     #[serde(default)]
     pub notices: Vec<NoticeDocument>,
     pub drives: Vec<DriveDocument>,
+    /// What was removed or overwritten and is kept.
+    #[serde(default)]
+    pub trash: TrashDocument,
     /// What clients cannot have now because the one drive that has it is away.
     #[serde(default)]
     pub unavailable: Vec<UnavailableDocument>,
@@ -40,6 +43,14 @@ pub enum HealthState {
     Healthy,
     Degraded,
     Unusable,
+}
+
+/// How much is in the trash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrashDocument {
+    pub items: u64,
+    /// On each drive.
+    pub bytes: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

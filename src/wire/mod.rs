@@ -15,20 +15,20 @@ mod text;
 mod time;
 
 pub use answer::{
-    AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EjectAnswer, EntryLine, HelloAnswer, InfoAnswer,
-    InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered, Trailer, VerifiedLine, VerifyAnswer, VerifyFinding,
-    line_of, read_answer,
+    AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EjectAnswer, EmptiedAnswer, EntryLine, HelloAnswer,
+    InfoAnswer, InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered, Trailer, TrashLine, UndoAnswer,
+    VerifiedLine, VerifyAnswer, VerifyFinding, Why, line_of, read_answer,
 };
 pub use body::{BodyLength, BodyReader};
 pub use document::{
     Backlog, DiskDocument, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument,
     HealthState, HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument,
-    ScrubDocument, StatusDocument, UnavailableDocument, WaitingDocument,
+    ScrubDocument, StatusDocument, TrashDocument, UnavailableDocument, WaitingDocument,
 };
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
 pub use request::{
     DropRequest, EjectRequest, GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, PutRequest, RemoveRequest,
-    Request, RequestError, RequestLine, ScrubAction, StatusRequest, VERSION, VerifyRequest,
+    Request, RequestError, RequestLine, ScrubAction, StatusRequest, UndoRequest, VERSION, VerifyRequest,
 };
 pub use time::{BadTime, Time};

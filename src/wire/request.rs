@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::Lsn;
 use crate::wire::body::BodyLength;
 use crate::wire::error::{ErrorName, Fault};
 use crate::wire::limits::ID_BYTES_MAX;
@@ -29,6 +30,8 @@ pub struct RequestLine {
     pub offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lsn: Option<Lsn>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub chunked: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -63,6 +66,9 @@ pub enum Op {
     Ls,
     Mkdir,
     Mv,
+    Undo,
+    Trash,
+    EmptyTrash,
     Status,
     Eject,
     Scrub,
@@ -72,7 +78,7 @@ pub enum Op {
 }
 
 impl Op {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Get,
         Self::Put,
         Self::Rm,
@@ -86,6 +92,9 @@ impl Op {
         Self::Verify,
         Self::Aside,
         Self::Drop,
+        Self::Undo,
+        Self::Trash,
+        Self::EmptyTrash,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -97,6 +106,9 @@ impl Op {
             Self::Ls => "ls",
             Self::Mkdir => "mkdir",
             Self::Mv => "mv",
+            Self::Undo => "undo",
+            Self::Trash => "trash",
+            Self::EmptyTrash => "empty-trash",
             Self::Status => "status",
             Self::Eject => "eject",
             Self::Scrub => "scrub",
@@ -120,6 +132,12 @@ pub enum Request {
     Ls(ListRequest),
     Mkdir(MakeFolderRequest),
     Mv(MoveRequest),
+    Undo(UndoRequest),
+    /// What is in the trash of a path and of all below it.
+    Trash {
+        path: String,
+    },
+    EmptyTrash,
     Status(StatusRequest),
     Eject(EjectRequest),
     Scrub(ScrubAction),
@@ -170,6 +188,14 @@ pub struct MakeFolderRequest {
 pub struct MoveRequest {
     pub path: String,
     pub to: String,
+    pub id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoRequest {
+    pub path: String,
+    /// What threw it away; without it: the last that did.
+    pub lsn: Option<Lsn>,
     pub id: Option<String>,
 }
 
@@ -290,6 +316,9 @@ impl Request {
             Op::Ls => Self::Ls(ListRequest { path: line.path.unwrap_or_default(), recursive }),
             Op::Mkdir => Self::Mkdir(MakeFolderRequest { path: needed(line.path, "path")?, recursive, id }),
             Op::Mv => Self::Mv(MoveRequest { path: needed(line.path, "path")?, to: needed(line.to, "to")?, id }),
+            Op::Undo => Self::Undo(UndoRequest { path: needed(line.path, "path")?, lsn: line.lsn, id }),
+            Op::Trash => Self::Trash { path: line.path.unwrap_or_default() },
+            Op::EmptyTrash => Self::EmptyTrash,
             Op::Status => Self::Status(StatusRequest { wait: line.wait }),
             Op::Verify => Self::Verify(VerifyRequest { quick: line.quick }),
             Op::Aside => Self::Aside,

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 
 fn twins() -> Twins {
     let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
-    let places = |dir: &Path| format!("flaps_max = 1000\nplaces = [\"{}/media/*/*\"]\n", dir.display());
+    let places = |dir: &Path| format!("flaps_max = 1000\ntrash_days = 0\nplaces = [\"{}/media/*/*\"]\n", dir.display());
     Twins::with_config(binaries, Drives::Loop { bytes: DRIVE_BYTES }, places)
 }
 

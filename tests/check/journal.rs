@@ -130,3 +130,29 @@ pub(crate) fn older_state() {
     let said = twins.check(&[]).expect(DIFFERENCES);
     assert!(lines_of(&said).contains("the journal is older than the stick"), "{}", lines_of(&said));
 }
+
+/// A mirror whose trash has a file, which was `f`.
+fn with_trash() -> twinstick_rig::Twins {
+    let mut twins = plain();
+    twins.client().put("f", b"kept").expect(0);
+    twins.client().run(&["rm", "f"]).expect(0);
+    twins.check_identical();
+    twins.end(End::Drain);
+    expect_clean(&twins);
+    twins
+}
+
+pub(crate) fn trash() {
+    for (space, said) in [
+        (b't', "journal: 2-f: what LSN 2 put into the trash: nothing says what it was"),
+        (b't', "journal: what LSN 2 put into the trash: a path leads to it, and it is not there"),
+        (b'w', "journal: f: what LSN 2 put into the trash: its path does not lead to it"),
+        (b'n', "journal: f: what LSN 2 put into the trash: its file is not there"),
+    ] {
+        let twins = with_trash();
+        remove_records(&twins.state(), |key| key[0] == space);
+        let found = twins.check(&[]).expect(DIFFERENCES);
+        let text = lines_of(&found);
+        assert!(text.lines().any(|line| line == said), "{said}: {text}");
+    }
+}

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         .with("a_torn_label_is_found_in_one_slot_and_in_both", Needs::Nothing, drive::torn_label)
         .with("journal_records_with_a_wrong_crc_are_all_named", Needs::Nothing, journal::wrong_crc)
         .with("a_lost_journal_record_is_found_by_those_that_lead_to_it", Needs::Nothing, journal::lost_record)
+        .with("what_is_not_right_in_the_journals_trash_is_found", Needs::Nothing, journal::trash)
         .with("lost_debts_and_a_node_with_two_places_are_found", Needs::Nothing, journal::lost_debts)
         .with("a_changed_byte_in_the_journals_file_is_found", Needs::Nothing, journal::changed_journal)
         .with("a_damaged_log_record_is_found_and_a_torn_end_is_none", Needs::Nothing, drive::damaged_log)

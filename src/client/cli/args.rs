@@ -50,6 +50,12 @@ pub enum Command {
     /// Finish, sync and unmount a drive, so that it may be pulled; the other one goes on.
     #[command(alias = "EJECT")]
     Eject(Eject),
+    /// Bring back what was last removed or overwritten there; a folder with all that was removed with it.
+    #[command(alias = "UNDO")]
+    Undo(Undo),
+    /// List what was removed or overwritten and is kept; `fget trash empty` lets go of all of it.
+    #[command(alias = "TRASH")]
+    Trash(Trash),
     /// Show the mirror and its drives.
     #[command(alias = "STATUS")]
     Status(Status),
@@ -120,6 +126,28 @@ pub struct Ls {
     /// All that is below.
     #[arg(short = 'R', long)]
     pub recursive: bool,
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Undo {
+    /// Where it was. What is there now goes to the trash: undo again takes it back.
+    pub remote: String,
+    /// The one of this number in `fget trash -l`, not the last.
+    #[arg(long, value_name = "N")]
+    pub lsn: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Trash {
+    /// Only what was there or below; `empty` lets go of all (a file of that name is /empty).
+    #[arg(value_name = "REMOTE|empty", default_value = "", hide_default_value = true)]
+    pub what: String,
+    /// Size, time, reason and number too.
+    #[arg(short)]
+    pub long: bool,
     /// One JSON document.
     #[arg(long)]
     pub json: bool,
@@ -237,6 +265,8 @@ mod tests {
             ("MD a", "md a"),
             ("MKDIR a", "mkdir a"),
             ("MV a b", "mv a b"),
+            ("UNDO --lsn 7 a", "undo --lsn 7 a"),
+            ("TRASH -l a", "trash -l a"),
             ("STATUS -x", "status -x"),
             ("EJECT a", "eject a"),
             ("SCRUB start", "scrub start"),

@@ -13,6 +13,7 @@ mod remote;
 mod render;
 mod run;
 mod scrub;
+mod trash;
 mod tree;
 mod upload;
 mod verify;

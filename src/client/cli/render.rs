@@ -32,6 +32,10 @@ pub(crate) fn status(document: &StatusDocument, server: &str, remarks: Remarks) 
     let writable = if journal.writable { "" } else { ", cannot be written" };
     let entries = if journal.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", journal.entries) };
     text += &labelled("journal", &format!("{entries}, head {}{writable}", journal.head_lsn));
+    if document.trash.items > 0 {
+        let kept = format!("{}, {} on each drive", count(document.trash.items, "thing"), bytes(document.trash.bytes));
+        text += &labelled("trash", &kept);
+    }
     text += &document.host.as_ref().map(|host| labelled("host", &host_line(host))).unwrap_or_default();
     text += "\n";
     text += &table(&document.drives);

@@ -76,6 +76,11 @@ impl Twins {
         Self::in_dir(binaries, drives, temporary(), Boot::Here, |_| PATIENT.to_owned())
     }
 
+    /// As [`Twins::new`], where what is removed is gone: for tests that count what a drive is given.
+    pub fn without_trash(binaries: Binaries, drives: Drives) -> Self {
+        Self::in_dir(binaries, drives, temporary(), Boot::Here, |_| format!("{PATIENT}trash_days = 0\n"))
+    }
+
     /// As [`Twins::new`], with the daemon's settings, made for the folder that all lies in.
     pub fn with_config(binaries: Binaries, drives: Drives, config: impl Fn(&Path) -> String) -> Self {
         Self::in_dir(binaries, drives, temporary(), Boot::Here, config)

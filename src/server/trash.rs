@@ -1,0 +1,51 @@
+//! `trash` and `empty-trash`: what is kept of what was removed or overwritten.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::mirror::Mirror;
+use crate::mirror::request::{Cause, TrashItem, TrashStatus};
+use crate::server::connection::Close;
+use crate::server::info::kind;
+use crate::server::place;
+use crate::server::session::{Session, said};
+use crate::wire::{EmptiedAnswer, Fault, Time, TrashLine, Why, line_of};
+
+pub(crate) async fn list<S>(session: &mut Session<S>, path: String) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mirror = Arc::clone(&session.mirror);
+    let limit = session.connection.limits().list_entries_max.get();
+    // A large one takes long enough to hold up the other sessions of this thread.
+    match tokio::task::spawn_blocking(move || body(&mirror, &path, limit)).await {
+        Ok(Ok(body)) => session.connection.answer_body(&body).await,
+        Ok(Err(fault)) => session.connection.answer(&fault).await,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+pub(crate) async fn empty<S>(session: &mut Session<S>) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match said(session.mirror.empty_trash().await) {
+        Ok(TrashStatus { items, bytes }) => session.connection.answer(&EmptiedAnswer { ok: true, items, bytes }).await,
+        Err(fault) => session.connection.answer(&fault).await,
+    }
+}
+
+fn body(mirror: &Mirror, path: &str, limit: usize) -> Result<Vec<u8>, Fault> {
+    let items = said(mirror.trash(&place::folder(path)?, limit))?;
+    Ok(items.into_iter().flat_map(|item| line_of(&line(item))).collect())
+}
+
+fn line(item: TrashItem) -> TrashLine {
+    let TrashItem { path, kind: node, size, cause, lsn, wall_ns } = item;
+    let why = match cause {
+        Cause::Removed => Why::Removed,
+        Cause::Overwritten => Why::Overwritten,
+    };
+    TrashLine { path, kind: kind(node), size, when: Time(wall_ns), why, lsn }
+}

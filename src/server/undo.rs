@@ -1,0 +1,28 @@
+//! `undo`: brings back what was removed or overwritten.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::ids::Side;
+use crate::mirror::request::Undone;
+use crate::server::connection::Close;
+use crate::server::place;
+use crate::server::session::{Session, request_id, said};
+use crate::wire::{UndoAnswer, UndoRequest};
+
+pub(crate) async fn perform<S>(session: &mut Session<S>, request: UndoRequest) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // What was there may have been a file or a folder.
+    let outcome = match place::folder(&request.path) {
+        Ok(path) => said(session.mirror.undo(&path, request.lsn, request_id(request.id)).await),
+        Err(fault) => Err(fault),
+    };
+    match outcome {
+        Ok(Undone { receipt, restored }) => {
+            let drives = receipt.drives.into_iter().map(Side::name).map(str::to_owned).collect();
+            session.connection.answer(&UndoAnswer { ok: true, lsn: receipt.lsn, drives, restored }).await
+        }
+        Err(fault) => session.connection.answer(&fault).await,
+    }
+}
