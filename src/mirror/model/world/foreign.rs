@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,7 +95,9 @@ impl World {
         let inside = format!("{path}/");
         let is_hit = |at: &str| at == path || at.starts_with(&inside);
         let before = self.disks.get(side).tree();
-        let has_hit = |bytes: &Vec<u8>| before.iter().any(|(at, there)| is_hit(at) && there.as_ref() == Some(bytes));
+        let has = |tree: &BTreeMap<String, Option<Vec<u8>>>, bytes: &Vec<u8>| {
+            tree.iter().any(|(at, there)| is_hit(at) && there.as_ref() == Some(bytes))
+        };
         let mut hit = Vec::new();
         for (known, thing) in &self.oracle.tree {
             let (Thing::File(bytes, _), Resolved::Found(place, Node::File(file))) = (thing, self.resolve(known)) else {
@@ -103,21 +106,27 @@ impl World {
             let source = places::source(&self.journal.snapshot(), side, &place, &file).unwrap();
             // What was installed may not be on record.
             let is_staged = matches!(file.copies.get(side), Copy::Staged(_));
-            if source.is_some_and(|source| is_hit(&source.path)) || (is_staged && has_hit(bytes)) {
+            if source.is_some_and(|source| is_hit(&source.path)) || (is_staged && has(&before, bytes)) {
                 if !self.holds(side.other(), known) {
                     return;
                 }
                 hit.push(known.clone());
             }
         }
-        let done = self.meddle_harmlessly(side, act);
+        // What a pull left unsynced may be undone by now: what was set aside is back at its place.
+        let mut found = before.clone();
+        let disk = self.disks.get(side).clone();
+        let done = self.meddle_harmlessly(side, |volume| {
+            found = disk.tree();
+            act(volume)
+        });
         for known in hit {
             if let Some(Thing::File(_, holders)) = self.oracle.tree.get_mut(&known) {
                 *holders.get_mut(side) = false;
             }
         }
         let mut foreign = std::mem::take(&mut self.foreign);
-        foreign.retain(|bytes| !has_hit(bytes) || (done && self.has_foreign(bytes)));
+        foreign.retain(|bytes| !has(&found, bytes) || (done && self.has_foreign(bytes)));
         self.foreign = foreign;
     }
 
