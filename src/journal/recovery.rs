@@ -125,6 +125,7 @@ impl Recovered {
         }
         Ok(())
     }
+
     fn read_kept(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         let space = codec::all(Space::Kept);
         for pair in store.scan(&space, &codec::end_of(&space)) {

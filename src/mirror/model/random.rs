@@ -186,7 +186,7 @@ fn act(world: &mut World, act: &Act) {
         Act::TakeAway(first, path) => world.take_away(side(first), PATHS[path]),
         Act::Restore(path, back) => world.restore(PATHS[path], usize::from(back)),
         Act::Purge(nth) => world.purge(usize::from(nth)),
-        Act::Pass(seconds) => world.pass(u64::from(seconds)),
+        Act::Pass(seconds) => world.run_for(u64::from(seconds)),
     }
 }
 

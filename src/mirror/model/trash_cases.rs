@@ -40,7 +40,7 @@ fn what_was_overwritten_and_removed_is_brought_back_from_the_trash() {
 fn a_path_keeps_no_more_than_its_last_versions() {
     let mut world = world();
     for number in 0_u8..24 {
-        world.pass(60);
+        world.run_for(60);
         world.put("f", &[number], Way::Log);
         if number % 5 == 0 {
             world.step(Side::A);

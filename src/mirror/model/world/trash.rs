@@ -15,7 +15,7 @@ use crate::path::RelPath;
 
 impl World {
     /// Time passes, as the mirror runs.
-    pub(in crate::mirror::model) fn pass(&mut self, seconds: u64) {
+    pub(in crate::mirror::model) fn run_for(&mut self, seconds: u64) {
         self.running = Elapsed(self.running.0 + seconds);
     }
 
