@@ -11,7 +11,7 @@ use crate::mirror::lane::LaneError;
 use crate::mirror::lane::carry::sweep_parts;
 use crate::mirror::lane::finish::prove;
 use crate::mirror::lane::last_installs::folders_of;
-use crate::mirror::lane::sweep::{note_stage, sweep_limbo, sweep_stages};
+use crate::mirror::lane::sweep::{note_stage, sweep_limbo, sweep_stages, sweep_trash};
 use crate::mirror::layout;
 use crate::mirror::volume::{Disposition, FileKind, Volume};
 use crate::namespace::folded;
@@ -69,6 +69,7 @@ pub(crate) fn reclaim(
     }
     sweep_parts(volume)?;
     sweep_limbo(volume, |id| search.lies_in_limbo(id))?;
+    sweep_trash(journal, volume, side)?;
     search.verify_last_installs(&mut arrived, folders)?;
     arrived.shaken.extend(search.doubtful.keys());
     Ok(arrived)

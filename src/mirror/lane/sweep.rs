@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
-use crate::journal::{Copy, Debt, Journal, Place, Stage};
+use crate::journal::{Catalog, Copy, Debt, Journal, Place, Stage};
 use crate::mirror::lane::LaneError;
 use crate::mirror::lane::reclaim::Arrived;
 use crate::mirror::layout;
-use crate::mirror::volume::{Disposition, FileKind, FsKind, Volume};
+use crate::mirror::volume::{Disposition, FileKind, FsKind, Volume, VolumeError};
+use crate::path::{NAME_BYTES_MAX, Name};
 
 /// Notes the stages that a debt needs.
 pub(super) fn note_stage(
@@ -47,12 +48,8 @@ pub(super) fn sweep_stages(
             Some((ticket, true)) if needed.contains_key(&ticket) => drop(kept.insert(ticket)),
             Some((ticket, _)) if journal.knows(ticket) => volume.remove_file(&path)?,
             Some(_) | None => {
-                let to = layout::join(layout::ASIDE_FOLDER, &format!("stage-{name}"));
                 tracing::warn!(stage = name, "set aside: a stage that this journal does not know");
-                match volume.rename(&path, &to) {
-                    Err(error) if error.disposition != Disposition::InTheWay => return Err(error.into()),
-                    Ok(()) | Err(_) => {}
-                }
+                set_aside(volume, &path, &format!("stage-{name}"))?;
             }
         }
     }
@@ -78,4 +75,44 @@ pub(super) fn sweep_limbo(
         }
     }
     Ok(())
+}
+
+/// Sets aside what lies in the trash and was thrown away by nobody that this journal knows of: another history of the
+/// drive did, or somebody put it there.
+pub(super) fn sweep_trash(journal: &Journal, volume: &dyn Volume, side: Side) -> Result<(), LaneError> {
+    let leaving = leaving_trash(journal, side)?;
+    for text in volume.list(layout::TRASH_FOLDER)? {
+        let is_known = match Name::parse(&text) {
+            Ok(name) => leaving.contains(&name) || journal.snapshot().node(&Place::new(NodeId::TRASH, name))?.is_some(),
+            Err(_) => false,
+        };
+        if !is_known {
+            tracing::warn!(drive = %side, name = text, "set aside: in the trash, and not known");
+            let aside = format!("trash-{text}");
+            let cut = aside.floor_char_boundary(NAME_BYTES_MAX.min(aside.len()));
+            let aside = aside.get(..cut).unwrap_or_default().trim_end_matches(['.', ' ']);
+            set_aside(volume, &layout::join(layout::TRASH_FOLDER, &text), aside)?;
+        }
+    }
+    Ok(())
+}
+
+/// Names in the trash that a drive has, or may have, of what belongs elsewhere by now, or nowhere.
+fn leaving_trash(journal: &Journal, side: Side) -> Result<BTreeSet<Name>, StoreError> {
+    let snapshot = journal.snapshot();
+    let mut names = BTreeSet::new();
+    for id in snapshot.claims_in(side, NodeId::TRASH, usize::MAX)? {
+        let Some(debt) = snapshot.debt(side, id)? else { continue };
+        let claims = debt.claims().into_iter().filter(|place| place.parent == NodeId::TRASH);
+        names.extend(claims.map(|place| place.name.clone()));
+    }
+    Ok(names)
+}
+
+/// What lies under the name already stays, and the newcomer where it is.
+fn set_aside(volume: &dyn Volume, path: &str, name: &str) -> Result<(), VolumeError> {
+    match volume.rename(path, &layout::join(layout::ASIDE_FOLDER, name)) {
+        Err(error) if error.disposition != Disposition::InTheWay => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
