@@ -107,3 +107,43 @@ fn a_check_understands_the_trash_and_finds_what_is_wrong_in_it() {
     let text = String::from_utf8(said.stdout).unwrap();
     assert!(text.contains(&format!("b: {TRASH}/{}: ", names[0])), "{text}");
 }
+
+#[test]
+fn what_was_thrown_away_comes_back_after_the_boot_disk_died() {
+    let mut twins = twins();
+    let client = twins.client();
+    client.put("notes.txt", b"one").expect(0);
+    client.put("notes.txt", b"two").expect(0);
+    client.put("d/e/f", b"deep").expect(0);
+    client.put("purged", b"gone").expect(0);
+    client.run(&["rm", "purged"]).expect(0);
+    client.run(&["trash", "empty"]).expect(0);
+    client.put("g", b"back").expect(0);
+    client.run(&["rm", "g"]).expect(0);
+    client.run(&["undo", "g"]).expect(0);
+    twins.check_identical();
+    twins.pull(Side::B, Pull::Rename);
+    twins.client().run(&["rm", "-r", "d"]).expect(0);
+    twins.client().run(&["rm", "notes.txt"]).expect(0);
+    twins.end(End::Kill);
+    fs::remove_dir_all(twins.state()).unwrap();
+    twins.put_in(Side::B);
+    for side in Side::BOTH {
+        fs::write(twins.root(side).join(TRASH).join("9-nobody's"), b"put there by hand").unwrap();
+    }
+    let roots = Side::BOTH.map(|side| twins.root(side).to_str().unwrap().to_owned());
+    twins.command(&["adopt", "--plain-directory", "--drive", &roots[0], "--drive", &roots[1]]).expect(0);
+    twins.serve();
+    let client = twins.client();
+    assert_eq!(listed(&twins, &[]), ["d/e/f", "notes.txt"]);
+    client.run(&["undo", "d"]).expect(0);
+    client.run(&["undo", "notes.txt"]).expect(0);
+    assert_eq!(client.get("d/e/f").expect(0).stdout, b"deep");
+    assert_eq!(client.get("notes.txt").expect(0).stdout, b"two");
+    assert_eq!(client.get("g").expect(0).stdout, b"back");
+    client.get("purged").expect(4);
+    for side in Side::BOTH {
+        assert!(on_drive(&twins, side).is_empty());
+        assert!(twins.root(side).join(".twinstick/aside/trash-9-nobody's").exists());
+    }
+}

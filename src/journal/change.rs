@@ -2,12 +2,15 @@
 //!
 //! A change says all of one node from an LSN on, so that changes fold in any order: the highest LSN counts.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Lsn, NodeId};
 use crate::journal::codec::{self, Space};
 use crate::journal::record::{Debt, Entry, Node, Place, Version};
 use crate::journal::store::StoreError;
+use crate::journal::trash::{Cause, Keeping, Kept};
 use crate::journal::{Catalog, Snapshot};
 
 /// What the catalog says of one node from an LSN on.
@@ -29,57 +32,122 @@ pub struct Listed {
 /// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
-    Folder { mtime_ns: i64 },
-    File { version: Version, mtime_ns: i64, executable: bool, owner: String },
+    Folder {
+        mtime_ns: i64,
+    },
+    File {
+        version: Version,
+        mtime_ns: i64,
+        executable: bool,
+        owner: String,
+    },
+    /// A file in the trash.
+    Trashed {
+        version: Version,
+        mtime_ns: i64,
+        executable: bool,
+        owner: String,
+        origin: Origin,
+    },
 }
 
-impl Listed {
-    pub fn of(place: Place, node: &Node) -> Self {
-        let body = match node {
-            Node::Folder(folder) => Body::Folder { mtime_ns: folder.mtime_ns },
-            Node::File(file) => Body::File {
-                version: file.version,
-                mtime_ns: file.mtime_ns,
-                executable: file.executable,
-                owner: file.owner.clone(),
-            },
-        };
-        Self { place, body }
+/// What a file in the trash was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub path: String,
+    pub cause: Cause,
+    pub keeping: Keeping,
+}
+
+impl From<Kept> for Origin {
+    fn from(Kept { path, cause, keeping, .. }: Kept) -> Self {
+        Self { path, cause, keeping }
     }
 }
 
-impl Change {
-    /// A node as the catalog has it now.
-    pub fn listing(place: Place, node: &Node) -> Self {
-        Self { lsn: node.lsn(), node: node.id(), now: Some(Listed::of(place, node)) }
+impl Listed {
+    /// `kept` is the record of what lies in the trash.
+    fn of(place: Place, node: &Node, kept: Option<Kept>) -> Self {
+        let body = match node {
+            Node::Folder(folder) => Body::Folder { mtime_ns: folder.mtime_ns },
+            Node::File(file) => {
+                let (version, mtime_ns, executable) = (file.version, file.mtime_ns, file.executable);
+                let owner = file.owner.clone();
+                match kept {
+                    None => Body::File { version, mtime_ns, executable, owner },
+                    Some(kept) => Body::Trashed { version, mtime_ns, executable, owner, origin: kept.into() },
+                }
+            }
+        };
+        Self { place, body }
     }
 }
 
 impl Entry {
     /// What the entry did to nodes.
     pub(super) fn changes(&self) -> Result<Vec<Change>, StoreError> {
-        let mut changes = Vec::new();
+        let lsn = self.lsn;
+        let (mut changes, mut gone, mut kept) = (Vec::new(), BTreeSet::new(), None);
         for op in &self.ops {
             let (Some(value), Some(space)) = (&op.value, op.key.first()) else { continue };
-            if *space != Space::Node as u8 {
-                continue;
+            if *space == Space::Node as u8 {
+                let node: Node = codec::decode(&op.key, value)?;
+                changes.push((Place::new(NodeId(codec::number_of(&op.key)?), codec::name_of(&op.key)?), node));
+            } else if *space == Space::Kept as u8 {
+                kept = Some(codec::decode::<Kept>(&op.key, value)?);
+            } else if *space == Space::Debt as u8 && codec::decode::<Debt>(&op.key, value)?.want.is_none() {
+                // Also of a node beside the entry's own: the version too many of its path.
+                gone.insert(codec::debtor(&op.key)?);
             }
-            let node: Node = codec::decode(&op.key, value)?;
-            let place = Place::new(NodeId(codec::number_of(&op.key)?), codec::name_of(&op.key)?);
-            changes.push(Change { lsn: self.lsn, node: node.id(), now: Some(Listed::of(place, &node)) });
         }
-        if self.place.is_none() && !changes.iter().any(|change| change.node == self.node) {
-            changes.push(Change { lsn: self.lsn, node: self.node, now: None });
+        // Of a folder in the trash there is no node.
+        if self.place.is_none() && self.node != NodeId::TRASH {
+            gone.insert(self.node);
         }
-        Ok(changes)
+        gone.retain(|id| changes.iter().all(|(_, node)| node.id() != *id));
+        let listed = changes.into_iter().map(|(place, node)| {
+            let kept = kept.clone().filter(|_| place.parent == NodeId::TRASH);
+            Change { lsn, node: node.id(), now: Some(Listed::of(place, &node, kept)) }
+        });
+        Ok(listed.chain(gone.into_iter().map(|node| Change { lsn, node, now: None })).collect())
     }
 }
 
 impl Snapshot<'_> {
+    /// A node as the catalog has it now.
+    pub fn listing(&self, place: Place, node: &Node) -> Result<Change, StoreError> {
+        Ok(Change { lsn: node.lsn(), node: node.id(), now: Some(self.listed(place, node)?) })
+    }
+
+    fn listed(&self, place: Place, node: &Node) -> Result<Listed, StoreError> {
+        let kept = if place.parent == NodeId::TRASH { self.record(&codec::kept(node.lsn()))? } else { None };
+        Ok(Listed::of(place, node, kept))
+    }
+
     /// What a debt is about, as a change.
     pub fn change_of(&self, id: NodeId, debt: &Debt) -> Result<Option<Change>, StoreError> {
         let Some(place) = &debt.want else { return Ok(Some(Change { lsn: debt.lsn, node: id, now: None })) };
-        let node = self.node(place)?.filter(|node| node.id() == id);
-        Ok(node.map(|node| Change { lsn: debt.lsn, node: id, now: Some(Listed::of(place.clone(), &node)) }))
+        let Some(node) = self.node(place)?.filter(|node| node.id() == id) else { return Ok(None) };
+        Ok(Some(Change { lsn: debt.lsn, node: id, now: Some(self.listed(place.clone(), &node)?) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::ids::{PerSide, Side};
+    use crate::journal::record::{Deed, Op};
+
+    #[test]
+    fn a_node_that_was_removed_beside_the_entrys_own_is_told_once() {
+        let debt = Debt { lsn: Lsn(9), want: None, have: None, maybe: Vec::new(), bytes: 0 };
+        let op = |side| Op { key: codec::debt(side, NodeId(5)), value: Some(codec::encode(&debt)) };
+        let place = Place::new(NodeId::ROOT, crate::path::Name::parse("f").unwrap());
+        let deed = Deed::Remove { path: "f".to_owned() };
+        let ops = Side::BOTH.map(op).to_vec();
+        let entry = Entry { lsn: Lsn(9), deed, node: NodeId(4), place: Some(place), pending: PerSide::default(), ops };
+        assert_eq!(entry.changes().unwrap(), [Change { lsn: Lsn(9), node: NodeId(5), now: None }]);
     }
 }

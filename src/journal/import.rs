@@ -9,6 +9,7 @@ use crate::journal::draft::Draft;
 use crate::journal::record::{Blocks, Debt, Enrolment, Node, PAGE_BLOCKS, Place};
 use crate::journal::recovery::apply;
 use crate::journal::store::{Store, StoreError};
+use crate::journal::trash::Kept;
 use crate::journal::writer::Writer;
 use crate::namespace::Namespace;
 
@@ -43,6 +44,13 @@ impl<'a> Importer<'a> {
         Self { store, nodes: 0 }
     }
 
+    /// Remembers what a file in the trash was.
+    pub fn kept(&mut self, kept: &Kept) -> Result<(), StoreError> {
+        let mut draft = Draft::new(self.store);
+        draft.add_kept(kept);
+        self.write(draft)
+    }
+
     /// Adds a node of the catalog with the digests of its blocks and what each drive owes for it.
     pub fn node(
         &mut self,
@@ -75,6 +83,10 @@ impl<'a> Importer<'a> {
         for (side, debt) in debts.iter() {
             draft.set_debt(side, id, None, debt.as_ref());
         }
+        self.write(draft)
+    }
+
+    fn write(&mut self, mut draft: Draft<'_>) -> Result<(), StoreError> {
         draft.end_facts();
         draft.publish.iter().try_for_each(|op| apply(self.store, op))?;
         self.nodes += 1;

@@ -31,7 +31,7 @@ mod trash;
 mod writer;
 
 pub use catalog::{Catalog, Child, Resolved};
-pub use change::{Body, Change, Listed};
+pub use change::{Body, Change, Listed, Origin};
 pub use fact::DriveFact;
 pub use import::{Beginning, Importer};
 pub use plan::{Precondition, Released};

@@ -57,6 +57,7 @@ impl Append {
             Record::Changed(change) => change.now.as_ref().map_or(0, |now| match &now.body {
                 Body::Folder { .. } => now.place.name.as_str().len(),
                 Body::File { owner, .. } => now.place.name.as_str().len() + owner.len(),
+                Body::Trashed { owner, origin, .. } => now.place.name.as_str().len() + owner.len() + origin.path.len(),
             }),
             Record::Committed { deed, .. } => match deed {
                 Deed::Put { path, owner, .. } => path.len() + owner.len(),

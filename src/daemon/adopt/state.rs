@@ -37,6 +37,7 @@ pub(super) fn write(state: &Path, outcome: &Outcome, beginning: &Beginning) -> R
     let mut importer = Importer::new(&store);
     for rebuilt in &outcome.nodes {
         importer.node(&rebuilt.place, &rebuilt.node, &rebuilt.blocks, &rebuilt.debts)?;
+        rebuilt.kept.iter().try_for_each(|kept| importer.kept(kept))?;
     }
     for (id, debts) in &outcome.removed {
         importer.removed(*id, debts)?;

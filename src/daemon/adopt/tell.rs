@@ -43,6 +43,9 @@ pub(super) fn outcome(outcome: &Outcome, aside: Option<&Path>) {
         units::bytes(report.bytes),
         units::count(report.taken_in, "file"),
     ));
+    if report.trashed > 0 {
+        say(&format!("{} in the trash, kept from now on as if removed just now", units::count(report.trashed, "file")));
+    }
     if report.late > 0 {
         say(&format!("{} whose answer nobody can tell of", units::count(report.late, "upload")));
     }

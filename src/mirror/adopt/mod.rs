@@ -40,7 +40,12 @@ pub(crate) fn rebuild(mut surveys: PerSide<Option<Survey>>, gap: u64, now_ns: i6
     Ok(rebuild.end())
 }
 
+/// Whether a node is a folder of a drive's own, where nothing is taken in that no history knows.
+fn is_own(id: NodeId) -> bool {
+    id == NodeId::LIMBO || id == NodeId::TRASH
+}
+
 /// Whether a node is a folder that always exists.
 fn is_root(id: NodeId) -> bool {
-    id == NodeId::ROOT || id == NodeId::LIMBO
+    id == NodeId::ROOT || is_own(id)
 }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::digest::Crc32;
+use crate::elapsed::Elapsed;
 use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side, Ticket};
-use crate::journal::{Blocks, Body, Content, Copy, Debt, FileNode, FolderNode, Held, Node, Place, Version};
+use crate::journal::{
+    Blocks, Body, Content, Copy, Debt, FileNode, FolderNode, Held, Keeping, Kept, Node, Origin, Place, Remains, Version,
+};
 use crate::mirror::adopt::is_root;
 use crate::mirror::adopt::past::Past;
 use crate::mirror::adopt::tree::Stray;
@@ -19,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) files: u64,
     pub(crate) folders: u64,
     pub(crate) bytes: u64,
+    /// Files in the trash.
+    pub(crate) trashed: u64,
     /// Files that no drive's history knew.
     pub(crate) taken_in: u64,
     /// PUTs that may have been answered and were not on record.
@@ -62,6 +67,8 @@ pub(crate) struct RebuiltNode {
     pub(crate) node: Node,
     pub(crate) blocks: Vec<Crc32>,
     pub(crate) debts: PerSide<Option<Debt>>,
+    /// Of a file in the trash.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// A node of the catalog as far as it is known.
@@ -81,7 +88,15 @@ impl Alive {
     pub(super) fn version(&self) -> Option<Version> {
         match &self.body {
             Body::Folder { .. } => None,
-            Body::File { version, .. } => Some(*version),
+            Body::File { version, .. } | Body::Trashed { version, .. } => Some(*version),
+        }
+    }
+
+    /// What it was, if it is in the trash.
+    fn origin(&self) -> Option<&Origin> {
+        match &self.body {
+            Body::Trashed { origin, .. } if self.place.parent == NodeId::TRASH => Some(origin),
+            Body::Trashed { .. } | Body::File { .. } | Body::Folder { .. } => None,
         }
     }
 
@@ -200,6 +215,10 @@ impl Rebuild {
 
     fn has_path(&self, node: &Alive) -> bool {
         let mut parent = node.place.parent;
+        // Clients' paths never lead into the trash; what lies there is known by what it was.
+        if parent == NodeId::TRASH {
+            return node.origin().is_some();
+        }
         for _ in 0..=crate::path::PATH_DEPTH_MAX * 16 {
             if parent == NodeId::ROOT {
                 return true;
@@ -281,14 +300,18 @@ impl Rebuild {
     /// Ends: files that no drive has are not in the catalog, since nobody could read them.
     pub(super) fn end(mut self) -> Outcome {
         let missing = self.nodes.iter().filter(|(_, node)| node.version().is_some() && !node.is_held());
-        let missing: Vec<_> = missing.map(|(id, node)| (*id, node.place.clone())).collect();
-        for (id, place) in missing {
-            let path = self.path(&place);
+        let missing: Vec<_> = missing.map(|(id, _)| *id).collect();
+        for id in missing {
+            let Some(node) = self.nodes.remove(&id) else { continue };
+            self.places.remove(&node.place);
+            if let Some(origin) = node.origin() {
+                self.report.missing.add(format!("{}, in the trash", origin.path));
+                self.gone.insert(id, Gone { lsn: node.lsn, have: node.have });
+                continue;
+            }
+            let path = self.path(&node.place);
             self.report.missing.add(path);
-            self.places.remove(&place);
-            if let Some(node) = self.nodes.remove(&id)
-                && (node.have.a.is_some() || node.have.b.is_some())
-            {
+            if node.have.a.is_some() || node.have.b.is_some() {
                 // An older version is still there: better than nothing.
                 self.keep_older(id, node);
             }
@@ -302,6 +325,7 @@ impl Rebuild {
                     self.report.files += 1;
                     self.report.bytes += version.size;
                 }
+                Body::Trashed { .. } => self.report.trashed += 1,
             }
             nodes.push(node.rebuilt(id, debts));
         }
@@ -320,9 +344,8 @@ impl Rebuild {
     fn keep_older(&mut self, id: NodeId, mut node: Alive) {
         let now_ns = self.now_ns;
         let content = [&node.have.a, &node.have.b].into_iter().flatten().map(|held| held.content).next();
-        let (Some(Content::File { version: older, .. }), Body::File { version, .. }) = (content, &mut node.body) else {
-            return;
-        };
+        let Some(Content::File { version: older, .. }) = content else { return };
+        let (Body::File { version, .. } | Body::Trashed { version, .. }) = &mut node.body else { return };
         *version = older;
         node.lsn = self.next_lsn();
         node.blocks = self.past.nodes.get(&id).and_then(|known| known.blocks.get(&older.ticket).cloned());
@@ -340,10 +363,19 @@ impl Rebuild {
 
 impl Alive {
     fn rebuilt(self, id: NodeId, debts: PerSide<Option<Debt>>) -> RebuiltNode {
+        let kept = self.origin().zip(self.version()).map(|(origin, version)| Kept {
+            lsn: self.lsn,
+            path: origin.path.clone(),
+            cause: origin.cause,
+            remains: Remains::File { node: id, name: self.place.name.clone(), size: version.size },
+            // Running time begins anew with the journal, and so does the age of what is kept.
+            keeping: Keeping { at: Elapsed::default(), ..origin.keeping },
+        });
         let blocks = self.blocks.unwrap_or_default();
         let node = match self.body {
             Body::Folder { mtime_ns } => Node::Folder(FolderNode { id, lsn: self.lsn, mtime_ns }),
-            Body::File { version, mtime_ns, executable, owner } => Node::File(FileNode {
+            Body::File { version, mtime_ns, executable, owner }
+            | Body::Trashed { version, mtime_ns, executable, owner, .. } => Node::File(FileNode {
                 id,
                 lsn: self.lsn,
                 version,
@@ -354,7 +386,7 @@ impl Alive {
                 copies: self.copies,
             }),
         };
-        RebuiltNode { place: self.place, node, blocks, debts }
+        RebuiltNode { place: self.place, node, blocks, debts, kept }
     }
 }
 

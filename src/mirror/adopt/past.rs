@@ -68,7 +68,7 @@ impl Past {
             *own = Some((change.lsn, change.now.as_ref().map(|now| now.place.clone())));
         }
         let Some(Listed { place, body }) = &change.now else { return };
-        if let Body::File { version, .. } = body
+        if let Body::File { version, .. } | Body::Trashed { version, .. } = body
             && !known.versions.contains(version)
         {
             known.versions.push(*version);

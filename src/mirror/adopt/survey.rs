@@ -61,6 +61,7 @@ pub(crate) struct LoggedPut {
 pub(crate) enum Above {
     Root,
     Limbo,
+    Trash,
     /// The folder with this number in the tree.
     Folder(usize),
 }
@@ -106,8 +107,10 @@ pub(crate) fn survey(volume: &dyn Volume, label: Option<Label>, progress: &Progr
         survey.label = Some(label);
         let mut walk = Walk { volume, survey: &mut survey, progress };
         walk.stages()?;
-        if is_folder(volume, layout::LIMBO_FOLDER)? {
-            walk.folder(layout::LIMBO_FOLDER, Above::Limbo, 0)?;
+        for (folder, above) in [(layout::LIMBO_FOLDER, Above::Limbo), (layout::TRASH_FOLDER, Above::Trash)] {
+            if is_folder(volume, folder)? {
+                walk.folder(folder, above, 0)?;
+            }
         }
     }
     Walk { volume, survey: &mut survey, progress }.folder("", Above::Root, 0)?;

@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use crate::digest::Digester;
+use crate::elapsed::Elapsed;
 use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side, Ticket};
-use crate::journal::{Body, Change, Content, Copy, Held, Listed, Observed, Place, Stage, Version};
+use crate::journal::{
+    Body, Cause, Change, Content, Copy, Held, Keeping, Kept, Listed, Observed, Origin, Place, Remains, Stage, Version,
+};
 use crate::mirror::adopt::outcome::{Outcome, RebuiltNode};
 use crate::mirror::adopt::survey::{Above, LoggedPut, Seen, SeenKind, Survey};
 use crate::mirror::adopt::{Diverged, rebuild};
@@ -31,6 +34,27 @@ fn file(lsn: u64, node: u64, parent: u64, text: &str, bytes: &[u8]) -> Change {
 fn folder(lsn: u64, node: u64, parent: u64, text: &str) -> Change {
     let now = Some(Listed { place: place(parent, text), body: Body::Folder { mtime_ns: 7 } });
     Change { lsn: Lsn(lsn), node: NodeId(node), now }
+}
+
+/// What entry `lsn` threw away that was at `path`.
+fn trashed(lsn: u64, node: u64, path: &str, (ticket, bytes): (u64, &[u8])) -> Change {
+    let keeping = Keeping { at: Elapsed(900), wall_ns: 5, sweep: None };
+    let origin = Origin { path: path.to_owned(), cause: Cause::Removed, keeping };
+    let version = version(ticket, bytes);
+    let body = Body::Trashed { version, mtime_ns: 7, executable: false, owner: String::new(), origin };
+    Change { lsn: Lsn(lsn), node: NodeId(node), now: Some(Listed { place: in_trash(lsn, path), body }) }
+}
+
+fn in_trash(lsn: u64, path: &str) -> Place {
+    Place::new(NodeId::TRASH, name(&format!("{lsn}-{path}")))
+}
+
+/// With these files in the trash too.
+fn with_trash(mut survey: Survey, files: &[(&str, &[u8])]) -> Survey {
+    for seen in tree(files) {
+        survey.tree.push(Seen { above: Above::Trash, ..seen });
+    }
+    survey
 }
 
 fn gone(lsn: u64, node: u64) -> Change {
@@ -99,6 +123,51 @@ fn copies(node: &RebuiltNode) -> PerSide<Copy> {
         crate::journal::Node::File(file) => file.copies,
         crate::journal::Node::Folder(_) => PerSide::default(),
     }
+}
+
+#[test]
+fn what_was_in_the_trash_is_in_the_trash_and_ages_anew() {
+    let put = file(1, 1, 0, "f", b"bytes");
+    let changes = [put.clone(), trashed(2, 1, "f", (1, b"bytes"))];
+    let a = with_trash(drive(&changes, &[]), &[("2-f", b"bytes"), ("somebody's", b"bytes")]);
+    // It left before the removal.
+    let b = drive(&[put], &[("f", b"bytes")]);
+    let outcome = of_both(a, b);
+    let [node] = &outcome.nodes[..] else { panic!("{:?}", outcome.nodes) };
+    let keeping = Keeping { at: Elapsed(0), wall_ns: 5, sweep: None };
+    let remains = Remains::File { node: NodeId(1), name: name("2-f"), size: 5 };
+    let kept = Kept { lsn: Lsn(2), path: "f".to_owned(), cause: Cause::Removed, remains, keeping };
+    assert_eq!((&node.place, node.kept.as_ref()), (&in_trash(2, "f"), Some(&kept)));
+    assert!(copies(node).iter().all(|(_, copy)| copy.is_durable()));
+    assert!(node.debts.a.is_none());
+    let debt = node.debts.b.clone().unwrap();
+    assert_eq!((debt.want, debt.have.unwrap().place), (Some(in_trash(2, "f")), place(0, "f")));
+    assert_eq!((outcome.report.files, outcome.report.trashed, outcome.report.taken_in), (0, 1, 0));
+}
+
+#[test]
+fn what_left_the_trash_is_not_in_it_again() {
+    let puts = [file(1, 1, 0, "back", b"1"), file(2, 2, 0, "purged", b"2")];
+    let thrown = [trashed(3, 1, "back", (1, b"1")), trashed(4, 2, "purged", (2, b"2"))];
+    let later = [Change { lsn: Lsn(5), ..puts[0].clone() }, gone(6, 2)];
+    let a = drive(&[&puts[..], &thrown, &later].concat(), &[("back", b"1")]);
+    let b = with_trash(drive(&[&puts[..], &thrown].concat(), &[]), &[("3-back", b"1"), ("4-purged", b"2")]);
+    let outcome = of_both(a, b);
+    assert_eq!(paths(&outcome), ["back"]);
+    assert!(outcome.nodes.iter().all(|node| node.kept.is_none()));
+    let [(id, debts)] = &outcome.removed[..] else { panic!("{:?}", outcome.removed) };
+    let debt = debts.b.as_ref().unwrap();
+    assert_eq!((*id, &debt.want, &debt.have.as_ref().unwrap().place), (NodeId(2), &None, &in_trash(4, "purged")));
+}
+
+#[test]
+fn what_no_drive_has_of_the_trash_is_forgotten_and_told() {
+    let changes = [file(1, 1, 0, "f", b"old"), trashed(3, 1, "f", (2, b"new"))];
+    let outcome = of_both(drive(&changes, &[]), drive(&changes[..1], &[("f", b"old")]));
+    assert!(outcome.nodes.is_empty());
+    assert_eq!(outcome.report.missing.names, ["f, in the trash"]);
+    let [(_, debts)] = &outcome.removed[..] else { panic!("{:?}", outcome.removed) };
+    assert!(debts.a.is_none() && debts.b.is_some());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::digest::FileDigest;
 use crate::ids::{NodeId, PerSide, Side};
 use crate::journal::{Body, Content, Copy, Held, Observed, Place, Version};
+use crate::mirror::adopt::is_own;
 use crate::mirror::adopt::outcome::{Alive, Gone, Rebuild};
 use crate::mirror::adopt::survey::{Above, Seen, SeenKind};
 use crate::path::Name;
@@ -28,6 +29,7 @@ impl Rebuild {
             let parent = match seen.above {
                 Above::Root => Some(NodeId::ROOT),
                 Above::Limbo => Some(NodeId::LIMBO),
+                Above::Trash => Some(NodeId::TRASH),
                 Above::Folder(number) => ids.get(number).copied().flatten(),
             };
             let Some(parent) = parent else {
@@ -57,8 +59,8 @@ impl Rebuild {
         let held = Held { place: place.clone(), content: Content::Folder };
         let id = match best {
             Some(id) => id,
-            // What somebody put into limbo by hand stays there.
-            None if place.parent == NodeId::LIMBO => return None,
+            // What somebody put there by hand stays there.
+            None if is_own(place.parent) => return None,
             None => {
                 self.revive(place.parent, side);
                 self.add(place, Body::Folder { mtime_ns }, side)
@@ -77,8 +79,8 @@ impl Rebuild {
             (current, node.is_some_and(|node| node.place == stray.place), node.is_some())
         });
         let Some((id, version)) = best else {
-            // What somebody put into limbo by hand stays there.
-            if stray.place.parent != NodeId::LIMBO {
+            // What somebody put there by hand stays there.
+            if !is_own(stray.place.parent) {
                 self.strays.get_mut(side).push(stray);
             }
             return;

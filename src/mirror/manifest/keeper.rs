@@ -138,14 +138,18 @@ impl Keeper {
             self.cursor = None;
             return Ok(if self.writer.is_snapshotting() { Turn::More } else { Turn::Done });
         }
-        let page = journal.snapshot().nodes(self.cursor.as_ref(), PAGE)?;
+        let snapshot = journal.snapshot();
+        let page = snapshot.nodes(self.cursor.as_ref(), PAGE)?;
         let Some((last, _)) = page.last() else {
+            drop(snapshot);
             self.writer.end_snapshot()?;
             tracing::info!(drive = %self.side, "the manifest has a new snapshot");
             return Ok(Turn::Done);
         };
         self.cursor = Some(last.clone());
-        let nodes: Vec<_> = page.into_iter().map(|(place, node)| Change::listing(place, &node)).collect();
+        let listing = |(place, node)| snapshot.listing(place, &node);
+        let nodes = page.into_iter().map(listing).collect::<std::result::Result<Vec<_>, _>>()?;
+        drop(snapshot);
         self.writer.add_nodes(&nodes)?;
         Ok(if self.writer.is_snapshotting() { Turn::More } else { Turn::Done })
     }
