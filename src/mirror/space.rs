@@ -33,6 +33,8 @@ struct Lack {
     drive: Side,
     free: u64,
     needed: u64,
+    /// What is to be freed for it, what others have reserved included.
+    short: u64,
 }
 
 impl Reservation {
@@ -66,14 +68,14 @@ async fn make_room(core: &Core, bytes: u64, before: u64) -> Result<(), Refusal> 
         // What was removed just now is room, too.
         trash::unlinked(core).await;
         refresh(core).await;
-        let Some(Lack { free, needed, .. }) = lack(core, bytes, before) else { return Ok(()) };
-        if !trash::free(core, needed - free).await? {
+        let Some(Lack { short, .. }) = lack(core, bytes, before) else { return Ok(()) };
+        if !trash::free(core, short).await? {
             break;
         }
     }
     refresh(core).await;
     match lack(core, bytes, before) {
-        Some(Lack { drive, free, needed }) => Err(Refusal::NoSpace { drive, free, needed }),
+        Some(Lack { drive, free, needed, .. }) => Err(Refusal::NoSpace { drive, free, needed }),
         None => Ok(()),
     }
 }
@@ -83,12 +85,14 @@ fn lack(core: &Core, bytes: u64, before: u64) -> Option<Lack> {
     Side::BOTH.into_iter().find_map(|side| {
         let space = core.seat(side).space()?;
         let owed = core.journal.behind(side).1;
-        let free_after = |free: u64| free.saturating_sub(owed).saturating_sub(before).saturating_sub(MARGIN_BYTES);
-        let mut free = free_after(space.free);
-        if free < bytes && core.seat(side).attachment().is_none() {
-            free = free_after(space.free.saturating_add(trash::to_be_freed(core, side)));
+        let taken = owed.saturating_add(before).saturating_add(MARGIN_BYTES);
+        let wanted = taken.saturating_add(bytes);
+        let mut free = space.free;
+        if free < wanted && core.seat(side).attachment().is_none() {
+            free = free.saturating_add(trash::to_be_freed(core, side));
         }
-        (free < bytes).then_some(Lack { drive: side, free, needed: bytes })
+        let short = wanted.saturating_sub(free);
+        (short > 0).then_some(Lack { drive: side, free: free.saturating_sub(taken), needed: bytes, short })
     })
 }
 
