@@ -85,6 +85,8 @@ pub(crate) struct Core {
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
     /// Bytes that uploads have announced and not yet written.
     pub(crate) reserved: Arc<AtomicU64>,
+    /// Bytes that uploads wrote since the drives were last asked for their room, at most.
+    pub(crate) written: Arc<AtomicU64>,
     /// Until when each drive is to be left alone.
     pub(crate) parked: watch::Sender<PerSide<Option<Instant>>>,
     pub(crate) token: InstallToken,

@@ -140,6 +140,7 @@ impl Mirror {
             changed: watch::channel(0).0,
             lost,
             reserved: Arc::default(),
+            written: Arc::default(),
             serials,
             parked: watch::channel(PerSide::default()).0,
             token: crate::mirror::token::InstallToken::default(),

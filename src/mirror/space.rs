@@ -18,12 +18,14 @@ const FREE_ROUNDS_MAX: usize = 4;
 /// Room that an upload has; given back when this is dropped.
 pub(crate) struct Reservation {
     reserved: Arc<AtomicU64>,
+    written: Arc<AtomicU64>,
     bytes: u64,
 }
 
 /// Takes room for `bytes` on both drives. An absent drive has what it last had, less what it owes.
 pub(crate) async fn reserve(core: &Core, bytes: u64) -> Result<Reservation, Refusal> {
-    let mut reservation = Reservation { reserved: Arc::clone(&core.reserved), bytes: 0 };
+    let mut reservation =
+        Reservation { reserved: Arc::clone(&core.reserved), written: Arc::clone(&core.written), bytes: 0 };
     reservation.renew(core, bytes).await?;
     Ok(reservation)
 }
@@ -43,7 +45,8 @@ impl Reservation {
         self.release();
         let before = self.reserved.fetch_add(bytes, Ordering::AcqRel);
         self.bytes = bytes;
-        if bytes == 0 || lack(core, bytes, before).is_none() {
+        let written = self.written.load(Ordering::Acquire);
+        if bytes == 0 || lack(core, bytes, before.saturating_add(written)).is_none() {
             return Ok(());
         }
         let made = make_room(core, bytes, before).await;
@@ -54,7 +57,10 @@ impl Reservation {
     }
 
     fn release(&mut self) {
-        self.reserved.fetch_sub(std::mem::take(&mut self.bytes), Ordering::AcqRel);
+        let bytes = std::mem::take(&mut self.bytes);
+        // Before the room is given back: the figures of the drives may not know of it.
+        self.written.fetch_add(bytes, Ordering::AcqRel);
+        self.reserved.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
 
@@ -98,6 +104,7 @@ fn lack(core: &Core, bytes: u64, before: u64) -> Option<Lack> {
 
 /// Asks the drives themselves; one that does not say keeps what it last had.
 pub(crate) async fn refresh(core: &Core) {
+    core.written.store(0, Ordering::Release);
     for attachment in core.attachments() {
         let volume = Arc::clone(&attachment.volume);
         if let Ok(Ok(space)) = attachment.io.run(move || volume.space()).await {
