@@ -209,3 +209,18 @@ fn what_the_mirror_does_itself_is_looked_at_and_leads_to_nothing() {
     assert!(!world.owes(Side::B));
     settle(world);
 }
+
+#[test]
+fn what_a_pull_puts_back_where_it_was_is_for_him_to_take_away_who_put_it_there() {
+    for (nth, seed) in (1..30).flat_map(|nth| (0..8).map(move |seed| (nth, seed))) {
+        let mut world = World::new(FsKind::Atomic, seed);
+        world.put("x/x", b"ours", Way::Log);
+        world.add(Side::B, "x", b"his");
+        world.pull_within(Side::B, nth);
+        world.step(Side::B);
+        world.pull(Side::B);
+        world.take_away(Side::B, "x");
+        world.drain();
+        world.check_idempotent();
+    }
+}

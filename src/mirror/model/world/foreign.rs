@@ -94,6 +94,12 @@ impl World {
     fn meddle(&mut self, side: Side, path: &str, act: impl FnOnce(&dyn Volume) -> Result<()>) {
         let inside = format!("{path}/");
         let is_hit = |at: &str| at == path || at.starts_with(&inside);
+        if self.disks.get(side).is_pulled() {
+            // He sees what the pull has left.
+            let mut choice = self.choose();
+            self.disks.get(side).reinsert(&mut choice);
+            self.disks.get(side).pull();
+        }
         let before = self.disks.get(side).tree();
         let has = |tree: &BTreeMap<String, Option<Vec<u8>>>, bytes: &Vec<u8>| {
             tree.iter().any(|(at, there)| is_hit(at) && there.as_ref() == Some(bytes))
