@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::daemon::adopt::{self, AdoptError};
+use crate::daemon::begun::Begun;
 use crate::daemon::init::{DriveKind, Files, Plan};
 use crate::daemon::state_lock::{StateLock, StateLockError};
 use crate::ids::{Arrival, DriveId, Epoch, Lsn, MirrorId, PerSide, Side, random};
@@ -19,10 +20,12 @@ use crate::namespace::Namespace;
 pub enum EnrolError {
     #[error("{path}: {source}")]
     Open { path: String, source: std::io::Error },
-    #[error("labelling {path}: {source}; what init made is in its .twinstick folder, remove that before trying again")]
+    #[error("labelling {path}: {source}; run init again when that is mended, it goes on here")]
     Label { path: String, source: LabelError },
     #[error("{path}: {source}")]
     State { path: String, source: std::io::Error },
+    #[error("{path}: another init has been here meanwhile: run init again")]
+    Overtaken { path: String },
     #[error(transparent)]
     Locked(#[from] StateLockError),
     #[error("{0}")]
@@ -31,15 +34,14 @@ pub enum EnrolError {
     Adopt(#[from] AdoptError),
 }
 
-/// Labels the drives and begins the journal, which comes last: without it the labels mean nothing yet.
+/// Labels the drives and begins the journal. Cut short anywhere, the same command goes on with the same ids.
 pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
     let _lock = lock(&plan.state)?;
+    let Begun { mirror, drives: ids } = begin(plan)?;
     let taken_in = match plan.files {
         Files::Refused => None,
         Files::TakenIn => Some(adopt::take_in(&plan.drives)?),
     };
-    let mirror = MirrorId(random());
-    let ids = PerSide::new(|_| DriveId(random()));
     let mut namespaces = PerSide::default();
     for side in Side::BOTH {
         let label = Label {
@@ -61,14 +63,36 @@ pub fn enrol(plan: &Plan) -> Result<Enrolment, EnrolError> {
         None => Mirror::create_for(&plan.state, &enrolment, namespaces)?,
         Some(outcome) => adopt::begin(&plan.state, &outcome, enrolment.clone(), namespaces)?,
     }
+    Begun::end(&plan.state).map_err(failed(&plan.state))?;
     Ok(enrolment)
 }
 
 /// Makes the state directory and takes it: nobody else begins a journal there.
 fn lock(state: &Path) -> Result<StateLock, EnrolError> {
-    let failed = |source| EnrolError::State { path: state.display().to_string(), source };
-    std::fs::create_dir_all(state).map_err(failed)?;
-    Ok(StateLock::take(state, "init")?)
+    std::fs::create_dir_all(state).map_err(failed(state))?;
+    Ok(StateLock::take_for_init(state, "init")?)
+}
+
+/// The ids to give: new ones, or those of an init that was cut short, whose journal is begun anew.
+fn begin(plan: &Plan) -> Result<Begun, EnrolError> {
+    let state = plan.state.as_path();
+    if Begun::find(state).map_err(failed(state))? != plan.begun {
+        return Err(EnrolError::Overtaken { path: state.display().to_string() });
+    }
+    if let Some(begun) = plan.begun {
+        let journal = Mirror::journal_folder(state);
+        if journal.exists() {
+            std::fs::remove_dir_all(&journal).map_err(failed(&journal))?;
+        }
+        return Ok(begun);
+    }
+    let begun = Begun { mirror: MirrorId(random()), drives: PerSide::new(|_| DriveId(random())) };
+    begun.write(state).map_err(failed(state))?;
+    Ok(begun)
+}
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> EnrolError + '_ {
+    move |source| EnrolError::State { path: path.display().to_string(), source }
 }
 
 /// Writes a drive's label; what the drive asks of names.

@@ -8,9 +8,17 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::StatVfsMountFlags;
 
+use crate::daemon::adopt;
+use crate::daemon::begun::{self, Begun};
 use crate::daemon::state_lock::LOCK_FILE;
-use crate::ids::{PerSide, Side};
+use crate::ids::{Arrival, PerSide, Side};
+use crate::mirror::JOURNAL_FOLDER;
+use crate::mirror::label::{self, LabelError};
+use crate::mirror::os_volume::OsVolume;
 use crate::path::{FOREIGN_ROOT_NAMES, OWN_FOLDER};
+
+/// All that an init writes on a drive.
+const INIT_WRITES: [&str; 1] = [label::SLOT_PATHS[0]];
 
 /// What a drive's path has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +56,8 @@ pub struct Plan {
     pub state: PathBuf,
     pub kind: DriveKind,
     pub files: Files,
+    /// What an init began here that was cut short.
+    pub begun: Option<Begun>,
 }
 
 /// Why nothing was enrolled. Each says what to do.
@@ -80,6 +90,12 @@ pub enum InitError {
     )]
     Enrolled { side: Side, path: PathBuf },
     #[error(
+        "drive {side}: {} was labelled by an init that was cut short, or for a mirror that was never used: run that \
+         init again, with the same drives and --state, and it goes on; or remove {} and run init anew",
+        path.display(), path.join(OWN_FOLDER).display()
+    )]
+    NeverUsed { side: Side, path: PathBuf },
+    #[error(
         "drive {side}: {} is not blank ({count} in its root, such as {example:?}): take in what is on both drives \
          with --adopt, or move all elsewhere, run init, then bring it back with fget put -r", path.display()
     )]
@@ -103,14 +119,15 @@ pub fn plan(request: &InitRequest, state: &Path) -> Result<Plan, InitError> {
     let (a, b) = (given(request, Side::A)?, given(request, Side::B)?);
     let (a, b) = (inspect(Side::A, a, request.kind)?, inspect(Side::B, b, request.kind)?);
     check_apart(&a, &b, request.kind)?;
+    let begun = Begun::find(state).map_err(|source| InitError::LookAtState { path: state.to_owned(), source })?;
+    let state = check_state(state, [&a, &b], begun.as_ref())?;
     for drive in [&a, &b] {
         match request.files {
-            Files::Refused => check_blank(drive.side, &drive.root)?,
-            Files::TakenIn => drop(check_unenrolled(drive.side, &drive.root)?),
+            Files::Refused => check_blank(drive.side, &drive.root, begun.as_ref())?,
+            Files::TakenIn => drop(check_unenrolled(drive.side, &drive.root, begun.as_ref())?),
         }
     }
-    let state = check_state(state, [&a, &b])?;
-    Ok(Plan { drives: PerSide { a: a.root, b: b.root }, state, kind: request.kind, files: request.files })
+    Ok(Plan { drives: PerSide { a: a.root, b: b.root }, state, kind: request.kind, files: request.files, begun })
 }
 
 /// One drive as it was found.
@@ -173,19 +190,57 @@ pub(super) fn check_apart(a: &Found, b: &Found, kind: DriveKind) -> Result<(), I
     Ok(())
 }
 
-/// Refuses a drive of a mirror; the names in the root of one that is none.
-fn check_unenrolled(side: Side, root: &Path) -> Result<BTreeSet<String>, InitError> {
-    let path = || root.to_owned();
-    let names = names(root).map_err(|source| InitError::Look { side, path: path(), source })?;
+/// Refuses a drive of a mirror, unless it is the one that `begun` is to become; the names of others in its root.
+fn check_unenrolled(side: Side, root: &Path, begun: Option<&Begun>) -> Result<BTreeSet<String>, InitError> {
+    let look = |source| InitError::Look { side, path: root.to_owned(), source };
+    let mut names = names(root).map_err(look)?;
     if names.iter().any(|name| name.eq_ignore_ascii_case(OWN_FOLDER)) {
-        return Err(InitError::Enrolled { side, path: path() });
+        match owner(side, root, begun).map_err(look)? {
+            Owner::ThisInit => names.retain(|name| !name.eq_ignore_ascii_case(OWN_FOLDER)),
+            Owner::NeverUsed => return Err(InitError::NeverUsed { side, path: root.to_owned() }),
+            Owner::Mirror => return Err(InitError::Enrolled { side, path: root.to_owned() }),
+        }
     }
     Ok(names)
 }
 
-pub(super) fn check_blank(side: Side, root: &Path) -> Result<(), InitError> {
+/// Whose the mirror's own folder on a drive is.
+enum Owner {
+    /// The init's that was cut short and is to go on.
+    ThisInit,
+    /// Some init's, and no daemon has used the drive.
+    NeverUsed,
+    Mirror,
+}
+
+fn owner(side: Side, root: &Path, begun: Option<&Begun>) -> io::Result<Owner> {
+    let written =
+        |name: &String| INIT_WRITES.iter().any(|path| path.strip_prefix(OWN_FOLDER) == Some(&format!("/{name}")));
+    match names(&root.join(OWN_FOLDER)) {
+        Ok(names) if names.iter().all(written) => {}
+        Ok(_) => return Ok(Owner::Mirror),
+        // In other letters, or no folder.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Owner::Mirror);
+        }
+        Err(error) => return Err(error),
+    }
+    let owner = match (label::read(&OsVolume::open(root)?), begun) {
+        (Ok(None) | Err(LabelError::Torn), Some(_)) => Owner::ThisInit,
+        (Ok(Some(label)), _) if label.arrivals != Arrival(0) => Owner::Mirror,
+        (Ok(Some(label)), Some(begun)) if label.mirror == begun.mirror && label.drive == *begun.drives.get(side) => {
+            Owner::ThisInit
+        }
+        (Ok(None) | Err(LabelError::Torn), None) | (Ok(Some(_)), _) => Owner::NeverUsed,
+        (Err(LabelError::Volume(error)), _) => return Err(io::Error::other(error)),
+        (Err(LabelError::NewerFormat { .. } | LabelError::Missing | LabelError::OtherDrive { .. }), _) => Owner::Mirror,
+    };
+    Ok(owner)
+}
+
+pub(super) fn check_blank(side: Side, root: &Path, begun: Option<&Begun>) -> Result<(), InitError> {
     let path = || root.to_owned();
-    let names = check_unenrolled(side, root)?;
+    let names = check_unenrolled(side, root, begun)?;
     let foreign = |name: &&String| FOREIGN_ROOT_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own));
     let mut files = names.iter().filter(|name| !foreign(name));
     match files.next() {
@@ -197,7 +252,7 @@ pub(super) fn check_blank(side: Side, root: &Path) -> Result<(), InitError> {
 }
 
 /// Refuses a state folder with anything in it, so that no journal is ever overwritten whatever its format.
-fn check_state(state: &Path, drives: [&Found; 2]) -> Result<PathBuf, InitError> {
+fn check_state(state: &Path, drives: [&Found; 2], begun: Option<&Begun>) -> Result<PathBuf, InitError> {
     let look = |source| InitError::LookAtState { path: state.to_owned(), source };
     let state = resolve(state).map_err(look)?;
     for drive in drives {
@@ -208,12 +263,17 @@ fn check_state(state: &Path, drives: [&Found; 2]) -> Result<PathBuf, InitError> 
     match names(&state) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(state),
         Err(source) => Err(look(source)),
-        // An init that came to nothing leaves its lock.
-        Ok(names) => match names.into_iter().find(|name| name != LOCK_FILE) {
+        Ok(names) => match names.into_iter().find(|name| !is_left_by_init(name, begun)) {
             None => Ok(state),
             Some(example) => Err(InitError::StateInUse { path: state, example }),
         },
     }
+}
+
+/// Whether an init that was cut short leaves such a name in a state folder: its journal only if what it began is known.
+fn is_left_by_init(name: &str, begun: Option<&Begun>) -> bool {
+    let journals = [JOURNAL_FOLDER, adopt::NEW_FOLDER];
+    [LOCK_FILE, begun::DRAFT].contains(&name) || (begun.is_some() && (name == begun::FILE || journals.contains(&name)))
 }
 
 /// The path without symbolic links, also where its last parts do not exist yet.

@@ -5,6 +5,7 @@
 //! is told.
 
 pub mod adopt;
+mod begun;
 pub mod check;
 pub mod cli;
 pub mod control;

@@ -153,9 +153,11 @@ fn known(enrolment: &Enrolment, side: Side, root: &Path, volume: &dyn Volume) ->
 }
 
 fn check_blank(side: Side, root: &Path) -> Result<(), ReplaceError> {
-    match init::check_blank(side, root) {
+    match init::check_blank(side, root, None) {
         Err(InitError::NotEmpty { path, count, example, .. }) => Err(ReplaceError::NotEmpty { path, count, example }),
-        Err(InitError::Enrolled { path, .. }) => Err(ReplaceError::Enrolled { path }),
+        Err(InitError::Enrolled { path, .. } | InitError::NeverUsed { path, .. }) => {
+            Err(ReplaceError::Enrolled { path })
+        }
         outcome => Ok(outcome?),
     }
 }

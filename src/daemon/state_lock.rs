@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::daemon::begun::Begun;
+
 /// The file that is locked; its text names who holds it.
 pub const LOCK_FILE: &str = "lock";
 /// Longest text that is read from it, in bytes.
@@ -21,13 +23,24 @@ pub struct StateLock {
 pub enum StateLockError {
     #[error("{holder} is using {}: stop it first", state.display())]
     Held { holder: String, state: PathBuf },
+    #[error(
+        "{}: an init was cut short here: run the same twinstickd init again, it goes on where that one ended",
+        .0.display()
+    )]
+    InitCutShort(PathBuf),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
 
 impl StateLock {
-    /// Takes an existing state directory. `command` is told to others, with the process's number.
+    /// Takes an existing state directory of a mirror. `command` is told to others, with the process's number.
     pub fn take(state: &Path, command: &str) -> Result<Self, StateLockError> {
+        let lock = Self::take_for_init(state, command)?;
+        if Begun::is_left(state) { Err(StateLockError::InitCutShort(state.to_owned())) } else { Ok(lock) }
+    }
+
+    /// The same for the one that may find what an init began and did not end.
+    pub(super) fn take_for_init(state: &Path, command: &str) -> Result<Self, StateLockError> {
         let path = state.join(LOCK_FILE);
         let failed = |source| StateLockError::Io { path: path.clone(), source };
         let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);

@@ -91,10 +91,13 @@ pub fn write(volume: &dyn Volume, label: &Label) -> Result<u64, LabelError> {
     Ok(next.serial)
 }
 
-/// Writes the first label of a drive that has none, or a damaged one that the caller was told to give up.
+/// Writes the first label of a drive that has none, a damaged one that the caller was told to give up, or this very
+/// one, which may not be durable.
 pub fn create(volume: &dyn Volume, label: &Label) -> Result<(), LabelError> {
+    let first = Label { serial: 0, ..label.clone() };
     match read(volume) {
         Ok(None) | Err(LabelError::Torn) => {}
+        Ok(Some(found)) if found == first => {}
         Ok(Some(found)) => return Err(LabelError::OtherDrive { found: found.drive, expected: label.drive }),
         Err(error) => return Err(error),
     }
@@ -102,7 +105,7 @@ pub fn create(volume: &dyn Volume, label: &Label) -> Result<(), LabelError> {
         Err(error) if error.disposition != Disposition::InTheWay => return Err(error.into()),
         Ok(()) | Err(_) => volume.sync_folder("")?,
     }
-    write_slot(volume, &Label { serial: 0, ..label.clone() })?;
+    write_slot(volume, &first)?;
     Ok(())
 }
 

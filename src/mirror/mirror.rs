@@ -47,7 +47,7 @@ const REMOVE_ROUNDS_MAX: usize = 16;
 /// Files that a drive has alone, counted before it is replaced.
 const ONLY_MAX: usize = 10_000;
 /// The journal's folder in the state directory.
-const JOURNAL_FOLDER: &str = "journal";
+pub(crate) const JOURNAL_FOLDER: &str = "journal";
 
 /// Whether versions that only a replaced drive has may be given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -68,6 +68,7 @@ pub use download::Download;
 pub use eject::{Ejected, Patience};
 pub use flaps::Ending;
 pub use limits::MirrorLimits;
+pub(crate) use mirror::JOURNAL_FOLDER;
 pub use mirror::{Loss, Mirror, NotParked, ReplaceError};
 pub use scrub::ScrubAnswer;
 pub use state::{BadTransition, DriveEvent, DriveState};

@@ -12,6 +12,7 @@ mod tell;
 
 pub use error::AdoptError;
 pub use plan::AdoptRequest;
+pub(super) use state::NEW_FOLDER;
 
 use std::path::Path;
 

@@ -12,7 +12,7 @@ use crate::mirror::Mirror;
 use crate::mirror::adopt::Outcome;
 
 /// The journal while it is written.
-const NEW_FOLDER: &str = "journal.adopting";
+pub(in crate::daemon) const NEW_FOLDER: &str = "journal.adopting";
 /// What a journal that was there before is called from then on, with a number.
 const OLD_FOLDER: &str = "journal.before-adopt";
 

@@ -43,6 +43,7 @@ fn look(config: &Config, report: &mut Report<'_>) {
         Err(error) => {
             let kind = match error {
                 StateLockError::Held { .. } => Kind::InUse,
+                StateLockError::InitCutShort(_) => Kind::NoJournal,
                 StateLockError::Io { .. } => Kind::Unreadable,
             };
             report.obstacle(None, kind, &error.to_string());

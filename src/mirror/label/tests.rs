@@ -10,6 +10,8 @@ use std::path::Path;
 
 use super::*;
 use crate::mirror::os_volume::OsVolume;
+use crate::mirror::sim_volume::{Fault, SimDisk};
+use crate::mirror::volume::FsKind;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/labels");
 
@@ -110,6 +112,35 @@ fn every_flipped_bit_is_noticed() {
         bytes[place / 8] ^= 1 << (place % 8);
         assert!(matches!(decode(&bytes, 0), Slot::Damaged), "bit {place}");
     }
+}
+
+#[test]
+fn a_first_label_cut_at_any_call_is_written_by_the_next_try_with_the_same_ids() {
+    for (kind, nth, seed) in cuts() {
+        let disk = SimDisk::new(kind, 1 << 20);
+        disk.fail_nth(nth, None, Fault::Pull);
+        let cut = create(&disk.mount().unwrap(), &healthy());
+        disk.clear_faults();
+        disk.pull();
+        let mut choice = seed;
+        let volume = disk.reinsert(&mut |count| {
+            choice = choice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (choice >> 33) as usize % count
+        });
+        let first = Label { serial: 0, ..healthy() };
+        match read(&volume) {
+            Ok(Some(found)) => assert_eq!(found, first),
+            Ok(None) | Err(LabelError::Torn) => assert!(cut.is_err(), "{kind:?}, call {nth}: lost, though it was done"),
+            Err(error) => panic!("{kind:?}, call {nth}: {error}"),
+        }
+        create(&volume, &healthy()).unwrap();
+        assert_eq!(read(&volume).unwrap(), Some(first));
+    }
+}
+
+fn cuts() -> impl Iterator<Item = (FsKind, u64, u64)> {
+    let kinds = [FsKind::Atomic, FsKind::Fat];
+    kinds.into_iter().flat_map(|kind| (1..20).flat_map(move |nth| (0..20).map(move |seed| (kind, nth, seed))))
 }
 
 #[test]
