@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use crate::config::log::{BadFilter, LogFilter, LogFormat};
-use crate::mirror::MirrorLimits;
+use crate::mirror::{AsideMax, MirrorLimits};
 use crate::server::Limits;
 
 /// Where the file is looked for unless somebody says otherwise; it need not exist.
@@ -51,6 +51,8 @@ pub struct Config {
     pub journal_entries_max: u64,
     /// A drive that fails and comes back so often within an hour is parked.
     pub flaps_max: u32,
+    /// How much may lie aside on each drive: a share of it, or a size.
+    pub aside_max: AsideMax,
     /// Both drives are scrubbed when the mirror has been running for so long since the last time; `None`: never.
     #[serde(deserialize_with = "span_or_never")]
     pub scrub_every: Option<Duration>,
@@ -102,6 +104,7 @@ impl Default for Config {
             stall_after: MirrorLimits::default().stall_after,
             journal_entries_max: MirrorLimits::default().journal_entries_max,
             flaps_max: MirrorLimits::default().flaps_max,
+            aside_max: MirrorLimits::default().aside_max,
             scrub_every: Some(Duration::from_hours(24 * 30)),
             trash_days: TRASH_DAYS,
             log_format: None,
@@ -150,6 +153,7 @@ impl Config {
             journal_entries_max: self.journal_entries_max,
             flaps_max: self.flaps_max,
             trash_for: Some(trash_for).filter(|days| !days.is_zero()),
+            aside_max: self.aside_max,
             stall_after: self.stall_after,
         }
     }
@@ -226,7 +230,9 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_refused_with_its_line() {
-        for (key, value) in [("stall_after", "soon"), ("log_level", "inof"), ("log_format", "xml")] {
+        for (key, value) in
+            [("stall_after", "soon"), ("aside_max", "a tenth"), ("log_level", "inof"), ("log_format", "xml")]
+        {
             let message = parse(&format!("places = []\n{key} = \"{value}\"\n")).unwrap_err().to_string();
             assert!(message.contains("line 2"), "{message}");
             assert!(message.contains(value), "{message}");

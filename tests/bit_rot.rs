@@ -225,7 +225,12 @@ fn is_scrubbed(client: &Client) -> bool {
 
 fn empty_aside(root: &Path) {
     for entry in fs::read_dir(root.join(".twinstick/aside")).expect("the folder of what lies aside") {
-        fs::remove_dir_all(entry.expect("an entry").path()).expect("a folder that goes");
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            fs::remove_dir_all(path).expect("a folder that goes");
+        } else {
+            fs::remove_file(path).expect("a file that goes");
+        }
     }
 }
 

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             under_the_daemon(Drives::Loop { bytes: DRIVE_BYTES });
         })
         .with("a_damaged_copy_that_was_replaced_is_listed_until_it_is_dropped", Needs::Nothing, damaged)
+        .with("the_oldest_replaced_copies_go_and_what_lies_aside_stays_bounded", Needs::Nothing, bounded)
         .with("an_edit_waits_for_the_drive_with_the_original", Needs::Nothing, original_away)
         .with("a_daemon_killed_at_any_moment_of_it_keeps_every_version", Needs::Nothing, || killed(When::DaemonIsDown))
         .with("a_daemon_killed_as_it_notices_keeps_every_version", Needs::Nothing, || killed(When::DaemonRuns))
@@ -129,16 +130,13 @@ fn elsewhere(drives: Drives) {
     assert!(line.contains("kept as d/notes (edited on b "), "{text}");
 }
 
-/// Other bytes under the size and time that the mirror gave: bit rot.
 fn damaged() {
     let twins = twins(Drives::Plain);
     let client = twins.client();
     client.put("d/notes.txt", b"the mirror's").expect(0);
     twins.check_identical();
     let at = twins.root(Side::B).join("d/notes.txt");
-    let modified = fs::metadata(&at).unwrap().modified().unwrap();
-    fs::write(&at, "the mirror'z").unwrap();
-    fs::File::options().write(true).open(&at).unwrap().set_modified(modified).unwrap();
+    rot(&at);
     client.run(&["scrub", "start"]).expect(0);
     let listed = || {
         let document = client.run(&["aside", "--json"]).expect(0).stdout;
@@ -157,6 +155,59 @@ fn damaged() {
     assert!(listed().is_empty());
     wait_until("status counts it no more", || client.status()["drives"][1]["aside"] == 0);
     assert_eq!(aside(twins.root(Side::B)), 0);
+}
+
+/// Little may lie aside, and copy after copy is damaged and replaced.
+fn bounded() {
+    let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
+    let mut twins = Twins::with_config(binaries, Drives::Plain, |_| "aside_max = \"100KiB\"\n".to_owned());
+    let client = twins.client();
+    let names: Vec<_> = (0..6).map(|number| format!("{number}.bin")).collect();
+    let whole = vec![7; 40_000];
+    for name in &names {
+        client.put(name, &whole).expect(0);
+    }
+    twins.check_identical();
+    let b = twins.root(Side::B).to_owned();
+    let lying = |twins: &Twins| {
+        let drive = &twins.client().status()["drives"][1];
+        let newest: Vec<_> =
+            drive["aside_newest"].as_array().unwrap().iter().map(|item| item["path"].to_string()).collect();
+        assert!(drive["aside_bytes"].as_u64() <= Some(100 << 10), "{drive}");
+        (drive["aside"].as_u64().unwrap(), drive["aside_bytes"].as_u64().unwrap(), newest.join(" ").replace('"', ""))
+    };
+    for (number, name) in names.iter().enumerate() {
+        if number == 4 {
+            twins.end(End::Kill);
+            twins.serve();
+            twins.check_identical();
+        }
+        rot(&b.join(name));
+        twins.client().run(&["scrub", "start"]).expect(0);
+        wait_until("the copy is whole again", || fs::read(b.join(name)).is_ok_and(|bytes| bytes == whole));
+        let before = if number == 0 { String::new() } else { format!(" {}", names[number - 1]) };
+        let expected = (2.min(number as u64 + 1), 40_000 * 2.min(number as u64 + 1), format!("{name}{before}"));
+        wait_until("the newest two lie aside", || lying(&twins) == expected);
+        wait_until("the scrub has ended", || {
+            let drives = &twins.client().status()["drives"];
+            (0..2).all(|side| drives[side]["scrub"]["state"] == "done")
+        });
+    }
+    let listed = twins.client().run(&["aside", "--json"]).expect(0).stdout;
+    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+    assert!(listed["items"].as_array().unwrap().iter().all(|item| item["replaced"] == true), "{listed}");
+    let text = String::from_utf8(twins.client().run(&["status"]).expect(0).stdout).unwrap();
+    assert!(text.contains("2 things (78.1 KiB) set aside, the last: 5.bin, 4.bin"), "{text}");
+    twins.check_identical();
+}
+
+/// Other bytes under the size and time that the mirror gave: bit rot.
+fn rot(at: &Path) {
+    let modified = fs::metadata(at).unwrap().modified().unwrap();
+    let mut bytes = fs::read(at).unwrap();
+    bytes[5] ^= 1;
+    fs::write(at, bytes).unwrap();
+    fs::File::options().write(true).open(at).unwrap().set_modified(modified).unwrap();
 }
 
 /// The edit lies over the only copy that is there: it is taken in, and the original comes back with its drive.

@@ -67,8 +67,10 @@ impl<'a> Settings<'a> {
             tracing::warn!(keys = fixed.join(", "), "configuration in force but for what needs a restart");
         }
         // What still waits for a restart is named at each reload.
-        let Config { state, listen, log_format, journal_entries_max, flaps_max, trash_days, .. } = self.config.clone();
-        self.config = Config { state, listen, journal_entries_max, flaps_max, trash_days, log_format, ..config };
+        let Config { state, listen, log_format, journal_entries_max, flaps_max, .. } = self.config.clone();
+        let Config { aside_max, trash_days, .. } = self.config;
+        self.config =
+            Config { state, listen, journal_entries_max, flaps_max, aside_max, trash_days, log_format, ..config };
     }
 }
 
@@ -91,6 +93,7 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         limits: _,
         journal_entries_max,
         flaps_max,
+        aside_max,
         scrub_every: _,
         trash_days,
     } = new;
@@ -101,6 +104,7 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("journal_entries_max", *journal_entries_max != old.journal_entries_max),
         ("flaps_max", *flaps_max != old.flaps_max),
         ("trash_days", *trash_days != old.trash_days),
+        ("aside_max", *aside_max != old.aside_max),
     ];
     differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -18,6 +18,7 @@ use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
 use crate::mirror::label::Serials;
 use crate::mirror::layout;
+use crate::mirror::limits::AsideMax;
 use crate::mirror::patient::TRY_AGAIN_AFTER;
 use crate::mirror::reconcile::inbox::Inbox;
 use crate::mirror::reconcile::ledger::Ledger;
@@ -101,6 +102,8 @@ pub(crate) struct Core {
     pub(crate) scrub_orders: Mutex<()>,
     /// What others did to the drives' files, and what is to be taken in of it.
     pub(crate) ledger: Ledger,
+    /// How much may lie aside on a drive.
+    pub(crate) aside_max: AsideMax,
     pub(crate) inbox: Inbox,
     /// Drives that were refused, by place.
     pub(crate) refused: Mutex<Vec<(String, Notice, Moment)>>,

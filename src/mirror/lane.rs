@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::ids::{Arrival, Lsn, NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Debt, DriveFact, FileNode, Held, Journal, Place};
+use crate::mirror::reconcile::stock::Stock;
 use crate::mirror::reconcile::survey::Survey;
 use crate::mirror::scan::Copied;
 use crate::mirror::volume::{Volume, VolumeError};
@@ -54,8 +55,6 @@ pub(crate) struct Work {
     pub(crate) unchanged: u64,
     /// Damaged or vanished copies that were made whole again.
     pub(crate) repaired: u64,
-    /// Files set aside because they were not what the mirror had written.
-    pub(crate) aside: u64,
 }
 
 /// Why a debt stays for now.
@@ -112,6 +111,8 @@ pub(crate) struct Lane {
     copied: Arc<Copied>,
     /// The search for what somebody else changed.
     survey: Survey,
+    /// What lies aside.
+    stock: Stock,
 }
 
 /// One step's state.
@@ -131,6 +132,8 @@ struct Batch {
     under_way: BTreeSet<NodeId>,
     /// Nodes whose damaged copy here is replaced by a whole one.
     mended: BTreeSet<NodeId>,
+    /// Their damaged copies, by their names in the aside folder.
+    replaced: BTreeMap<NodeId, String>,
     /// Versions of which the other drive's copy was found to have bad blocks: to be told once this drive has all.
     bad_copies: BTreeMap<NodeId, (Place, FileNode)>,
     /// Nodes that have to wait for the next step.
@@ -187,22 +190,13 @@ impl Lane {
             work: Work::default(),
             copied: Arc::default(),
             survey: Survey::default(),
+            stock: Stock::default(),
         }
     }
 
     /// Takes over which nodes were being worked on when the drive left.
     pub(crate) fn set_shaken(&mut self, shaken: BTreeSet<NodeId>) {
         self.shaken = shaken;
-    }
-
-    /// Takes over how many things lie aside on the drive.
-    pub(crate) fn set_aside_count(&mut self, count: u64) {
-        self.work.aside = count;
-    }
-
-    /// So many things do not lie aside any more.
-    pub(crate) fn count_taken_in(&mut self, count: u64) {
-        self.work.aside = self.work.aside.saturating_sub(count);
     }
 
     pub(crate) fn work(&self) -> Work {
@@ -356,6 +350,7 @@ impl Batch {
             named_file: false,
             under_way: BTreeSet::new(),
             mended: BTreeSet::new(),
+            replaced: BTreeMap::new(),
             bad_copies: BTreeMap::new(),
             deferred: BTreeSet::new(),
             facts: Vec::new(),

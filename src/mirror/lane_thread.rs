@@ -28,6 +28,7 @@ use crate::mirror::peer::Peer;
 use crate::mirror::reconcile::hints::Hints;
 use crate::mirror::reconcile::inbox::{Errands, Job};
 use crate::mirror::reconcile::survey::Next;
+use crate::mirror::request::AsideItem;
 use crate::mirror::scrub;
 use crate::mirror::seat::{Ejection, Other, Welcome};
 use crate::mirror::set_apart::set_apart;
@@ -212,15 +213,23 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
     let log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, arrived.staged)
         .map_err(LaneError::from)?;
     let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume));
-    lane.set_aside_count(arrived.aside);
     lane.set_shaken(arrived.shaken);
     let attachment = attach(core, drive, &label, log, watched, alive)?;
     let replay_head = core.journal.head();
     let hints = Hints::start(side, &drive.path, &attachment.wake)?;
-    let volume = Arc::clone(&drive.volume);
-    let asked_for_room = false;
-    let work =
-        Worker { core, attachment: &attachment, volume, lane, keeper, hints, label, asked_for_room, replay_head };
+    let (volume, newest_aside, asked_for_room) = (Arc::clone(&drive.volume), Vec::new(), false);
+    let work = Worker {
+        core,
+        attachment: &attachment,
+        volume,
+        lane,
+        keeper,
+        hints,
+        label,
+        newest_aside,
+        asked_for_room,
+        replay_head,
+    };
     let arrival = attachment.arrival;
     work.run();
     core.committer.retire_soon(side, arrival);
@@ -362,6 +371,8 @@ struct Worker<'a> {
     label: Label,
     /// Whether the trash was asked for room since the debts that stay were last tried.
     asked_for_room: bool,
+    /// The newest things that lie aside, by their names, newest first.
+    newest_aside: Vec<(String, AsideItem)>,
     /// What was committed up to here was missed while the drive was away.
     replay_head: Lsn,
 }
@@ -375,7 +386,7 @@ impl Worker<'_> {
         let mut closing: Option<Instant> = None;
         let mut searched = checkpointed;
         // From here on the log is told of commits; those before are in the debts.
-        let begun = self.keeper.take_debts(&self.core.journal, self.replay_head);
+        let begun = self.keeper.take_debts(&self.core.journal, self.replay_head).and_then(|()| self.take_stock());
         if let Err(error) = begun.and_then(|()| self.begin_search()) {
             return self.fail(&error);
         }

@@ -11,6 +11,7 @@ pub(crate) const TRASH_FOLDER: &str = ".twinstick/trash";
 pub(crate) const ASIDE_FOLDER: &str = ".twinstick/aside";
 pub(crate) const MANIFEST_FOLDER: &str = ".twinstick/manifest";
 const PART: &str = ".part";
+const REPLACED: &str = ".replaced";
 /// All folders of a drive's own that must exist before it is used, above first.
 pub(crate) const OWN_FOLDERS: [&str; 7] =
     [crate::path::OWN_FOLDER, STAGE_FOLDER, LOG_FOLDER, LIMBO_FOLDER, TRASH_FOLDER, ASIDE_FOLDER, MANIFEST_FOLDER];
@@ -67,6 +68,22 @@ pub(crate) fn fixed(folder: NodeId) -> Option<&'static str> {
         NodeId::TRASH => Some(TRASH_FOLDER),
         _ => None,
     }
+}
+
+/// What says of an item in the aside folder that a whole copy is where it was, durably. Written after that: where a crash
+/// took it, the item is kept.
+pub(crate) fn replaced(item: &str) -> String {
+    format!("{ASIDE_FOLDER}/{item}{REPLACED}")
+}
+
+/// The item that a name in the aside folder says so of.
+pub(crate) fn replaced_of(name: &str) -> Option<&str> {
+    name.strip_suffix(REPLACED)
+}
+
+/// Whether a name in the aside folder is one of what lies there, and does not only say something of it.
+pub(crate) fn lies_aside(name: &str) -> bool {
+    part_of(name).is_none() && replaced_of(name).is_none()
 }
 
 /// Joins a folder's path and a name in it.

@@ -1,6 +1,9 @@
 //! What an operator may change of the mirror's limits.
 
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
 
 /// The mirror's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +17,83 @@ pub struct MirrorLimits {
     pub stall_after: Duration,
     /// How long what was removed or overwritten is kept; `None`: not at all.
     pub trash_for: Option<Duration>,
+    pub aside_max: AsideMax,
+}
+
+/// How much may lie aside on a drive. What a repair replaced goes when it would be more, and nothing else does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsideMax {
+    Bytes(u64),
+    /// Of the drive's size.
+    Percent(u8),
+}
+
+/// Why a text is no [`AsideMax`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is neither a share of the drive such as \"10%\" nor a size such as \"500MiB\" or \"2GiB\"")]
+pub struct BadAsideMax(String);
+
+impl AsideMax {
+    /// The bytes of it on a drive of this size; no limit where that is not known.
+    pub(crate) fn of(self, drive_bytes: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(_) if drive_bytes == 0 => u64::MAX,
+            Self::Percent(percent) => drive_bytes / 100 * u64::from(percent),
+        }
+    }
+}
+
+impl FromStr for AsideMax {
+    type Err = BadAsideMax;
+
+    fn from_str(text: &str) -> Result<Self, BadAsideMax> {
+        let bad = || BadAsideMax(text.to_owned());
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
+            return percent.map(Self::Percent).ok_or_else(bad);
+        }
+        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+        let size = units.into_iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
+        let (number, unit) = size.ok_or_else(bad)?;
+        let bytes = number.trim_end().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        bytes.filter(|bytes| *bytes > 0).map(Self::Bytes).ok_or_else(bad)
+    }
+}
+
+impl<'de> Deserialize<'de> for AsideMax {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 impl Default for MirrorLimits {
     fn default() -> Self {
-        Self { journal_entries_max: 200_000, flaps_max: 3, stall_after: Duration::from_secs(5), trash_for: None }
+        Self {
+            journal_entries_max: 200_000,
+            flaps_max: 3,
+            stall_after: Duration::from_secs(5),
+            trash_for: None,
+            aside_max: AsideMax::Percent(10),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn what_may_lie_aside_is_a_share_or_a_size() {
+        let of = |text: &str, size| text.parse::<AsideMax>().unwrap().of(size);
+        assert_eq!(of("10%", 64 << 30), (64 << 30) / 100 * 10);
+        assert_eq!(of("10%", 0), u64::MAX, "a drive that does not tell its size");
+        assert_eq!(of("500MiB", 7), 500 << 20);
+        assert_eq!(of("2 GiB", 7), 2 << 30);
+        for bad in ["", "10", "0%", "101%", "0KiB", "-1MiB", "10 %", "99999999999GiB", "10GB"] {
+            assert!(bad.parse::<AsideMax>().is_err(), "{bad:?}");
+        }
     }
 }

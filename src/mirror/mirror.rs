@@ -151,6 +151,7 @@ impl Mirror {
             scrubs,
             scrub_orders: Mutex::new(()),
             ledger: Ledger::default(),
+            aside_max: limits.aside_max,
             inbox: Inbox::default(),
             refused: Mutex::new(Vec::new()),
         });

@@ -67,7 +67,7 @@ pub use core::{Lost, Parting};
 pub use download::Download;
 pub use eject::{Ejected, Patience};
 pub use flaps::Ending;
-pub use limits::MirrorLimits;
+pub use limits::{AsideMax, MirrorLimits};
 pub(crate) use mirror::JOURNAL_FOLDER;
 pub use mirror::{Loss, Mirror, NotParked, ReplaceError};
 pub use scrub::ScrubAnswer;

@@ -11,5 +11,6 @@ pub(crate) mod inbox;
 pub(crate) mod intake;
 pub(crate) mod ledger;
 pub(crate) mod shelf;
+pub(crate) mod stock;
 pub(crate) mod survey;
 pub(crate) mod target;

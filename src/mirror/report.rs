@@ -135,7 +135,7 @@ impl Mirror {
             errors: seat.errors(),
             repaired: core.repairs.on(side),
             replay: scan.as_ref().map(|scan| replay_status(scan, now)),
-            aside: scan.as_ref().map_or(0, |scan| scan.work().aside),
+            aside: seat.aside(),
             scrub: self.scrub_status(side, now),
             scan: scan_status(scan.as_ref(), fill.as_ref(), behind, now),
         }

@@ -8,6 +8,7 @@ pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
 pub use crate::journal::{Cause, FillCause, Overwrite, Receipt, ScrubCause};
 pub use crate::mirror::history::Event;
 pub use crate::mirror::reconcile::ledger::{Counts as ForeignCounts, Deed as ForeignDeed, Remark as ForeignRemark};
+pub use crate::mirror::reconcile::stock::Worth as AsideWorth;
 pub use crate::mirror::scan::ScanKind;
 use crate::mirror::state::DriveState;
 use crate::mirror::volume::VolumeError;
@@ -170,11 +171,22 @@ pub struct AsideItem {
     pub path: String,
     /// `edited`, `found`, `damaged`, or `unknown`.
     pub cause: &'static str,
+    pub worth: AsideWorth,
     /// When it was set aside, in UTC, as the machine believed then.
     pub day: Option<String>,
     pub lsn: Option<Lsn>,
     pub files: u64,
     pub bytes: u64,
+}
+
+/// How much lies aside on a drive, and the newest of it.
+#[derive(Clone, Debug, Default)]
+pub struct AsideStatus {
+    pub items: u64,
+    pub bytes: u64,
+    /// The oldest of what a repair replaced goes when it would be more.
+    pub bytes_max: u64,
+    pub newest: Vec<AsideItem>,
 }
 
 /// What happened, and what the user can do.
@@ -236,8 +248,8 @@ pub struct DriveStatus {
     pub scan: Option<ScanStatus>,
     /// The last scrub.
     pub scrub: Option<ScrubStatus>,
-    /// Files set aside because they were not what the mirror had written.
-    pub aside: u64,
+    /// What was set aside because it was not what the mirror had written; as it was last seen.
+    pub aside: AsideStatus,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -105,11 +105,6 @@ impl Scan {
         self.pace.observe(now, self.done_by_lane());
     }
 
-    /// Takes over how much lies aside on the drive, also when all else is done.
-    pub(crate) fn set_aside_count(&mut self, aside: u64) {
-        self.work.aside = aside;
-    }
-
     pub(crate) fn catch_up(&mut self, now: Instant) {
         self.end = Some(End::CaughtUp(now.saturating_duration_since(self.since)));
     }
@@ -194,7 +189,6 @@ impl Work {
             made_folders: self.made_folders - base.made_folders,
             unchanged: self.unchanged - base.unchanged,
             repaired: self.repaired - base.repaired,
-            aside: self.aside,
         }
     }
 }

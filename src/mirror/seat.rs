@@ -16,7 +16,7 @@ use crate::mirror::history::{History, Moment};
 use crate::mirror::lane::Stay;
 use crate::mirror::os_volume::Unmounted;
 use crate::mirror::reconcile::hints::Unwatched;
-use crate::mirror::request::DriveErrors;
+use crate::mirror::request::{AsideStatus, DriveErrors};
 use crate::mirror::scan::Scan;
 use crate::mirror::state::{DriveEvent, DriveState};
 use crate::mirror::volume::Space;
@@ -55,6 +55,8 @@ struct Inner {
     stays: Vec<(NodeId, Stay)>,
     /// Why changes in some of its folders are not told by the kernel.
     unwatched: Option<Unwatched>,
+    /// What lies aside on it, as it was last seen.
+    aside: AsideStatus,
     /// Stages that lost their use while the drive was verified, which may have counted them already.
     released: Vec<Released>,
     flaps: Flaps,
@@ -115,6 +117,7 @@ impl Seat {
             scan: None,
             stays: Vec::new(),
             unwatched: None,
+            aside: AsideStatus::default(),
             released: Vec::new(),
             flaps: Flaps::new(flaps_max),
         };
@@ -388,6 +391,14 @@ impl Seat {
 
     pub(crate) fn set_unwatched(&self, unwatched: Option<Unwatched>) {
         self.inner.lock().unwatched = unwatched;
+    }
+
+    pub(crate) fn aside(&self) -> AsideStatus {
+        self.inner.lock().aside.clone()
+    }
+
+    pub(crate) fn set_aside(&self, aside: AsideStatus) {
+        self.inner.lock().aside = aside;
     }
 
     pub(crate) fn count_read_error(&self) {

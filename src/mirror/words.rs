@@ -334,7 +334,7 @@ mod tests {
             replay: None,
             scan: None,
             scrub: None,
-            aside: 0,
+            aside: crate::mirror::request::AsideStatus::default(),
         }
     }
 

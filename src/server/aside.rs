@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::ids::Side;
-use crate::mirror::request::AsideItem;
+use crate::mirror::request::{AsideItem, AsideWorth};
 use crate::server::connection::Close;
 use crate::server::session::{Session, said};
 use crate::wire::{AsideLine, DropAnswer, DropRequest, ErrorName, Fault, line_of};
@@ -35,8 +35,8 @@ where
     }
 }
 
-fn line(item: AsideItem) -> AsideLine {
-    let AsideItem { side, id, path, cause, day, lsn, files, bytes } = item;
+pub(crate) fn line(item: AsideItem) -> AsideLine {
+    let AsideItem { side, id, path, cause, worth, day, lsn, files, bytes } = item;
     let (drive, cause) = (side.name().to_owned(), cause.to_owned());
-    AsideLine { drive, item: id, path, cause, day, lsn, files, size: bytes }
+    AsideLine { drive, item: id, path, cause, replaced: worth == AsideWorth::Replaced, day, lsn, files, size: bytes }
 }

@@ -10,6 +10,7 @@ use crate::mirror::request::{
     DriveStatus, Event, FillCause, Foreign, ForeignCounts, ForeignDeed, ForeignRemark, Health, Notice, ReplayStatus,
     ScanKind, ScanStatus, ScrubCause, ScrubState, ScrubStatus, Since, Status, Unavailable,
 };
+use crate::server::aside;
 use crate::server::connection::Close;
 use crate::server::limits::HOST_TIMEOUT;
 use crate::server::session::Session;
@@ -155,7 +156,10 @@ fn drive(drive: DriveStatus) -> DriveDocument {
         replay: drive.replay.map(replay),
         scan: drive.scan.map(scan),
         scrub: drive.scrub.map(scrub),
-        aside: drive.aside,
+        aside: drive.aside.items,
+        aside_bytes: drive.aside.bytes,
+        aside_bytes_max: drive.aside.bytes_max,
+        aside_newest: drive.aside.newest.into_iter().map(aside::line).collect(),
     }
 }
 

@@ -187,6 +187,9 @@ pub struct AsideLine {
     pub path: String,
     /// `edited`, `found`, `damaged` or `unknown`.
     pub cause: String,
+    /// Whether a repair has put a whole copy in its place: the oldest such go when the aside folder is full.
+    #[serde(default)]
+    pub replaced: bool,
     /// The day in UTC when it was set aside.
     pub day: Option<String>,
     pub lsn: Option<Lsn>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, Lsn};
-use crate::wire::Time;
+use crate::wire::{AsideLine, Time};
 
 /// The version of every JSON document that people's scripts read.
 pub const OUTPUT_VERSION: u32 = 1;
@@ -164,9 +164,17 @@ pub struct DriveDocument {
     /// The last scrub that was ordered; absent where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<ScrubDocument>,
-    /// Files set aside because somebody else had written them.
+    /// Things set aside because they were not what the mirror had written.
     #[serde(default)]
     pub aside: u64,
+    #[serde(default)]
+    pub aside_bytes: u64,
+    /// How much may lie aside.
+    #[serde(default)]
+    pub aside_bytes_max: u64,
+    /// The newest of it, newest first.
+    #[serde(default)]
+    pub aside_newest: Vec<AsideLine>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

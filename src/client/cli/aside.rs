@@ -32,10 +32,11 @@ pub(crate) async fn aside(client: &mut Client, args: &Aside) -> Result<(), Comma
 }
 
 fn shown(line: &AsideLine) -> String {
-    let AsideLine { drive, item, path, cause, day, files, size, .. } = line;
+    let AsideLine { drive, item, path, cause, replaced, day, files, size, .. } = line;
+    let whole = if *replaced { ", replaced" } else { "" };
     let day = day.as_deref().unwrap_or("-");
     let files = if *files == 1 { String::new() } else { format!("{}, ", count(*files, "file")) };
-    format!("{drive}:{item}  {cause}  {day}  {path} ({files}{})", bytes(*size))
+    format!("{drive}:{item}  {cause}{whole}  {day}  {path} ({files}{})", bytes(*size))
 }
 
 #[cfg(test)]
@@ -49,13 +50,14 @@ mod tests {
             item: "12.3".to_owned(),
             path: "docs/notes.txt".to_owned(),
             cause: "damaged".to_owned(),
+            replaced: true,
             day: Some("2026-11-21".to_owned()),
             lsn: None,
             files: 1,
             size: 2048,
         };
-        assert_eq!(shown(&line), "b:12.3  damaged  2026-11-21  docs/notes.txt (2.0 KiB)");
-        let line = AsideLine { day: None, cause: "unknown".to_owned(), files: 3, ..line };
+        assert_eq!(shown(&line), "b:12.3  damaged, replaced  2026-11-21  docs/notes.txt (2.0 KiB)");
+        let line = AsideLine { day: None, cause: "unknown".to_owned(), replaced: false, files: 3, ..line };
         assert_eq!(shown(&line), "b:12.3  unknown  -  docs/notes.txt (3 files, 2.0 KiB)");
     }
 }

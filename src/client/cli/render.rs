@@ -16,6 +16,8 @@ const EVENTS_SHOWN: usize = 5;
 const FOREIGN_SHOWN: usize = 5;
 /// Waiting paths named in the text; `--json` has more.
 const WAITING_SHOWN: usize = 5;
+/// Newest of what lies aside that are shown of a drive.
+const ASIDE_SHOWN: usize = 3;
 
 /// The whole status.
 pub(crate) fn status(document: &StatusDocument, server: &str, remarks: Remarks) -> String {
@@ -257,7 +259,7 @@ fn below_table(document: &StatusDocument) -> String {
         }
         text_of_waiting(drive, document, &mut say);
         if drive.aside > 0 {
-            say(name, &format!("{} set aside; 'fget aside' lists them", count(drive.aside, "file")));
+            say(name, &text_of_aside(drive));
         }
     }
     for unavailable in &document.unavailable {
@@ -298,6 +300,14 @@ fn foreign(foreign: &ForeignDocument) -> String {
             &wrapped("  ", &format!("{more}, {} kept under other names, {} refused", foreign.kept, foreign.refused));
     }
     text
+}
+
+/// How much lies aside on a drive, and the newest of it.
+fn text_of_aside(drive: &DriveDocument) -> String {
+    let lies = format!("{} ({}) set aside", count(drive.aside, "thing"), bytes(drive.aside_bytes));
+    let newest: Vec<_> = drive.aside_newest.iter().take(ASIDE_SHOWN).map(|item| item.path.as_str()).collect();
+    let last = if newest.is_empty() { String::new() } else { format!(", the last: {}", newest.join(", ")) };
+    format!("{lies}{last}; 'fget aside' lists all")
 }
 
 /// Paths that wait for a drive that is there; those that wait for an absent one are listed under its name.

@@ -22,7 +22,7 @@ pub(super) fn check(audit: &Audit, side: Side, volume: &OsVolume, report: &mut R
             report.difference(Some(side), Some(&path), Kind::OwnUnknown, text);
         }
     }
-    let aside = names(volume, layout::ASIDE_FOLDER)?.len();
+    let aside = names(volume, layout::ASIDE_FOLDER)?.iter().filter(|name| layout::lies_aside(name)).count();
     if aside > 0 {
         let text = format!("{aside} things were set aside: look through them, and remove what nobody needs");
         report.note(Some(side), Some(layout::ASIDE_FOLDER), Kind::Aside, &text);

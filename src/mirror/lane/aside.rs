@@ -1,16 +1,19 @@
 //! Setting aside what is in the way and not ours to destroy.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::ids::{Lsn, NodeId};
 use crate::journal::FileNode;
 use crate::mirror::lane::carry::Carried;
 use crate::mirror::lane::{Batch, Lane};
 use crate::mirror::layout;
+use crate::mirror::limits::AsideMax;
 use crate::mirror::reconcile::aside::{Cause, Item};
+use crate::mirror::reconcile::shelf::{let_go, measure};
+use crate::mirror::reconcile::stock::{Admission, Rest, Stock, Taken, Totals, Worth};
 use crate::mirror::volume::{Disposition, FileKind, FsKind, Result};
 use crate::path::OWN_FOLDER;
 
-/// Things set aside on one drive before the lane leaves what is in its way.
-pub(super) const ASIDE_MAX: u64 = 10_000;
 /// How far a time stamp may be from what it was set to: FAT keeps even seconds.
 const MTIME_SLACK_NS: u64 = 2_000_000_000;
 
@@ -21,10 +24,79 @@ enum WayAside {
 }
 
 impl Lane {
+    /// Looks through what lies aside on the drive that came. Before the first step.
+    pub(crate) fn take_stock(&mut self, limit: AsideMax) -> Result<()> {
+        self.count_aside(limit.of(self.volume.space()?.size))
+    }
+
+    fn count_aside(&mut self, bytes_max: u64) -> Result<()> {
+        self.stock = Stock::new(bytes_max);
+        let volume = self.volume.as_ref();
+        let (names, said): (Vec<_>, Vec<_>) =
+            volume.list(layout::ASIDE_FOLDER)?.into_iter().partition(|name| layout::lies_aside(name));
+        let mut replaced: BTreeSet<_> = said.iter().filter_map(|name| layout::replaced_of(name)).collect();
+        for name in names {
+            let bytes = measure(volume, &layout::join(layout::ASIDE_FOLDER, &name))?;
+            let worth = if replaced.remove(name.as_str()) { Worth::Replaced } else { Worth::Kept };
+            self.stock.add(name, bytes, worth);
+        }
+        // Of what has gone.
+        replaced.into_iter().try_for_each(|item| volume.remove_file(&layout::replaced(item)))
+    }
+
+    /// What lies aside.
+    pub(crate) fn stock(&self) -> &Stock {
+        &self.stock
+    }
+
+    /// Others took some of what lies aside, or all.
+    pub(crate) fn note_taken(&mut self, taken: &[Taken]) {
+        for taken in taken {
+            self.stock.take(taken);
+        }
+    }
+
+    /// Makes room for so much more in the aside folder, if there is some to be made: what a repair replaced goes, the
+    /// oldest first.
+    fn has_room_aside(&mut self, batch: &mut Batch, bytes: u64) -> Result<bool> {
+        let mut admission = self.stock.admit(bytes);
+        if admission == Admission::Full {
+            // Its owner may have emptied it by hand.
+            let names = self.volume.list(layout::ASIDE_FOLDER)?;
+            let Totals { items, bytes_max, .. } = self.stock.totals();
+            if names.iter().filter(|name| layout::lies_aside(name)).count() as u64 != items {
+                self.count_aside(bytes_max)?;
+                admission = self.stock.admit(bytes);
+            }
+        }
+        let Admission::After(needless) = admission else { return Ok(false) };
+        for name in needless {
+            tracing::info!(drive = %self.side, item = name, "lay aside, was replaced, and is let go of for another");
+            let mut gone = 0;
+            let_go(self.volume.as_ref(), &name, &mut gone)?;
+            batch.touch(&layout::join(layout::ASIDE_FOLDER, &name));
+            self.stock.take(&Taken { name, bytes: gone, rest: Rest::Nothing });
+        }
+        Ok(true)
+    }
+
+    /// Notes of a damaged copy that a whole one is durably in its place now.
+    pub(super) fn note_replaced(&mut self, replaced: &mut BTreeMap<NodeId, String>, node: NodeId) -> Result<()> {
+        let Some(item) = replaced.remove(&node) else { return Ok(()) };
+        match self.volume.create(&layout::replaced(&item)) {
+            Err(error) if error.disposition == Disposition::DriveLost => return Err(error),
+            // It is kept then, like all that may be nowhere else.
+            Err(error) => tracing::debug!(drive = %self.side, item, %error, "not noted as replaced"),
+            Ok(_) => self.stock.is_replaced(&item),
+        }
+        Ok(())
+    }
+
     /// Moves a file or folder that the mirror did not write into the aside folder; false where that is full. `lsn`
     /// is that of the mirror's version.
     pub(super) fn set_aside(&mut self, batch: &mut Batch, path: &str, cause: Cause, lsn: Lsn) -> Result<bool> {
-        if self.work.aside >= ASIDE_MAX {
+        let bytes = measure(self.volume.as_ref(), path)?;
+        if !self.has_room_aside(batch, bytes)? {
             return Ok(false);
         }
         let (item, folder) = loop {
@@ -44,7 +116,7 @@ impl Lane {
             WayAside::Copied | WayAside::Renamed => self.volume.rename(path, &to)?,
         }
         tracing::warn!(drive = %self.side, from = path, to, "set aside: not what the mirror wrote");
-        self.work.aside += 1;
+        self.stock.add(item.clone(), bytes, Worth::Kept);
         batch.aside.push(item);
         batch.touch(path);
         batch.touch(&to);

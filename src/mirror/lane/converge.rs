@@ -227,8 +227,8 @@ impl Lane {
         file: &FileNode,
         path: &str,
     ) -> Result<Progress> {
-        let cause = if had == file.version { self.cause(path, file)? } else { Cause::Edited };
-        let cause = self.blamed(file.id, cause);
+        let seen = if had == file.version { self.cause(path, file)? } else { Cause::Edited };
+        let cause = self.blamed(file.id, seen);
         match (cause, self.has_bytes(batch, file)) {
             (Cause::Damaged, false) => Ok(self.stay(batch, file)),
             (Cause::Damaged | Cause::Edited | Cause::Found, has_bytes) => {
@@ -238,6 +238,9 @@ impl Lane {
                 if has_bytes {
                     if cause == Cause::Damaged {
                         note_mended(batch, &had, file);
+                    }
+                    if seen == Cause::Damaged {
+                        batch.replaced.extend(batch.aside.last().map(|item| (file.id, item.clone())));
                     }
                     return self.install(batch, place, file, path, Over::Nothing);
                 }
@@ -551,5 +554,8 @@ fn note_mended(batch: &mut Batch, had: &Version, file: &FileNode) {
 }
 
 fn aside_is_full(path: &str) -> Progress {
-    Progress::Stays(Stay::Refused(format!("{path}: something else is in the way, and .twinstick/aside is full")))
+    Progress::Stays(Stay::Refused(format!(
+        "{path}: something else is in the way, and what lies aside leaves no room for it: look through it with 'fget \
+         aside', and let go of what nobody needs with 'fget aside drop'"
+    )))
 }

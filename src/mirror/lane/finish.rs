@@ -50,6 +50,7 @@ impl Lane {
             if let Some(Held { content: Content::File { version, .. }, .. }) = &held
                 && home
             {
+                self.note_replaced(&mut batch.replaced, *node)?;
                 repaired.extend(batch.mended.take(node).map(|node| (node, version.size)));
                 let bad = batch.bad_copies.remove(node);
                 let side = self.side.other();

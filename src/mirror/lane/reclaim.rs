@@ -29,8 +29,6 @@ pub(crate) struct Arrived {
     pub(crate) facts: Vec<DriveFact>,
     /// Current versions staged in each segment of the drive log.
     pub(crate) staged: BTreeMap<(Arrival, u32), BTreeSet<Ticket>>,
-    /// Things in the aside folder.
-    pub(crate) aside: u64,
     /// Nodes that were being worked on when the drive left: what lies at their places may be half of the mirror's own.
     pub(crate) shaken: BTreeSet<NodeId>,
 }
@@ -47,7 +45,7 @@ pub(crate) fn reclaim(
     // What a killed daemon renamed may be in the page cache alone: nothing is believed before it is durable.
     volume.sync_all()?;
     prove(volume)?;
-    let mut arrived = Arrived { aside: volume.list(layout::ASIDE_FOLDER)?.len() as u64, ..Arrived::default() };
+    let mut arrived = Arrived::default();
     let mut stages = BTreeMap::new();
     let mut folders = BTreeSet::new();
     for_each_debt(journal, side, |id, debt| {

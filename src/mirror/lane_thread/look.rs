@@ -11,14 +11,45 @@ use crate::mirror::reconcile::hints::Told;
 use crate::mirror::reconcile::inbox::Job;
 use crate::mirror::reconcile::intake;
 use crate::mirror::reconcile::ledger::Deed;
+use crate::mirror::reconcile::shelf::describe;
+use crate::mirror::reconcile::stock::Totals;
 use crate::mirror::reconcile::survey::{Depth, Next, TURN_NAMES_MAX};
+use crate::mirror::request::AsideStatus;
 
 /// Names that are looked at between two steps of other work: more than a step changes.
 const NAMES_TAKEN_MAX: usize = 1024;
+/// Things that lie aside, the newest, that a status names.
+const ASIDE_NAMED_MAX: usize = 10;
 /// Before the search goes on, where more was found than is taken in.
 const LATER: Duration = Duration::from_secs(1);
 
 impl Worker<'_> {
+    /// A drive came: what lies aside on it is part of what may lie there.
+    pub(super) fn take_stock(&mut self) -> Result<(), LaneError> {
+        self.lane.take_stock(self.core.aside_max)?;
+        self.tell_aside();
+        Ok(())
+    }
+
+    /// Shows how much lies aside, and the newest of it.
+    pub(super) fn tell_aside(&mut self) {
+        self.lane.note_taken(&self.attachment.errands.take_taken());
+        let (side, volume) = (self.attachment.side, &self.attachment.volume);
+        let shown = std::mem::take(&mut self.newest_aside);
+        for (name, worth) in self.lane.stock().newest(ASIDE_NAMED_MAX) {
+            let known = shown.iter().find(|(known, item)| known == name && item.worth == worth);
+            let item = match known {
+                Some((_, item)) => Some(item.clone()),
+                // What is wrong with it is for whoever needs it to find out.
+                None => describe(side, volume.as_ref(), name, worth).ok().flatten(),
+            };
+            self.newest_aside.extend(item.map(|item| (name.to_owned(), item)));
+        }
+        let Totals { items, bytes, bytes_max } = self.lane.stock().totals();
+        let newest = self.newest_aside.iter().map(|(_, item)| item.clone()).collect();
+        self.core.seat(side).set_aside(AsideStatus { items, bytes, bytes_max, newest });
+    }
+
     /// A drive came: nobody can know that nobody changed anything. What still lies aside is taken in first.
     pub(super) fn begin_search(&mut self) -> Result<(), LaneError> {
         let items = intake::items(self.volume.as_ref())?;
@@ -30,7 +61,6 @@ impl Worker<'_> {
     /// One turn of the search; when the next one is due.
     pub(super) fn look(&mut self) -> Result<Next, LaneError> {
         let errands = &self.attachment.errands;
-        self.lane.count_taken_in(errands.take_taken_in());
         for folder in errands.take_folders() {
             self.lane.search(folder, Depth::Alone);
         }

@@ -45,8 +45,6 @@ impl Worker<'_> {
         // What comes after it has caught up is everyday work and no replay.
         if scan.is_running() {
             scan.observe(clock::now(), self.lane.work(), self.left());
-        } else {
-            scan.set_aside_count(self.lane.work().aside);
         }
         let seat = self.core.seat(self.attachment.side);
         let stays: Vec<_> = self.lane.stays().iter().map(|(node, stay)| (*node, stay.clone())).collect();
@@ -59,6 +57,7 @@ impl Worker<'_> {
         }
         seat.set_stays(stays);
         seat.set_unwatched(self.hints.unwatched());
+        self.tell_aside();
         if step.worked
             && let Ok(space) = self.attachment.volume.space()
         {

@@ -4,6 +4,7 @@
 //! each acknowledged file that a present drive holds is read and compared; at the end both drives come
 //! back, the debts are worked off, and both trees must equal the oracle's.
 
+mod aside_cases;
 mod cases;
 mod cuts;
 mod fat_cases;

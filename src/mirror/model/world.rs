@@ -21,6 +21,7 @@ use crate::journal::mem_store::{BarrierError, BarrierFault, MemDisk};
 use crate::journal::{Attached, DriveFact, Enrolled, Enrolment, Journal, Staged, Version, Writer};
 use crate::mirror::drive_log::DriveLog;
 use crate::mirror::lane::{Lane, LaneError, look_again, reclaim};
+use crate::mirror::limits::AsideMax;
 use crate::mirror::model::oracle::Oracle;
 use crate::mirror::reconcile::hints::Hint;
 use crate::mirror::reconcile::inbox::Job;
@@ -118,6 +119,8 @@ pub(super) struct World {
     bad_reads: bool,
     /// Whether copies were damaged: what they are replaced by lies aside.
     rotten: bool,
+    /// How much may lie aside on each drive that comes.
+    aside_max: AsideMax,
 }
 
 fn drive_id(side: Side) -> DriveId {
@@ -173,6 +176,7 @@ impl World {
             wall_ns: 0,
             bad_reads: false,
             rotten: false,
+            aside_max: AsideMax::Bytes(u64::MAX),
         }
     }
 
@@ -256,6 +260,10 @@ impl World {
         }
         *self.drives.get_mut(side) =
             Some(Drive { arrival, volume, log, lane, hints: Vec::new(), watched: BTreeSet::new() });
+        let limit = self.aside_max;
+        if self.drives.get_mut(side).as_mut().is_none_or(|drive| drive.lane.take_stock(limit).is_err()) {
+            return self.lose(side);
+        }
         let items = self.drives.get(side).as_ref().map(|drive| intake::items(drive.volume.as_ref()));
         match items {
             Some(Ok(items)) => *self.jobs.get_mut(side) = items.into_iter().map(Job::Aside).collect(),
@@ -265,6 +273,16 @@ impl World {
         self.reclaim_log(side);
         self.forget_stays();
         self.note_torn(side);
+    }
+
+    /// From now on no more than this may lie aside on each drive.
+    pub(super) fn limit_aside(&mut self, bytes: u64) {
+        self.aside_max = AsideMax::Bytes(bytes);
+        for side in Side::BOTH {
+            if let Some(drive) = self.drives.get_mut(side) {
+                drive.lane.take_stock(self.aside_max).unwrap();
+            }
+        }
     }
 
     pub(super) fn forget_stays(&mut self) {

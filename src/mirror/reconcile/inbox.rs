@@ -1,12 +1,13 @@
 //! What the lanes found that is to be taken into the mirror.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::ids::{Arrival, NodeId, Side};
+use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::volume::Meta;
 use crate::path::RelPath;
 
@@ -83,7 +84,8 @@ pub(crate) struct Errands {
     folders: Mutex<BTreeSet<NodeId>>,
     everywhere: AtomicBool,
     refused: AtomicBool,
-    taken_in: AtomicU64,
+    /// What lay aside and was taken; bounded by what may lie there.
+    taken: Mutex<Vec<Taken>>,
 }
 
 impl Errands {
@@ -114,12 +116,16 @@ impl Errands {
         std::mem::take(&mut self.folders.lock())
     }
 
-    /// Something that lay aside does no more.
-    pub(crate) fn take_in(&self) {
-        self.taken_in.fetch_add(1, Ordering::Relaxed);
+    /// Something that lay aside does no more, or there is less of it.
+    pub(crate) fn note_taken(&self, taken: Taken) {
+        let mut all = self.taken.lock();
+        match all.last_mut().filter(|last| last.name == taken.name && last.rest == Rest::Something) {
+            Some(last) => *last = Taken { bytes: last.bytes + taken.bytes, ..taken },
+            None => all.push(taken),
+        }
     }
 
-    pub(crate) fn take_taken_in(&self) -> u64 {
-        self.taken_in.swap(0, Ordering::Relaxed)
+    pub(crate) fn take_taken(&self) -> Vec<Taken> {
+        std::mem::take(&mut self.taken.lock())
     }
 }

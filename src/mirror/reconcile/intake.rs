@@ -16,6 +16,7 @@ use crate::mirror::mirror::Mirror;
 use crate::mirror::reconcile::aside::{Cause, Item};
 use crate::mirror::reconcile::inbox::{Job, Newcomer, Task};
 use crate::mirror::reconcile::ledger::Deed;
+use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::request::{Overwrite, PutRequest, Recurse, Refusal};
 use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
@@ -115,12 +116,14 @@ impl Mirror {
         let top = layout::join(layout::ASIDE_FOLDER, name);
         let (volume, at) = (Arc::clone(&attachment.volume), top.clone());
         let Tree { files, folders } = attachment.io.run(move || Tree::of(volume.as_ref(), at)).await??;
+        let note = |bytes, rest| attachment.errands.note_taken(Taken { name: name.to_owned(), bytes, rest });
         for (at, meta) in files {
             let Some(path) = at.strip_prefix(&top).and_then(|path| RelPath::parse(path).ok()) else { continue };
             let find = Find { attachment, at: &at, meta };
             if self.take_file(&find, &item, &path).await? {
                 let volume = Arc::clone(&attachment.volume);
                 attachment.io.run(move || volume.remove_file(&at)).await??;
+                note(meta.observed.size, Rest::Something);
             }
         }
         let volume = Arc::clone(&attachment.volume);
@@ -128,7 +131,7 @@ impl Mirror {
         let emptied =
             attachment.io.run(move || folders.iter().rev().all(|at| volume.remove_folder(at).is_ok())).await?;
         if emptied {
-            attachment.errands.take_in();
+            note(0, Rest::Nothing);
             attachment.wake.ring();
         }
         Ok(())

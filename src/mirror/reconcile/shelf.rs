@@ -1,5 +1,6 @@
 //! What lies aside on the drives that are there: to look at, and to let go of.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ids::Side;
@@ -7,8 +8,9 @@ use crate::mirror::io::Gone;
 use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::reconcile::aside::Item;
+use crate::mirror::reconcile::stock::{Rest, Taken, Worth};
 use crate::mirror::request::{AsideItem, Refusal};
-use crate::mirror::volume::{Disposition, FileKind, Result as VolumeResult, Volume};
+use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume};
 
 /// Items of a drive that are listed, the newest.
 const LISTED_MAX: usize = 1000;
@@ -45,11 +47,16 @@ impl Mirror {
             return Err(Refusal::Unavailable { drive: Some(side), message });
         };
         let (volume, wanted) = (Arc::clone(&attachment.volume), id.to_owned());
-        match attachment.io.run(move || remove(volume.as_ref(), &wanted)).await {
+        let (errands, wake) = (Arc::clone(&attachment), Arc::clone(&attachment.wake));
+        let remove = move || {
+            remove(volume.as_ref(), &wanted, |taken| {
+                errands.errands.note_taken(taken);
+                wake.ring();
+            })
+        };
+        match attachment.io.run(remove).await {
             Ok(Ok(Removed::Yes)) => {
                 tracing::info!(drive = %side, id, "what lay aside was let go of");
-                attachment.errands.take_in();
-                attachment.wake.ring();
                 Ok(())
             }
             Ok(Ok(Removed::NotThere)) => Err(Refusal::NotFound(format!("{side}:{id} among what lies aside"))),
@@ -77,29 +84,36 @@ fn id(name: &str) -> String {
 }
 
 fn list(side: Side, volume: &dyn Volume) -> VolumeResult<Vec<AsideItem>> {
-    let mut names: Vec<_> =
-        volume.list(layout::ASIDE_FOLDER)?.into_iter().map(|name| (Item::parse(&name), name)).collect();
+    let names = volume.list(layout::ASIDE_FOLDER)?;
+    let replaced: BTreeSet<_> = names.iter().filter_map(|name| layout::replaced_of(name)).map(str::to_owned).collect();
+    let lying = names.into_iter().filter(|name| layout::lies_aside(name));
+    let mut names: Vec<_> = lying.map(|name| (Item::parse(&name), name)).collect();
     let age = |item: &Option<Item>| item.as_ref().map(|item| (item.arrival, item.count));
     names.sort_by(|(one, one_name), (other, other_name)| {
         age(other).cmp(&age(one)).then_with(|| one_name.cmp(other_name))
     });
     names.truncate(LISTED_MAX);
     let mut items = Vec::new();
-    for (item, name) in names {
-        match look(volume, &name) {
-            Ok(Some(Extent { path, files, bytes })) => {
-                let id = id(&name);
-                let cause = item.as_ref().map_or("unknown", |item| item.cause.name());
-                let (day, lsn) = item.map(|item| (item.day, item.lsn)).unzip();
-                items.push(AsideItem { side, id, path, cause, day, lsn, files, bytes });
-            }
-            // It was taken in, or let go of, meanwhile.
-            Ok(None) => {}
-            Err(error) if error.disposition == Disposition::NotFound => {}
-            Err(error) => return Err(error),
-        }
+    for (_, name) in names {
+        let worth = if replaced.contains(&name) { Worth::Replaced } else { Worth::Kept };
+        items.extend(describe(side, volume, &name, worth)?);
     }
     Ok(items)
+}
+
+/// An item as it is shown; nothing where it was taken in, or let go of, meanwhile.
+pub(crate) fn describe(side: Side, volume: &dyn Volume, name: &str, worth: Worth) -> VolumeResult<Option<AsideItem>> {
+    let extent = match look(volume, name) {
+        Err(error) if error.disposition == Disposition::NotFound => None,
+        looked => looked?,
+    };
+    let described = |Extent { path, files, bytes }| {
+        let (id, item) = (id(name), Item::parse(name));
+        let cause = item.as_ref().map_or("unknown", |item| item.cause.name());
+        let (day, lsn) = item.map(|item| (item.day, item.lsn)).unzip();
+        AsideItem { side, id, path, cause, worth, day, lsn, files, bytes }
+    };
+    Ok(extent.map(described))
 }
 
 /// What an item is made of.
@@ -142,36 +156,79 @@ fn look(volume: &dyn Volume, name: &str) -> VolumeResult<Option<Extent>> {
     Ok(Some(extent))
 }
 
-fn remove(volume: &dyn Volume, wanted: &str) -> VolumeResult<Removed> {
-    let Some(name) = volume.list(layout::ASIDE_FOLDER)?.into_iter().find(|name| id(name) == wanted) else {
-        return Ok(Removed::NotThere);
-    };
-    let top = layout::join(layout::ASIDE_FOLDER, &name);
-    remove_all(volume, &top)?;
+fn remove(volume: &dyn Volume, wanted: &str, note: impl FnOnce(Taken)) -> VolumeResult<Removed> {
+    let mut names = volume.list(layout::ASIDE_FOLDER)?.into_iter().filter(|name| layout::lies_aside(name));
+    let Some(name) = names.find(|name| id(name) == wanted) else { return Ok(Removed::NotThere) };
+    let mut bytes = 0;
+    let removed = let_go(volume, &name, &mut bytes);
+    let rest = if removed.is_ok() { Rest::Nothing } else { Rest::Something };
+    note(Taken { name, bytes, rest });
+    removed?;
     volume.sync_folder(layout::ASIDE_FOLDER)?;
     Ok(Removed::Yes)
 }
 
-/// Removes a file, or a folder with all in it, whatever that is.
-fn remove_all(volume: &dyn Volume, top: &str) -> VolumeResult<()> {
-    let mut folders = vec![top.to_owned()];
+/// Removes an item, whatever it is, and what is said of it; `bytes` rises by those of its files.
+pub(crate) fn let_go(volume: &dyn Volume, name: &str, bytes: &mut u64) -> VolumeResult<()> {
+    remove_all(volume, &layout::join(layout::ASIDE_FOLDER, name), bytes)?;
+    unless_gone(volume.remove_file(&layout::replaced(name)))
+}
+
+/// Removes a file, or a folder with all in it.
+fn remove_all(volume: &dyn Volume, top: &str, bytes: &mut u64) -> VolumeResult<()> {
+    let mut remove = |path: &str, meta: Meta| {
+        unless_gone(volume.remove_file(path))?;
+        *bytes += meta.observed.size;
+        Ok(())
+    };
+    let mut folders = match volume.stat(top)? {
+        None => return Ok(()),
+        Some(meta) if meta.kind == FileKind::Folder => vec![top.to_owned()],
+        Some(meta) => return remove(top, meta),
+    };
     let mut at = 0;
-    if volume.stat(top)?.is_none_or(|meta| meta.kind != FileKind::Folder) {
-        return volume.remove_file(top);
-    }
     while let Some(folder) = folders.get(at).cloned() {
         at += 1;
         for name in volume.list(&folder)? {
             let path = layout::join(&folder, &name);
-            match volume.stat(&path)?.map(|meta| meta.kind) {
-                Some(FileKind::Folder) => folders.push(path),
-                Some(FileKind::File | FileKind::Other) => volume.remove_file(&path)?,
+            match volume.stat(&path)? {
+                Some(meta) if meta.kind == FileKind::Folder => folders.push(path),
+                Some(meta) => remove(&path, meta)?,
                 None => {}
             }
         }
     }
     // Deepest first.
-    folders.iter().rev().try_for_each(|folder| volume.remove_folder(folder))
+    folders.iter().rev().try_for_each(|folder| unless_gone(volume.remove_folder(folder)))
+}
+
+/// Two may let go of the same thing.
+fn unless_gone(removed: VolumeResult<()>) -> VolumeResult<()> {
+    match removed {
+        Err(error) if error.disposition == Disposition::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Bytes of a file, or of all files in a folder.
+pub(crate) fn measure(volume: &dyn Volume, top: &str) -> VolumeResult<u64> {
+    let mut folders = match volume.stat(top)? {
+        None => return Ok(0),
+        Some(meta) if meta.kind == FileKind::Folder => vec![top.to_owned()],
+        Some(meta) => return Ok(meta.observed.size),
+    };
+    let mut bytes = 0;
+    while let Some(folder) = folders.pop() {
+        for name in volume.list(&folder)? {
+            let path = layout::join(&folder, &name);
+            match volume.stat(&path)? {
+                Some(meta) if meta.kind == FileKind::Folder => folders.push(path),
+                Some(meta) => bytes += meta.observed.size,
+                None => {}
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -210,6 +267,8 @@ mod tests {
             (".twinstick/aside/12.1 found 2026-11-21 lsn 3/e/f/one", "1"),
             (".twinstick/aside/12.1 found 2026-11-21 lsn 3/e/f/two", "22"),
             (".twinstick/aside/stage-ab", "stage"),
+            (".twinstick/aside/2.9 edited 2026-11-21 lsn 3.part", ""),
+            (".twinstick/aside/12.1 found 2026-11-21 lsn 3.replaced", ""),
         ]);
         let item = |id: &str, path: &str, cause, files, bytes| (id.to_owned(), path.to_owned(), cause, files, bytes);
         assert_eq!(
@@ -229,9 +288,12 @@ mod tests {
             (".twinstick/aside/12.10 damaged 2026-11-21 lsn 3/e/f/two", "22"),
             ("e/f/two", "the mirror's"),
         ]);
-        assert_eq!(remove(&volume, "12.1").unwrap(), Removed::Yes);
-        assert_eq!(remove(&volume, "12.1").unwrap(), Removed::NotThere);
-        assert_eq!(remove(&volume, "../aside").unwrap(), Removed::NotThere);
+        let mut gone = Vec::new();
+        let mut remove = |wanted| remove(&volume, wanted, |taken: Taken| gone.push((taken.name, taken.bytes))).unwrap();
+        assert_eq!(remove("12.1"), Removed::Yes);
+        assert_eq!(remove("12.1"), Removed::NotThere);
+        assert_eq!(remove("../aside"), Removed::NotThere);
+        assert_eq!(gone, [("12.1 found 2026-11-21 lsn 3".to_owned(), 1)]);
         assert_eq!(listed(&volume).len(), 1);
         assert!(volume.stat("e/f/two").unwrap().is_some());
     }

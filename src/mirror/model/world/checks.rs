@@ -148,7 +148,9 @@ impl World {
         }
         self.check_reads();
         self.check_aside();
+        self.check_stock();
         self.empty_aside();
+        self.check_stock();
         self.check_trees();
         assert_eq!(self.journal.entries(), 0, "no debt means no entries");
     }

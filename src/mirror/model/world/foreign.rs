@@ -18,6 +18,7 @@ use crate::mirror::reconcile::aside::Item;
 use crate::mirror::reconcile::hints::{Hint, Watch};
 use crate::mirror::reconcile::inbox::{Job, Newcomer};
 use crate::mirror::reconcile::intake::{Tree, items};
+use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::reconcile::survey::{Depth, Next, SETTLE};
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::volume::{Disposition, FileKind, Result, Volume, VolumeError};
@@ -264,15 +265,27 @@ impl World {
             if had {
                 self.foreign.retain(|foreign| *foreign != bytes);
                 volume.remove_file(&at)?;
+                self.note_taken(side, name, bytes.len() as u64, Rest::Something);
             }
         }
+        let mut emptied = true;
         for folder in folders.iter().rev() {
             match volume.remove_folder(folder) {
                 Err(error) if error.disposition == Disposition::DriveLost => return Err(error),
-                Ok(()) | Err(_) => {}
+                removed => emptied &= removed.is_ok(),
             }
         }
+        if emptied {
+            self.note_taken(side, name, 0, Rest::Nothing);
+        }
         Ok(Done::Yes)
+    }
+
+    /// Tells the lane that something that lay aside does no more.
+    pub(in crate::mirror::model) fn note_taken(&mut self, side: Side, name: &str, bytes: u64, rest: Rest) {
+        if let Some(drive) = self.drives.get_mut(side) {
+            drive.lane.note_taken(&[Taken { name: name.to_owned(), bytes, rest }]);
+        }
     }
 
     /// Stores a file that must not be there yet; whether it is the mirror's now.

@@ -9,7 +9,8 @@ use crate::journal::{Copy, DriveFact, Node, Resolved, ScrubPosition};
 use crate::mirror::lane::LaneError;
 use crate::mirror::model::world::World;
 use crate::mirror::reconcile::aside::{Cause, Item};
-use crate::mirror::reconcile::intake::Tree;
+use crate::mirror::reconcile::shelf::{let_go, measure};
+use crate::mirror::reconcile::stock::{Rest, Totals};
 use crate::mirror::scrub::pass::{Pass, Turn};
 use crate::mirror::volume::{Attributes, Volume};
 use crate::mirror::{layout, places};
@@ -129,7 +130,7 @@ impl World {
     pub(in crate::mirror::model) fn check_aside(&self) {
         for side in Side::BOTH {
             let volume = self.disks.get(side).mount().unwrap();
-            for folder in volume.list(layout::ASIDE_FOLDER).unwrap() {
+            for folder in lying(&volume) {
                 let is_damaged = Item::parse(&folder).is_some_and(|item| item.cause == Cause::Damaged);
                 assert!(self.rotten || is_damaged, "{folder} was not taken in");
             }
@@ -137,15 +138,33 @@ impl World {
     }
 
     /// What lies aside goes, as a user removes it who has looked at it.
-    pub(in crate::mirror::model) fn empty_aside(&self) {
+    pub(in crate::mirror::model) fn empty_aside(&mut self) {
         for side in Side::BOTH {
             let volume = self.disks.get(side).mount().unwrap();
-            for folder in volume.list(layout::ASIDE_FOLDER).unwrap() {
-                let tree = Tree::of(&volume, layout::join(layout::ASIDE_FOLDER, &folder)).unwrap();
-                tree.files.iter().for_each(|(path, _)| volume.remove_file(path).unwrap());
-                tree.folders.iter().rev().for_each(|path| volume.remove_folder(path).unwrap());
+            for name in lying(&volume) {
+                let mut bytes = 0;
+                let_go(&volume, &name, &mut bytes).unwrap();
+                self.note_taken(side, &name, bytes, Rest::Nothing);
             }
             volume.sync_all().unwrap();
         }
     }
+
+    /// Each lane knows how much lies aside on its drive.
+    pub(in crate::mirror::model) fn check_stock(&self) {
+        for side in Side::BOTH {
+            let Some(drive) = self.drives.get(side) else { continue };
+            let volume = self.disks.get(side).mount().unwrap();
+            let names = lying(&volume);
+            let bytes = |name: &String| measure(&volume, &layout::join(layout::ASIDE_FOLDER, name)).unwrap();
+            let (items, bytes) = (names.len() as u64, names.iter().map(bytes).sum());
+            let totals = drive.lane.stock().totals();
+            assert_eq!(totals, Totals { items, bytes, ..totals }, "what lies aside on {side}: {names:?}");
+        }
+    }
+}
+
+/// What lies aside on a drive.
+fn lying(volume: &dyn Volume) -> Vec<String> {
+    volume.list(layout::ASIDE_FOLDER).unwrap().into_iter().filter(|name| layout::lies_aside(name)).collect()
 }
