@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::io::Errno;
-use twinstick_rig::{Binaries, Call, Client, Content, Drives, End, Needs, Side, Trials, Twins, inodes, wait_until};
+use twinstick_rig::{
+    Binaries, Call, Client, Content, Drives, End, Needs, Pull, Side, Trials, Twins, inodes, wait_until,
+};
 
 /// Exit code for what cannot be had now.
 const UNAVAILABLE: i32 = 5;
@@ -24,6 +26,11 @@ fn main() -> ExitCode {
         .with("a_stick_that_fails_in_any_way_is_not_noticed_by_clients_and_heals", Needs::LoopMounts, failing)
         .with("two_failing_sticks_give_a_clear_answer_and_heal", Needs::LoopMounts, both_failing)
         .with("a_failing_boot_disk_stops_changes_and_no_reads_and_heals", Needs::LoopMounts, boot_disk)
+        .with(
+            "a_boot_disk_that_cannot_be_read_gives_no_wrong_answer_and_heals",
+            Needs::LoopMounts,
+            unreadable_boot_disk,
+        )
         .with("a_damaged_journal_is_never_begun_anew_nor_believed", Needs::Nothing, damaged_journal)
         .beside(1)
         .main()
@@ -203,6 +210,64 @@ fn boot_disk() {
         twins.serve();
         check_read(&client, "small", kept, SMALL);
     }
+    check_healed(&mut twins);
+    twins.end(End::Drain);
+    twins.check(&[]).expect(0);
+}
+
+/// Files whose records are on several pages, none of which is read when the journal is opened.
+const CATALOGED: u64 = 300;
+/// One in so many of them is asked for.
+const ASKED_EVERY: usize = 30;
+
+fn unreadable_boot_disk() {
+    let mut twins = Twins::with_failing_boot_disk(binaries(), Drives::Faulty);
+    let client = twins.client();
+    let source = twins.dir().join("source");
+    fs::create_dir(&source).expect("a new folder");
+    for seed in 0..CATALOGED {
+        fs::write(source.join(format!("{seed}")), bytes(seed, 100)).expect("a new file");
+    }
+    client.run(&["put", "-r", source.to_str().expect("a name"), "tree"]).expect(0);
+    twins.check_identical();
+    let asked: Vec<_> = (0..CATALOGED).step_by(ASKED_EVERY).collect();
+    let get = |seed: u64| {
+        let got = client.get(&format!("tree/{seed}"));
+        match got.code {
+            0 => assert!(got.stdout == bytes(seed, 100), "{seed} has other bytes"),
+            _ => drop(got.clone().expect(UNAVAILABLE)),
+        }
+        got
+    };
+    let is_writable = || client.status().pointer("/journal/writable") == Some(&true.into());
+    // While it cannot be read somebody writes, or nobody does.
+    for writes in [false, true] {
+        twins.end(End::Drain);
+        // Their lanes would read all of the journal before anybody asks.
+        for side in Side::BOTH {
+            twins.stick_mut(side).pull(Pull::Unmount);
+        }
+        twins.serve();
+        twins.boot_medium().fail_all(vec![(&[Call::Read], Errno::IO)]);
+        let refusals: Vec<_> = asked.iter().map(|seed| get(*seed).stderr).collect();
+        let told = refusals.iter().filter(|text| text.contains("the journal cannot be read")).count();
+        assert!(told > 0, "{refusals:?}");
+        wait_until("it says that nothing new is taken", || !is_writable());
+        for side in Side::BOTH {
+            twins.stick_mut(side).bring_back();
+        }
+        if writes {
+            client.put("tree/new", b"new").expect(UNAVAILABLE);
+        }
+        twins.boot_medium().revive();
+        wait_until("the journal is open again", is_writable);
+        wait_until("all is served again", || asked.iter().all(|seed| get(*seed).code == 0));
+        wait_until("a put works again", || client.put("again", b"again").code == 0);
+        check_healed(&mut twins);
+    }
+    twins.end(End::Kill);
+    twins.serve();
+    wait_until("all is served", || asked.iter().all(|seed| get(*seed).code == 0));
     check_healed(&mut twins);
     twins.end(End::Drain);
     twins.check(&[]).expect(0);

@@ -68,7 +68,7 @@ fn remedy(error: &StoreError) -> &'static str {
         StoreError::Corrupt(_) => {
             ". It can be rebuilt from the sticks, which have all files: twinstickd adopt --drive PATH --drive PATH"
         }
-        StoreError::Io(_) | StoreError::NoSpace | StoreError::Dead => "",
+        StoreError::Io(_) | StoreError::Unreadable(_) | StoreError::NoSpace | StoreError::Dead => "",
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Knows no drive's paths, no files, no clients, no time.
 
+mod alarm;
 mod apart;
 pub mod audit;
 mod catalog;
@@ -30,6 +31,7 @@ pub mod store;
 mod trash;
 mod writer;
 
+pub use alarm::Generation;
 pub use catalog::{Catalog, Child, Resolved};
 pub use change::{Body, Change, Listed, Origin};
 pub use fact::DriveFact;

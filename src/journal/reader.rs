@@ -7,6 +7,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::digest::Crc32;
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, Ticket};
+use crate::journal::alarm::{Alarm, Generation};
 use crate::journal::catalog::{Catalog, Child, Resolved};
 use crate::journal::codec;
 use crate::journal::names::{self, Folders};
@@ -28,6 +29,7 @@ pub struct Journal {
     pub(super) epoch: AtomicU64,
     pub(super) nonces: RwLock<Vec<Nonce>>,
     pub(super) counts: Counts,
+    pub(super) alarm: Arc<Alarm>,
 }
 
 /// Counts that `status` shows, kept as the journal changes.
@@ -209,6 +211,11 @@ impl Snapshot<'_> {
 }
 
 impl Journal {
+    /// From now on `bell` is rung when a reader finds that the store fails, once a store.
+    pub(crate) fn connect_alarm(&self, bell: impl Fn(Generation) + Send + Sync + 'static) {
+        self.alarm.connect(Box::new(bell));
+    }
+
     /// The catalog as it is now.
     pub fn snapshot(&self) -> Snapshot<'_> {
         Snapshot { guard: self.published.read(), counts: &self.counts }

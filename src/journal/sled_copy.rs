@@ -35,6 +35,19 @@ pub(super) fn try_disk(dir: &Path) -> io::Result<()> {
     tried
 }
 
+/// Fails unless all that is in the folder can be read.
+pub(super) fn try_reading(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            try_reading(&entry.path())?;
+        } else {
+            io::copy(&mut File::open(entry.path())?, &mut io::sink())?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes what an earlier copying left. Whatever moment it was cut short at, nobody needs that.
 pub(super) fn remove_left_over(dir: &Path) {
     match fs::remove_dir_all(copy_of(dir)) {

@@ -82,7 +82,10 @@ impl SledStore {
         if self.damaged.load(Ordering::Acquire) {
             return Err(StoreError::Corrupt("found by an earlier call".to_owned()));
         }
-        self.noticed(work(self.db.as_ref().ok_or(StoreError::Dead)?))
+        self.noticed(work(self.db.as_ref().ok_or(StoreError::Dead)?).map_err(|error| match error {
+            StoreError::Io(error) => StoreError::Unreadable(error),
+            error => error,
+        }))
     }
 
     fn write<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -100,7 +103,9 @@ impl SledStore {
                 self.damaged.store(true, Ordering::Release);
                 self.shut.store(true, Ordering::Release);
             }
-            Err(StoreError::Io(_) | StoreError::NoSpace | StoreError::Dead) => self.shut.store(true, Ordering::Release),
+            Err(StoreError::Io(_) | StoreError::Unreadable(_) | StoreError::NoSpace | StoreError::Dead) => {
+                self.shut.store(true, Ordering::Release);
+            }
         }
         result
     }
@@ -120,7 +125,10 @@ impl StorePlace for SledPlace {
     fn prepare(&self, contents: Contents) -> Result<(), StoreError> {
         check_space(&self.0, SPACE_FLOOR_BYTES)?;
         match contents {
-            Contents::Kept => sled_copy::try_disk(&self.0)?,
+            Contents::Kept => {
+                sled_copy::try_disk(&self.0)?;
+                sled_copy::try_reading(&self.0).map_err(StoreError::Unreadable)?;
+            }
             Contents::Copied => sled_copy::copy(&self.0)?,
         }
         Ok(())

@@ -55,7 +55,7 @@ impl Contents {
         match error {
             StoreError::Io(_) => Self::Copied,
             // A full disk keeps pages dirty until there is room.
-            StoreError::NoSpace | StoreError::Corrupt(_) | StoreError::Dead => self,
+            StoreError::NoSpace | StoreError::Unreadable(_) | StoreError::Corrupt(_) | StoreError::Dead => self,
         }
     }
 }
@@ -65,6 +65,9 @@ impl Contents {
 pub enum StoreError {
     #[error("journal store: {0}")]
     Io(#[source] std::io::Error),
+    /// What was written is on its disk, which does not give it now.
+    #[error("journal store cannot be read: {0}")]
+    Unreadable(#[source] std::io::Error),
     #[error("journal store: no space left on the boot disk")]
     NoSpace,
     #[error("journal store is damaged: {0}")]

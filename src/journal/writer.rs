@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 
 use crate::elapsed::Elapsed;
 use crate::ids::{Arrival, DriveId, Lsn, Nonce, PerSide, RequestId, Side, random};
+use crate::journal::alarm::{Alarmed, Generation};
 use crate::journal::catalog::Catalog as _;
 use crate::journal::change::Change;
 use crate::journal::codec::{self, Fact, Space};
@@ -60,6 +61,8 @@ pub struct Writer {
     journal: Arc<Journal>,
     /// `None` after an error.
     store: Option<Arc<dyn Store>>,
+    /// Of the last store.
+    generation: Generation,
     /// What the next store goes on with.
     contents: Contents,
     counters: Counters,
@@ -113,10 +116,12 @@ impl Writer {
             epoch: epoch.0.into(),
             nonces: RwLock::new(nonces),
             counts: Counts::default(),
+            alarm: Arc::default(),
         });
         let mut writer = Self {
             journal: Arc::clone(&journal),
             store: None,
+            generation: Generation::default(),
             contents: Contents::Kept,
             counters: recovered.counters,
             batches: PerSide::default(),
@@ -196,7 +201,9 @@ impl Writer {
         counts.head.store(self.counters.head.0, Ordering::Release);
         counts.writable.store(true, Ordering::Release);
         *self.journal.enrolment.write() = Arc::new(recovered.enrolment);
-        *self.journal.published.write() = Some(Arc::clone(&store));
+        self.generation.0 += 1;
+        let alarmed = Alarmed::new(Arc::clone(&store), self.generation, Arc::clone(&self.journal.alarm));
+        *self.journal.published.write() = Some(Arc::new(alarmed));
         self.store = Some(store);
     }
 
@@ -389,6 +396,13 @@ impl Writer {
         }
         draft.end_facts();
         Ok(())
+    }
+
+    /// A reader found that a store fails: if it is not another one by now, it is opened anew as if the writer had.
+    pub fn doubt(&mut self, generation: Generation) {
+        if self.is_open() && self.generation == generation {
+            self.fail(&StoreError::Dead);
+        }
     }
 
     pub(super) fn fail(&mut self, error: &StoreError) {

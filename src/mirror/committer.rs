@@ -17,7 +17,9 @@ use crate::clock;
 use crate::elapsed::Stopwatch;
 use crate::ids::{Arrival, DriveId, Lsn, Side};
 use crate::journal::store::{StoreError, StorePlace};
-use crate::journal::{Attached, Change, CommitError, DriveFact, Enrolled, Receipt, Released, Request, Writer};
+use crate::journal::{
+    Attached, Change, CommitError, DriveFact, Enrolled, Generation, Receipt, Released, Request, Writer,
+};
 
 /// Requests that one barrier serves at most.
 pub(crate) const BATCH_MAX: usize = 4096;
@@ -63,6 +65,8 @@ enum Message {
     Retire(Side, Arrival),
     Detach(Side, mpsc::Sender<Lsn>),
     Replace(Side, Enrolled, oneshot::Sender<Result<(), StoreError>>),
+    /// A reader found that the store fails.
+    Doubt(Generation),
     /// Changes nothing; the answer shows that the thread moves.
     Ping(oneshot::Sender<()>),
     Stop,
@@ -73,7 +77,7 @@ enum Message {
 pub(crate) struct Committer {
     /// Without a bound of its own, so that nobody ever waits to send. Each client has at most one commit under way,
     /// and each drive's threads one message each that they wait for: the connections bound it.
-    queue: Sender<Message>,
+    queue: Arc<Sender<Message>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -91,6 +95,15 @@ impl Committer {
         running: Stopwatch,
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
+        let queue = Arc::new(queue);
+        // The thread, which has the journal, ends with the last who can send.
+        let alarm = Arc::downgrade(&queue);
+        writer.journal().connect_alarm(move |generation| {
+            if let Some(queue) = alarm.upgrade() {
+                // A committer that has ended opens nothing any more.
+                let _ = queue.send(Message::Doubt(generation));
+            }
+        });
         let reopening = Reopening { place, tried: None, refused: None };
         let run =
             move || Work { writer, reopening, audience, ready: VecDeque::new(), entries_max, running }.run(&messages);
@@ -262,6 +275,7 @@ impl Work {
                     // Whoever asked may have gone; what was decided stays.
                     let _ = reply.send(result);
                 }
+                Message::Doubt(generation) => self.writer.doubt(generation),
                 // Who asked may have given up.
                 Message::Ping(reply) => drop(reply.send(())),
                 Message::Stop => {
@@ -287,7 +301,7 @@ impl Work {
                     requests.push(request);
                     replies.push(reply);
                 }
-                Message::Note(..) | Message::Ping(_) => later.push_back(message),
+                Message::Note(..) | Message::Doubt(_) | Message::Ping(_) => later.push_back(message),
                 Message::Attach(..)
                 | Message::Leave(..)
                 | Message::Retire(..)

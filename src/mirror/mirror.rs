@@ -563,9 +563,13 @@ pub(super) async fn join<T>(mut futures: Vec<std::pin::Pin<Box<impl Future<Outpu
     .await
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it so")]
 pub(super) fn unreadable(error: StoreError) -> Refusal {
-    Refusal::JournalUnavailable(error.to_string())
+    match error {
+        StoreError::Unreadable(error) => Refusal::JournalUnreadable(error.to_string()),
+        StoreError::Io(_) | StoreError::NoSpace | StoreError::Corrupt(_) | StoreError::Dead => {
+            Refusal::JournalUnavailable(error.to_string())
+        }
+    }
 }
 
 pub(super) fn refusal(error: CommitError) -> Refusal {

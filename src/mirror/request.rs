@@ -425,6 +425,8 @@ pub enum Refusal {
     /// The outcome of the mutation is open until the journal works again; its id tells.
     #[error("the journal cannot be written: {0}; reads go on, see twinstickd's log for the boot disk's state")]
     JournalUnavailable(String),
+    #[error("the journal cannot be read: {0}; it goes on by itself when the boot disk does, see twinstickd's log")]
+    JournalUnreadable(String),
     /// The daemon lacks descriptors or memory for now.
     #[error("twinstickd has too much to do at the moment ({0}): try again")]
     Busy(String),
@@ -464,7 +466,7 @@ impl Refusal {
             Self::NoSpace { .. } => "no-space",
             Self::Unavailable { .. } => "unavailable",
             Self::Superseded(_) => "superseded",
-            Self::JournalUnavailable(_) => "journal-unavailable",
+            Self::JournalUnavailable(_) | Self::JournalUnreadable(_) => "journal-unavailable",
             Self::Busy(_) => "busy",
             Self::NeedsForce { .. } => "needs-force",
         }
@@ -489,6 +491,7 @@ impl Refusal {
             | Self::BadChecksum { .. }
             | Self::Superseded(_)
             | Self::JournalUnavailable(_)
+            | Self::JournalUnreadable(_)
             | Self::Busy(_) => None,
         }
     }

@@ -18,7 +18,7 @@ pub(crate) fn fault(refusal: &Refusal) -> Fault {
         Refusal::NoSpace { .. } => ErrorName::NoSpace,
         Refusal::Unavailable { .. } => ErrorName::Unavailable,
         Refusal::Superseded(_) => ErrorName::Superseded,
-        Refusal::JournalUnavailable(_) => ErrorName::JournalUnavailable,
+        Refusal::JournalUnavailable(_) | Refusal::JournalUnreadable(_) => ErrorName::JournalUnavailable,
         Refusal::Busy(_) => ErrorName::Busy,
         Refusal::NeedsForce { .. } => ErrorName::NeedsForce,
     };
@@ -64,6 +64,7 @@ mod tests {
             Refusal::Unavailable { drive: Some(Side::A), message: text() },
             Refusal::Superseded(text()),
             Refusal::JournalUnavailable(text()),
+            Refusal::JournalUnreadable(text()),
             Refusal::Busy(text()),
             Refusal::NeedsForce { drive: Side::A, message: text() },
         ];

@@ -68,7 +68,7 @@ names! {
     Unavailable = "unavailable",
     /// The version that was being read is gone: start again.
     Superseded = "superseded",
-    /// The journal cannot be written; reads go on.
+    /// The journal cannot be written, and reads go on; or it cannot be read.
     JournalUnavailable = "journal-unavailable",
     /// Too many connections, or the server lacks descriptors or memory for now: try again.
     Busy = "busy",

@@ -101,7 +101,7 @@ fn audit(scratch: &Scratch, state: &Path, report: &mut Report<'_>) -> Option<Aud
         }
         Err(error @ AuditError::NewerFormat { .. }) => report.obstacle(None, Kind::NewerFormat, &error.to_string()),
         Err(error @ AuditError::Store(StoreError::NoSpace)) => report.obstacle(None, Kind::NoRoom, &error.to_string()),
-        Err(error @ AuditError::Store(StoreError::Io(_) | StoreError::Dead)) => {
+        Err(error @ AuditError::Store(StoreError::Io(_) | StoreError::Unreadable(_) | StoreError::Dead)) => {
             report.obstacle(None, Kind::Unreadable, &error.to_string());
         }
     }

@@ -53,7 +53,9 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(), String> {
     decoded.map_err(|error| match error {
         // The key is in it already, as bytes.
         StoreError::Corrupt(why) => why.split(" in space ").next().unwrap_or(&why).to_owned(),
-        error @ (StoreError::Io(_) | StoreError::NoSpace | StoreError::Dead) => error.to_string(),
+        error @ (StoreError::Io(_) | StoreError::Unreadable(_) | StoreError::NoSpace | StoreError::Dead) => {
+            error.to_string()
+        }
     })
 }
 
