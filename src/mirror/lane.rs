@@ -28,6 +28,7 @@ mod look;
 mod prepare;
 mod reach;
 mod reclaim;
+mod supersede;
 mod sweep;
 
 use finish::Finished;
@@ -66,6 +67,8 @@ pub(crate) enum Stay {
     Lost,
     /// The only copy, on this drive, is damaged. It is kept as it is.
     Damaged(Side),
+    /// An old version keeps its name until the bytes of the new one are there to take it.
+    HoldsName,
     /// The drive has no room.
     NoRoom,
     /// The drive refuses the name, or what is in the way cannot be set aside.

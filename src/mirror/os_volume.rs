@@ -300,6 +300,16 @@ impl Volume for OsVolume {
             .map_err(Act::Change.of("replace", to))
     }
 
+    fn link(&self, path: &VolumePath, second: &VolumePath) -> Result<()> {
+        assert!(self.kind == FsKind::Atomic, "on FAT a file has one name");
+        self.parent(path)
+            .and_then(|(folder, name)| {
+                let (second_folder, second_name) = self.parent(second)?;
+                rustix::fs::linkat(folder, name, second_folder, second_name, AtFlags::empty())
+            })
+            .map_err(Act::Change.of("link", second))
+    }
+
     fn remove_file(&self, path: &VolumePath) -> Result<()> {
         self.remove("remove file", path, AtFlags::empty())
     }

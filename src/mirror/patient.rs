@@ -98,6 +98,10 @@ impl Volume for Patient {
         insist(|| self.inner.replace(from, to))
     }
 
+    fn link(&self, path: &VolumePath, second: &VolumePath) -> Result<()> {
+        insist(|| self.inner.link(path, second))
+    }
+
     fn remove_file(&self, path: &VolumePath) -> Result<()> {
         insist(|| self.inner.remove_file(path))
     }

@@ -109,6 +109,11 @@ impl Volume for Peer {
         self.call("replace", from, move |volume, from| volume.replace(from, &to))
     }
 
+    fn link(&self, path: &VolumePath, second: &VolumePath) -> Result<()> {
+        let second = second.to_owned();
+        self.call("link", path, move |volume, path| volume.link(path, &second))
+    }
+
     fn remove_file(&self, path: &VolumePath) -> Result<()> {
         self.call("remove file", path, |volume, path| volume.remove_file(path))
     }

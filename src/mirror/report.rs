@@ -171,7 +171,7 @@ impl Mirror {
     fn waiting(&self, side: Side) -> (Vec<Waiting>, u64) {
         let waits = |(node, stay): (NodeId, Stay)| match stay {
             Stay::WaitsFor(holder) => Some((node, holder)),
-            Stay::Lost | Stay::Damaged(_) | Stay::NoRoom | Stay::Refused(_) => None,
+            Stay::Lost | Stay::HoldsName | Stay::Damaged(_) | Stay::NoRoom | Stay::Refused(_) => None,
         };
         let waiting: Vec<_> = self.core.seat(side).stays().into_iter().filter_map(waits).collect();
         let count = waiting.len() as u64;

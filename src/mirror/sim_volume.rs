@@ -284,6 +284,11 @@ impl Volume for SimVolume {
         self.call(CallKind::Name, "replace", from, |medium| medium.replace(from, to))
     }
 
+    fn link(&self, path: &VolumePath, second: &VolumePath) -> Result<()> {
+        assert_eq!(self.kind(), FsKind::Atomic, "a file has one name on FAT: {path}, and not {second}");
+        self.call(CallKind::Name, "link", second, |medium| medium.link(path, second))
+    }
+
     fn remove_file(&self, path: &VolumePath) -> Result<()> {
         self.call(CallKind::Name, "remove", path, |medium| medium.remove_file(path))
     }

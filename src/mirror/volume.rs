@@ -126,6 +126,9 @@ pub trait Volume: Send + Sync + fmt::Debug {
     fn rename(&self, from: &VolumePath, to: &VolumePath) -> Result<()>;
     /// Moves a file over an existing file in one step. Never called on `FsKind::Fat`.
     fn replace(&self, from: &VolumePath, to: &VolumePath) -> Result<()>;
+    /// Gives a file a second name, which is free. `Refused` where the file system has one name a file. Never called on
+    /// `FsKind::Fat`.
+    fn link(&self, path: &VolumePath, second: &VolumePath) -> Result<()>;
     fn remove_file(&self, path: &VolumePath) -> Result<()>;
     /// Removes an empty folder; `InTheWay` where it is not empty.
     fn remove_folder(&self, path: &VolumePath) -> Result<()>;

@@ -153,6 +153,10 @@ impl Volume for Watched {
         self.call("replace", to, |inner| inner.replace(from, to))
     }
 
+    fn link(&self, path: &VolumePath, second: &VolumePath) -> Result<()> {
+        self.call("link", second, |inner| inner.link(path, second))
+    }
+
     fn remove_file(&self, path: &VolumePath) -> Result<()> {
         self.call("remove file", path, |inner| inner.remove_file(path))
     }

@@ -180,7 +180,7 @@ pub(crate) fn unavailable(unavailable: &Unavailable) -> Notice {
 pub(crate) fn stay(side: Side, path: Option<&RelPath>, stay: &Stay) -> Option<Notice> {
     let path = path.map_or_else(|| "a path that was removed".to_owned(), ToString::to_string);
     let notice = match stay {
-        Stay::WaitsFor(_) | Stay::NoRoom => return None,
+        Stay::WaitsFor(_) | Stay::HoldsName | Stay::NoRoom => return None,
         Stay::Lost => {
             Notice::new(format!("no drive has a copy of {path}"), format!("put it again, or 'fget rm {path}'"))
         }

@@ -1,7 +1,7 @@
 //! One node from what its drive has to what the catalog says.
 
 use crate::ids::NodeId;
-use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Node, Place, Stage, Version};
+use crate::journal::{Catalog, Content, Debt, FileNode, Held, Node, Place, Version};
 use crate::mirror::content::{Found, compare, compare_bytes};
 use crate::mirror::lane::{Batch, Lane, LaneError, Progress, Stay};
 use crate::mirror::layout;
@@ -67,7 +67,10 @@ impl Lane {
         drop(snapshot);
         match node {
             Some(Node::Folder(_)) => self.place_folder(batch, id, &debt, &place),
-            Some(Node::File(file)) => self.place_file(batch, &debt, &place, &file),
+            Some(Node::File(file)) => match self.successor_first(batch, &debt, &place)? {
+                Some(progress) => Ok(progress),
+                None => self.place_file(batch, &debt, &place, &file),
+            },
             // The catalog went on between the two looks.
             None => Ok(Progress::Deferred),
         }
@@ -179,10 +182,13 @@ impl Lane {
         match &debt.have {
             Some(held) if held.place == *place => self.renew_file(batch, held, place, file, &path),
             Some(held) => self.move_file(batch, held, place, file, &path),
-            None => match self.make_way(batch, file.id, place, &path, Wanted::File(file))? {
-                Way::Free => self.install(batch, place, file, &path, Over::Nothing),
-                Way::Already => Ok(self.adopt(batch, place, file)),
-                Way::Not(progress) => Ok(progress),
+            None => match self.supersede(batch, place, file, &path)? {
+                Some(progress) => Ok(progress),
+                None => match self.make_way(batch, file.id, place, &path, Wanted::File(file))? {
+                    Way::Free => self.install(batch, place, file, &path, Over::Nothing),
+                    Way::Already => Ok(self.adopt(batch, place, file)),
+                    Way::Not(progress) => Ok(progress),
+                },
             },
         }
     }
@@ -229,7 +235,7 @@ impl Lane {
     ) -> Result<Progress> {
         let seen = if had == file.version { self.cause(path, file)? } else { Cause::Edited };
         let cause = self.blamed(file.id, seen);
-        match (cause, self.has_bytes(batch, file)) {
+        match (cause, self.ready(batch, file).is_some()) {
             (Cause::Damaged, false) => Ok(self.stay(batch, file)),
             (Cause::Damaged | Cause::Edited | Cause::Found, has_bytes) => {
                 if !self.set_aside(batch, path, cause, file.lsn)? {
@@ -344,7 +350,7 @@ impl Lane {
     }
 
     /// Gives ready bytes their name.
-    fn install(
+    pub(super) fn install(
         &mut self,
         batch: &mut Batch,
         place: &Place,
@@ -352,13 +358,7 @@ impl Lane {
         path: &str,
         over: Over,
     ) -> Result<Progress> {
-        let from = match (batch.drafts.get(&file.version.ticket), file.copies.get(self.side)) {
-            (Some(draft), _) => draft.clone(),
-            (None, Copy::Staged(Stage::File)) => layout::stage(file.version.ticket),
-            (None, Copy::Missing | Copy::Staged(Stage::Log { .. }) | Copy::Installed { .. }) => {
-                return Ok(self.stay(batch, file));
-            }
-        };
+        let Some(from) = self.ready(batch, file) else { return Ok(self.stay(batch, file)) };
         if self.volume.stat(&from)?.is_none() {
             self.report_missing_stage(batch, place, file);
             return Ok(Progress::Deferred);
@@ -380,13 +380,8 @@ impl Lane {
         Ok(placed(batch, file.id, place, Content::File { version: file.version, observed: None }))
     }
 
-    fn has_bytes(&self, batch: &Batch, file: &FileNode) -> bool {
-        batch.drafts.contains_key(&file.version.ticket)
-            || matches!(file.copies.get(self.side), Copy::Staged(Stage::File))
-    }
-
     /// Why a file's bytes are not ready.
-    fn stay(&self, batch: &Batch, file: &FileNode) -> Progress {
+    pub(super) fn stay(&self, batch: &Batch, file: &FileNode) -> Progress {
         let other = self.side.other();
         match (file.copies.get(self.side).is_durable(), file.copies.get(other).is_durable()) {
             (true, _) => Progress::Deferred,
@@ -511,7 +506,7 @@ impl Lane {
 
 /// What a new version's name leads to before.
 #[derive(Clone, Copy)]
-enum Over {
+pub(super) enum Over {
     Nothing,
     /// An older version, as the mirror wrote it.
     Older,
@@ -541,7 +536,7 @@ fn gone(batch: &mut Batch, id: NodeId) -> Progress {
     Progress::There
 }
 
-fn placed(batch: &mut Batch, id: NodeId, place: &Place, content: Content) -> Progress {
+pub(super) fn placed(batch: &mut Batch, id: NodeId, place: &Place, content: Content) -> Progress {
     batch.placed.insert(id, Some(Held { place: place.clone(), content }));
     Progress::There
 }

@@ -27,7 +27,7 @@ impl Lane {
                 break;
             }
             taken += 1;
-            let needed = match self.lacking(*id, debt)? {
+            let needed = match self.lacking(batch, *id, debt)? {
                 Some((place, file)) => {
                     let supplies = self.supplies(batch, &place, &file)?;
                     Some((place, file, supplies)).filter(|(_, _, supplies)| !supplies.is_empty())
@@ -47,14 +47,15 @@ impl Lane {
     }
 
     /// The file that a debt wants bytes for, if its name can be given in this step.
-    fn lacking(&self, id: NodeId, debt: &Debt) -> Result<Option<(Place, FileNode)>, StoreError> {
+    fn lacking(&self, batch: &Batch, id: NodeId, debt: &Debt) -> Result<Option<(Place, FileNode)>, StoreError> {
         let Some(place) = &debt.want else { return Ok(None) };
         let snapshot = self.journal.snapshot();
         let Some(Node::File(file)) = snapshot.node(place)?.filter(|node| node.id() == id) else { return Ok(None) };
         // What lies elsewhere, or in the way, goes first, in a step of its own.
         let elsewhere = debt.displaced().is_some();
         let taken = snapshot.claims_to(self.side, place, 2)?.into_iter().any(|other| other != id);
-        Ok((!elsewhere && !taken).then(|| (place.clone(), file)))
+        let free = !taken || (self.names_twice() && self.predecessor(batch, id, place)?.is_some());
+        Ok((!elsewhere && free).then(|| (place.clone(), file)))
     }
 
     /// A file that is to be moved and that no other drive here has: on FAT a cut during a rename can lose it, so it is

@@ -67,7 +67,7 @@ pub(crate) fn reclaim(
     }
     sweep_parts(volume)?;
     sweep_limbo(volume, |id| search.lies_in_limbo(id))?;
-    sweep_trash(journal, volume, side)?;
+    sweep_trash(journal, volume, side, |id| search.found.get(&id)?.as_ref())?;
     search.verify_last_installs(&mut arrived, folders)?;
     arrived.shaken.extend(search.doubtful.keys());
     Ok(arrived)
@@ -486,9 +486,17 @@ fn is_new(debt: &Debt) -> bool {
     debt.have.is_none() && debt.maybe.is_empty()
 }
 
-/// Where a node was recorded, may be instead, or may wait.
+/// Where a node was recorded, may be instead, or may wait. The name of a version that goes to the trash may be its
+/// successor's already, with the same size and time (`lane/supersede`): its bytes tell.
 fn recorded(id: NodeId, debt: &Debt) -> Vec<Held> {
     let mut places: Vec<Held> = debt.have.iter().chain(&debt.maybe).cloned().collect();
+    if debt.want.iter().chain(debt.claims()).any(|place| place.parent == NodeId::TRASH) {
+        for held in &mut places {
+            if let Content::File { observed, .. } = &mut held.content {
+                *observed = None;
+            }
+        }
+    }
     if let Ok(name) = Name::parse(&id.to_string()) {
         let limbo = Place::new(NodeId::LIMBO, name);
         let waiting: Vec<_> = places.iter().map(|held| Held { place: limbo.clone(), content: held.content }).collect();

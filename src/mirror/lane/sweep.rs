@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{NodeId, Side, Ticket};
 use crate::journal::store::StoreError;
-use crate::journal::{Catalog, Copy, Debt, Journal, Place, Stage};
+use crate::journal::{Catalog, Content, Copy, Debt, Held, Journal, Place, Stage};
+use crate::mirror::content::{Found, compare_bytes};
 use crate::mirror::lane::LaneError;
 use crate::mirror::lane::reclaim::Arrived;
 use crate::mirror::layout;
@@ -78,15 +79,31 @@ pub(super) fn sweep_limbo(
 }
 
 /// Sets aside what lies in the trash and was thrown away by nobody that this journal knows of: another history of the
-/// drive did, or somebody put it there.
-pub(super) fn sweep_trash(journal: &Journal, volume: &dyn Volume, side: Side) -> Result<(), LaneError> {
+/// drive did, or somebody put it there. What a cut left there of a version that has its former name still goes
+/// (`lane/supersede`): `found` says where a node was found.
+pub(super) fn sweep_trash<'a>(
+    journal: &Journal,
+    volume: &dyn Volume,
+    side: Side,
+    found: impl Fn(NodeId) -> Option<&'a Held>,
+) -> Result<(), LaneError> {
     let leaving = leaving_trash(journal, side)?;
     for text in volume.list(layout::TRASH_FOLDER)? {
-        let is_known = match Name::parse(&text) {
-            Ok(name) => leaving.contains(&name) || journal.snapshot().node(&Place::new(NodeId::TRASH, name))?.is_some(),
-            Err(_) => false,
+        let owner = match Name::parse(&text) {
+            Ok(name) => owner(journal, &leaving, name)?,
+            Err(_) => None,
         };
-        if !is_known {
+        if let Some((id, place)) = owner {
+            if let Some(Held { place: elsewhere, content: Content::File { version, .. } }) = found(id)
+                && *elsewhere != place
+                && volume.kind() == FsKind::Atomic
+            {
+                let second = layout::join(layout::TRASH_FOLDER, &text);
+                if matches!(compare_bytes(volume, &second, version)?, Found::Same(_)) {
+                    volume.remove_file(&second)?;
+                }
+            }
+        } else {
             tracing::warn!(drive = %side, name = text, "set aside: in the trash, and not known");
             let aside = format!("trash-{text}");
             let cut = aside.floor_char_boundary(NAME_BYTES_MAX.min(aside.len()));
@@ -97,14 +114,26 @@ pub(super) fn sweep_trash(journal: &Journal, volume: &dyn Volume, side: Side) ->
     Ok(())
 }
 
+/// The node that a name in the trash is, or was, meant for.
+fn owner(
+    journal: &Journal,
+    leaving: &BTreeMap<Name, NodeId>,
+    name: Name,
+) -> Result<Option<(NodeId, Place)>, StoreError> {
+    let leaving = leaving.get(&name).copied();
+    let place = Place::new(NodeId::TRASH, name);
+    let wanted = journal.snapshot().node(&place)?.map(|node| node.id());
+    Ok(wanted.or(leaving).map(|id| (id, place)))
+}
+
 /// Names in the trash that a drive has, or may have, of what belongs elsewhere by now, or nowhere.
-fn leaving_trash(journal: &Journal, side: Side) -> Result<BTreeSet<Name>, StoreError> {
+fn leaving_trash(journal: &Journal, side: Side) -> Result<BTreeMap<Name, NodeId>, StoreError> {
     let snapshot = journal.snapshot();
-    let mut names = BTreeSet::new();
+    let mut names = BTreeMap::new();
     for id in snapshot.claims_in(side, NodeId::TRASH, usize::MAX)? {
         let Some(debt) = snapshot.debt(side, id)? else { continue };
         let claims = debt.claims().into_iter().filter(|place| place.parent == NodeId::TRASH);
-        names.extend(claims.map(|place| place.name.clone()));
+        names.extend(claims.map(|place| (place.name.clone(), id)));
     }
     Ok(names)
 }

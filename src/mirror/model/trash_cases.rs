@@ -79,3 +79,70 @@ fn a_returned_drive_gets_what_clients_have_before_what_is_only_kept() {
     assert!(kept(&world));
     settle(world);
 }
+
+#[test]
+fn a_stick_pulled_amid_an_overwrite_has_the_old_version_or_the_new_one_under_the_name() {
+    let cases = [Way::Log, Way::File].into_iter().flat_map(|way| [(way, false), (way, true)]);
+    for (way, is_returning) in cases {
+        for seed in 0..8 {
+            let mut nth = 1;
+            loop {
+                let mut world = World::with_trash(FsKind::Atomic, seed);
+                world.put("d/f", b"the old version", way);
+                world.step(Side::A);
+                world.step(Side::B);
+                if is_returning {
+                    world.pull(Side::B);
+                }
+                world.put("d/f", b"the new version", way);
+                if is_returning {
+                    world.bring_back(Side::B);
+                }
+                world.pull_within(Side::B, nth);
+                world.step(Side::B);
+                world.step(Side::B);
+                // Of the changes of names that no sync made durable, a power cut keeps the first few.
+                for kept in 0..6 {
+                    let stick = world.disk(Side::B).fork();
+                    stick.crash(&mut |count| kept.min(count - 1));
+                    let tree = stick.tree();
+                    let bytes = tree.get("d/f").unwrap_or_else(|| panic!("{way:?}, pulled at call {nth}: {tree:?}"));
+                    let versions: [&[u8]; 2] = [b"the old version", b"the new version"];
+                    assert!(versions.contains(&bytes.as_deref().unwrap_or_default()), "{bytes:?}");
+                }
+                if world.is_present(Side::B) {
+                    break;
+                }
+                world.bring_back(Side::B);
+                for _ in 0..4 {
+                    world.step(Side::B);
+                }
+                let own = world.disk(Side::B).own_tree();
+                let is_aside = |path: &String| path.starts_with(".twinstick/aside/");
+                assert!(!own.keys().any(is_aside), "seed {seed}, {way:?}, pulled at call {nth}: {own:?}");
+                settle(world);
+                nth += 1;
+            }
+            assert!(nth > 5, "{nth} calls");
+        }
+    }
+}
+
+#[test]
+fn an_old_version_keeps_its_name_until_the_new_one_can_come() {
+    for kind in [FsKind::Atomic, FsKind::Fat] {
+        let mut world = World::with_trash(kind, 7);
+        world.put("f", b"on both", Way::Log);
+        world.step(Side::A);
+        world.step(Side::B);
+        world.pull(Side::B);
+        world.put("f", b"on a alone", Way::Log);
+        world.step(Side::A);
+        world.pull(Side::A);
+        world.bring_back(Side::B);
+        world.step(Side::B);
+        assert_eq!(world.disk(Side::B).tree().get("f"), Some(&Some(b"on both".to_vec())));
+        world.bring_back(Side::A);
+        settle(world);
+    }
+}

@@ -59,9 +59,26 @@ pub(super) struct Place {
 /// A change of names that happens wholly or not at all.
 #[derive(Clone, Debug)]
 pub(super) enum NameOp {
-    Create { place: Place, ino: Ino, node: Node },
-    Remove { place: Place, ino: Ino },
-    Move { from: Place, to: Place, ino: Ino, replaced: Option<Ino> },
+    Create {
+        place: Place,
+        ino: Ino,
+        node: Node,
+    },
+    /// A second name for a file.
+    Link {
+        place: Place,
+        ino: Ino,
+    },
+    Remove {
+        place: Place,
+        ino: Ino,
+    },
+    Move {
+        from: Place,
+        to: Place,
+        ino: Ino,
+        replaced: Option<Ino>,
+    },
 }
 
 impl NameOp {
@@ -69,7 +86,7 @@ impl NameOp {
     pub(super) fn touches(&self, folder: Ino) -> bool {
         match self {
             Self::Create { place, ino, .. } => place.folder == folder || *ino == folder,
-            Self::Remove { place, .. } => place.folder == folder,
+            Self::Link { place, .. } | Self::Remove { place, .. } => place.folder == folder,
             Self::Move { from, to, .. } => from.folder == folder || to.folder == folder,
         }
     }
@@ -77,7 +94,7 @@ impl NameOp {
     /// Whether `ino` gets or loses a name by this.
     pub(super) fn names(&self, other: Ino) -> bool {
         match self {
-            Self::Create { ino, .. } | Self::Remove { ino, .. } => *ino == other,
+            Self::Create { ino, .. } | Self::Link { ino, .. } | Self::Remove { ino, .. } => *ino == other,
             Self::Move { ino, replaced, .. } => *ino == other || *replaced == Some(other),
         }
     }
@@ -87,13 +104,19 @@ impl NameOp {
 pub(super) struct Image {
     /// Invariant: holds `Ino::ROOT`, a folder.
     pub(super) nodes: BTreeMap<Ino, Node>,
+    /// How many names files have beside their first.
+    more_names: BTreeMap<Ino, u64>,
     /// FAT finds a name in any spelling.
     kind: FsKind,
 }
 
 impl Image {
     pub(super) fn new(kind: FsKind) -> Self {
-        Self { nodes: BTreeMap::from([(Ino::ROOT, Node::Folder(FolderNode::default()))]), kind }
+        Self {
+            nodes: BTreeMap::from([(Ino::ROOT, Node::Folder(FolderNode::default()))]),
+            more_names: BTreeMap::new(),
+            kind,
+        }
     }
 
     pub(super) fn folder(&self, ino: Ino) -> Result<&FolderNode, Errno> {
@@ -157,16 +180,31 @@ impl Image {
                 self.link(place, *ino);
                 None
             }
+            NameOp::Link { place, ino } => {
+                self.link(place, *ino);
+                *self.more_names.entry(*ino).or_default() += 1;
+                None
+            }
             NameOp::Remove { place, ino } => {
                 self.unlink(place);
-                Some(*ino)
+                self.without_name(*ino)
             }
             NameOp::Move { from, to, ino, replaced } => {
                 self.unlink(from);
                 self.link(to, *ino);
-                *replaced
+                replaced.and_then(|replaced| self.without_name(replaced))
             }
         }
+    }
+
+    /// An inode that has lost a name, if that was its last.
+    fn without_name(&mut self, ino: Ino) -> Option<Ino> {
+        let Some(more) = self.more_names.get_mut(&ino) else { return Some(ino) };
+        *more -= 1;
+        if *more == 0 {
+            self.more_names.remove(&ino);
+        }
+        None
     }
 
     fn link(&mut self, place: &Place, ino: Ino) {

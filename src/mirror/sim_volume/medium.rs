@@ -197,6 +197,14 @@ impl Medium {
         Ok(())
     }
 
+    pub(super) fn link(&mut self, path: &VolumePath, second: &VolumePath) -> Result<(), Errno> {
+        let ino = self.live.resolve(path)?;
+        self.live.file(ino)?;
+        let place = self.free_place(second)?;
+        self.rename_names(NameOp::Link { place, ino });
+        Ok(())
+    }
+
     pub(super) fn remove_file(&mut self, path: &VolumePath) -> Result<(), Errno> {
         let place = self.live.place(path)?;
         let ino = self.live.at(&place)?;
@@ -319,7 +327,7 @@ impl Medium {
             // Its name is not durable yet: the bytes wait for it. A file that has lost its name needs nothing.
             let created = self.names.iter().find_map(|op| match op {
                 NameOp::Create { ino: made, node, .. } if *made == ino => Some(node.clone()),
-                NameOp::Create { .. } | NameOp::Remove { .. } | NameOp::Move { .. } => None,
+                NameOp::Create { .. } | NameOp::Link { .. } | NameOp::Remove { .. } | NameOp::Move { .. } => None,
             });
             let Some(node) = created else { return };
             self.durable.nodes.insert(ino, node);
@@ -375,7 +383,8 @@ impl Medium {
     pub(super) fn moving(&self) -> impl Iterator<Item = Vec<u8>> {
         let moved = self.names.iter().filter_map(|op| match (self.kind, op) {
             (FsKind::Fat, NameOp::Move { ino, .. }) => self.live.file(*ino).ok(),
-            (FsKind::Fat | FsKind::Atomic, NameOp::Create { .. } | NameOp::Remove { .. } | NameOp::Move { .. }) => None,
+            (FsKind::Fat, NameOp::Create { .. } | NameOp::Link { .. } | NameOp::Remove { .. })
+            | (FsKind::Atomic, _) => None,
         });
         moved.map(|file| file.content.to_vec())
     }
