@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ids::{NodeId, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Node, Place, Stage};
+use crate::mirror::content::{Found, compare_bytes};
 use crate::mirror::lane::gather::{Spoiled, Supply, gather};
 use crate::mirror::lane::{Batch, Lane, LaneError, Stay};
 use crate::mirror::layout;
@@ -191,8 +192,8 @@ impl Lane {
         from: Side,
         error: VolumeError,
     ) -> Result<(), LaneError> {
-        batch.deferred.insert(file.id);
         if from != self.side {
+            batch.deferred.insert(file.id);
             // The other drive is for its own people to judge; without it this waits.
             self.stays.insert(file.id, Stay::WaitsFor(from));
             batch.peer_error = Some(error);
@@ -203,13 +204,20 @@ impl Lane {
             return Err(error.into());
         }
         self.volume.probe()?;
-        if error.disposition == Disposition::NotFound {
-            self.report_missing_stage(batch, place, file);
-        } else {
+        if error.disposition != Disposition::NotFound {
             // A stage that cannot be read now is kept: it may have what the other copy lacks.
             self.keep_pieces(batch, file, &[]);
+        } else if !self.has_its_name(batch, place, file)? {
+            self.report_missing_stage(batch, place, file);
         }
         Ok(())
+    }
+
+    /// Whether a version lies under its name, though only its stage is on record: the record of the install was lost, and
+    /// the file could not be read when the drive came.
+    fn has_its_name(&self, batch: &Batch, place: &Place, file: &FileNode) -> Result<bool, LaneError> {
+        let Some(path) = self.path_at(batch, place)? else { return Ok(false) };
+        Ok(matches!(compare_bytes(self.volume.as_ref(), &path, &file.version)?, Found::Same(_)))
     }
 
     /// A stage is gone: the other copy takes its place. Where there is none it stays, and says so.

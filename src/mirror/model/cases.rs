@@ -5,6 +5,7 @@ use crate::ids::Side;
 use crate::mirror::layout;
 use crate::mirror::model::world::{Way, World};
 use crate::mirror::scrub::pass::Turn;
+use crate::mirror::sim_volume::CallKind;
 use crate::mirror::volume::{Attributes, FsKind, Volume};
 
 fn world() -> World {
@@ -476,4 +477,23 @@ fn a_stage_that_has_just_got_its_name_is_not_missed() {
     let mut pass = world.pass(Side::B).unwrap();
     let turn = pass.turn();
     assert!(matches!(turn, Ok(Turn::Moving)), "{turn:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_as_its_drive_comes_is_found_though_its_stage_is_gone() {
+    for (nth, seed) in (1..6).flat_map(|nth| (0..8).map(move |seed| (nth, seed))) {
+        let mut world = World::new(FsKind::Atomic, seed);
+        world.pull(Side::A);
+        world.put("x", b"staged in the log", Way::Log);
+        // From its next stay on a drive lets go of a log of which nothing is needed.
+        world.pull(Side::B);
+        world.bring_back(Side::B);
+        world.step(Side::B);
+        world.pull(Side::B);
+        // Of the install there is no record then.
+        world.kill();
+        world.fail_next(Side::B, nth, CallKind::Read);
+        world.bring_back(Side::B);
+        settle(world);
+    }
 }

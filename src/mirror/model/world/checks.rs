@@ -103,7 +103,12 @@ impl World {
                     return;
                 }
                 Err(error) if error.disposition == Disposition::DriveLost => self.lose(side),
-                Err(error) if self.bad_reads && error.disposition == Disposition::BadRead => return,
+                // What could not be read as its drive came is not known to have its name.
+                Err(error)
+                    if self.bad_reads && matches!(error.disposition, Disposition::BadRead | Disposition::NotFound) =>
+                {
+                    return;
+                }
                 Err(_) if !holds => {}
                 Err(error) => panic!("{path} on {side}: {error}"),
             }
@@ -133,6 +138,12 @@ impl World {
         for _ in 0..SEARCHES_MAX {
             for side in Side::BOTH {
                 self.search(side);
+                // As a lane does that rests: what the other drive could not give it may have now.
+                if (self.waits_for(side, side.other()) || self.has_lost(side))
+                    && let Some(drive) = self.drives.get_mut(side)
+                {
+                    drive.lane.forget_stays();
+                }
             }
             if !self.settle() {
                 break;
