@@ -12,8 +12,10 @@ use serde_json::json;
 use twinstick::digest::Crc32;
 use twinstick_rig::{Binaries, Content, Random, Raw};
 
-use crate::history::{self, Act, Line, Story};
+pub(crate) use crate::history::Act;
+use crate::history::{self, Line, Story};
 use crate::init;
+use crate::names;
 use crate::verdict::Verdict;
 
 pub(crate) const DRIVES: [&str; 2] = ["/run/a", "/run/b"];
@@ -22,14 +24,19 @@ pub(crate) const FOLDER: &str = "TWINSTICK_GUEST";
 pub(crate) const MODULES: &str = "TWINSTICK_MODULES";
 pub(crate) const FS_A: &str = "TWINSTICK_FS_A";
 pub(crate) const FS_B: &str = "TWINSTICK_FS_B";
-/// What it says of its check, and that the clients work.
+/// What it is to do, and that it is not to work but to look at names.
+pub(crate) const TASK: &str = "TWINSTICK_GUEST_TASK";
+pub(crate) const NAMES: &str = "names";
+pub(crate) const POWER_CUT: &str = "power-cut";
+/// What it says before an init, of its check, and that the clients work.
+pub(crate) const BEGINNING: &str = "beginning ";
 pub(crate) const GOOD: &str = "good ";
 pub(crate) const BAD: &str = "bad ";
 pub(crate) const WORKING: &str = "working ";
 /// The daemon's words for a file that it found damaged after a power cut, and repairs.
 pub(crate) const DAMAGED: &str = "damaged since the last checkpoint";
-const STATE: &str = "/run/state/twinstick";
-const ADDRESS: &str = "127.0.0.1:8946";
+pub(crate) const STATE: &str = "/run/state/twinstick";
+pub(crate) const ADDRESS: &str = "127.0.0.1:8946";
 /// Clients that work at once, each in a folder of its own.
 const CLIENTS: usize = 4;
 /// How long anything may take on a machine that shares a processor with others.
@@ -53,6 +60,16 @@ pub(crate) fn run(binaries: &Binaries) -> ! {
     let history = fs::read(folder.join("history")).expect("the history");
     let history = String::from_utf8_lossy(&history).into_owned();
     let record = Record::open(Path::new(init::HISTORY));
+    if std::env::var(TASK).as_deref() == Ok(NAMES) {
+        names::run(binaries);
+        record.say(&format!("{GOOD}names"));
+        loop {
+            std::thread::park();
+        }
+    }
+    if !is_enrolled() {
+        record.say(&format!("{BEGINNING}now"));
+    }
     let _daemon = Daemon::start(binaries);
     let mut stories = history::read(&history);
     let verdict = check(binaries, &record, &mut stories);
@@ -69,16 +86,18 @@ pub(crate) fn run(binaries: &Binaries) -> ! {
 }
 
 /// The machine's daemon.
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
+
+/// Whether an init has come to its end.
+fn is_enrolled() -> bool {
+    let state = Path::new(STATE);
+    state.join("journal").exists() && !state.join("init.begun").exists()
+}
 
 impl Daemon {
-    /// Starts it, on a new mirror where there is none.
-    fn start(binaries: &Binaries) -> Self {
-        if !Path::new(STATE).join("journal").exists() {
-            // As the daemon says after a power cut in the midst of it: nothing on the drives is needed yet.
-            for drive in DRIVES {
-                drop(fs::remove_dir_all(Path::new(drive).join(".twinstick")));
-            }
+    /// Starts it, on a new mirror where there is none; a power cut may have come in the midst of an earlier try.
+    pub(crate) fn start(binaries: &Binaries) -> Self {
+        if !is_enrolled() {
             let drive = |name: &str, path: &str| format!("{name}={path}");
             let mut init = Command::new(&binaries.twinstickd);
             init.args(["init", "--state", STATE, "--drive", &drive("a", DRIVES[0]), "--drive", &drive("b", DRIVES[1])]);
@@ -94,6 +113,13 @@ impl Daemon {
             std::thread::sleep(LOOK_AGAIN);
         }
         Self(child)
+    }
+
+    /// Ends it in good order.
+    pub(crate) fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        assert!(self.0.wait().expect("a child").success(), "twinstickd ends in good order");
     }
 }
 
@@ -213,7 +239,7 @@ impl Client<'_> {
     }
 }
 
-fn ask(raw: &mut Raw, act: &Act) -> serde_json::Value {
+pub(crate) fn ask(raw: &mut Raw, act: &Act) -> serde_json::Value {
     match act {
         Act::Put { path, content } => {
             let bytes = content.bytes();
@@ -229,7 +255,7 @@ fn ask(raw: &mut Raw, act: &Act) -> serde_json::Value {
     raw.answer().expect("an answer")
 }
 
-fn get(raw: &mut Raw, path: &str) -> Result<Vec<u8>, serde_json::Value> {
+pub(crate) fn get(raw: &mut Raw, path: &str) -> Result<Vec<u8>, serde_json::Value> {
     raw.send(format!("{}\n", json!({"op": "get", "path": path})).as_bytes());
     let head = raw.answer().expect("an answer");
     let Some(len) = head["len"].as_u64() else { return Err(head) };
@@ -255,7 +281,7 @@ fn served(raw: &mut Raw, client: usize) -> Result<BTreeMap<String, Vec<u8>>, Str
     Ok(found)
 }
 
-fn list(raw: &mut Raw, folder: &str) -> Result<Vec<(String, bool)>, String> {
+pub(crate) fn list(raw: &mut Raw, folder: &str) -> Result<Vec<(String, bool)>, String> {
     let ls = |raw: &mut Raw| {
         raw.send(format!("{}\n", json!({"op": "ls", "path": folder})).as_bytes());
         let head = raw.answer().expect("an answer");
@@ -277,7 +303,7 @@ fn list(raw: &mut Raw, folder: &str) -> Result<Vec<(String, bool)>, String> {
 }
 
 /// A drive that is still verified comes soon.
-fn patiently<T>(mut request: impl FnMut() -> Result<T, serde_json::Value>) -> Result<T, serde_json::Value> {
+pub(crate) fn patiently<T>(mut request: impl FnMut() -> Result<T, serde_json::Value>) -> Result<T, serde_json::Value> {
     let begin = Instant::now();
     loop {
         match request() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, set_child_subreaper, waitpgid};
 use tempfile::TempDir;
 
-use crate::guest::{FOLDER, FS_A, FS_B, MODULES};
+use crate::guest::{FOLDER, FS_A, FS_B, MODULES, TASK};
 
 /// Names the kernel, where it is not installed.
 const KERNEL: &str = "TWINSTICK_UML";
@@ -110,7 +110,7 @@ impl Machine {
         String::from_utf8_lossy(&fs::read(self.folder.path().join("said")).unwrap_or_default()).into_owned()
     }
 
-    pub(crate) fn boot(&self, binaries: &Path, seed: u64) -> Power<'_> {
+    pub(crate) fn boot(&self, binaries: &Path, task: &str, seed: u64) -> Power<'_> {
         let folder = self.folder.path();
         let (modules, kernel) = (modules(), kernel().expect("it was looked for"));
         let guest = std::env::current_exe().expect("this program");
@@ -132,6 +132,7 @@ impl Machine {
         command.arg(setting(FOLDER, folder.as_os_str())).arg(setting(MODULES, modules.as_os_str()));
         command.arg(format!("{FS_A}={}", self.sticks[0].name())).arg(format!("{FS_B}={}", self.sticks[1].name()));
         command.arg(setting("TWINSTICK_BIN_DIR", binaries.as_os_str())).arg(format!("TWINSTICK_SEED={seed}"));
+        command.arg(format!("{TASK}={task}"));
         // Its memory is a file there.
         command.env("TMPDIR", "/dev/shm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let from = self.history().len();
