@@ -12,8 +12,9 @@
     reason = "tests"
 )]
 
+use std::fs::{self, File};
 use std::net::TcpStream;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ fn main() -> ExitCode {
         })
         .with("so_it_does_without_one_that_has_no_block_device", Needs::LoopMounts, || hangs_at_start(Ground::Fuse))
         .with("the_daemon_stops_although_a_stick_hangs", Needs::LoopMounts, stops)
+        .with("commands_end_with_a_word_when_a_stick_hangs", Needs::LoopMounts, || commands(Ground::Fuse))
+        .with("so_they_do_on_a_block_device", Needs::LoopMounts, || commands(Ground::Device))
         .with("a_slow_stick_that_still_writes_is_not_thrown_out", Needs::LoopMounts, slow)
         .main()
 }
@@ -260,6 +263,46 @@ fn stops() {
     });
     twins.serve();
     twins.check_identical();
+    stand.end();
+}
+
+/// Each says which drive does not answer, and fails as it does otherwise; it is gone when the kernel lets go of it.
+fn commands(ground: Ground) {
+    let mut stand = Stand::new(ground);
+    stand.twins.client().put("large", &vec![1; LARGE]).expect(0);
+    stand.twins.check_identical();
+    stand.twins.end(End::Drain);
+    let [a, b] = Side::BOTH.map(|side| stand.twins.root(side).display().to_string());
+    let (drive_a, drive_b) = (format!("a={a}"), format!("b={b}"));
+    let cases: [(i32, &[&str]); 3] = [
+        (4, &["check"]),
+        (1, &["adopt", "--drive", &a, "--drive", &b]),
+        (1, &["init", "--adopt", "--drive", &drive_a, "--drive", &drive_b]),
+    ];
+    for (code, words) in cases {
+        if let (Ground::Device, ["init", ..]) = (ground, words) {
+            // What it asks of a stick that has a label comes from the cache.
+            continue;
+        }
+        let told = stand.twins.dir().join("told");
+        let stderr = File::create(&told).expect("a log");
+        stand.hang();
+        let mut child =
+            stand.twins.command_line(words).stdout(Stdio::null()).stderr(stderr).spawn().expect("twinstickd");
+        let word = format!("the drive at {b} does not answer");
+        wait_until("it says which drive hangs", || {
+            let ended = child.try_wait().expect("a child");
+            let text = fs::read_to_string(&told).expect("a log");
+            assert!(ended.is_none() || text.contains(&word), "{words:?}: {ended:?} {text}");
+            text.contains(&word)
+        });
+        stand.go_on();
+        let ended = child.wait().expect("a child");
+        assert_eq!(ended.code(), Some(code), "{words:?}");
+    }
+    stand.twins.check(&[]).expect(0);
+    stand.twins.serve();
+    stand.twins.check_identical();
     stand.end();
 }
 

@@ -12,6 +12,7 @@ use twinstick::daemon::control::{self, By};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
 use twinstick::daemon::replace::Replaced;
 use twinstick::daemon::state_lock::StateLockError;
+use twinstick::daemon::vigil::Vigil;
 use twinstick::daemon::{check, enrol, init, serve};
 
 fn main() -> ExitCode {
@@ -55,6 +56,8 @@ fn run_demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
 fn run_init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let (request, overrides) = args.split();
     let config = Config::load(&overrides)?;
+    let vigil = Vigil::begin(config.stall_after, FAILURE)?;
+    request.drives.iter().try_for_each(|(_, path)| vigil.attend(path))?;
     let plan = init::plan(&request, &config.state)?;
     let enrolment = enrol::enrol(&plan)?;
     eprintln!("enrolled drives a and b of mirror {}; next: twinstickd serve", enrolment.mirror);
@@ -78,6 +81,8 @@ fn run_replace(args: ReplaceArgs) -> anyhow::Result<ExitCode> {
 fn run_adopt(args: AdoptArgs) -> anyhow::Result<ExitCode> {
     let (request, overrides) = args.split();
     let config = Config::load(&overrides)?;
+    let vigil = Vigil::begin(config.stall_after, FAILURE)?;
+    request.drives.iter().try_for_each(|path| vigil.attend(path))?;
     match adopt::adopt(&request, &config.state) {
         Ok(()) => {
             eprintln!("the journal in {} is rebuilt; next: twinstickd serve", config.state.display());
@@ -90,6 +95,9 @@ fn run_adopt(args: AdoptArgs) -> anyhow::Result<ExitCode> {
         Err(error) => Err(error.into()),
     }
 }
+
+/// Of a command whose drive hangs, as of any other that failed.
+const FAILURE: u8 = 1;
 
 /// A daemon runs: nothing can be told or done.
 const IN_USE: u8 = 4;

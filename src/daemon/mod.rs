@@ -23,4 +23,5 @@ mod schedule;
 pub mod serve;
 mod signals;
 pub mod state_lock;
+pub mod vigil;
 mod watchdog;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
-pub use self::device::{BlockStat, Device, Identity, MountId};
+pub use self::device::{BlockStat, Device, Identity, MountId, Standing};
 use self::errno::Act;
 use self::file::OsFile;
 pub use self::lock::{DriveLock, LOCK_PATH, LockError};

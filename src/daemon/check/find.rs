@@ -11,6 +11,7 @@ use crate::watcher;
 
 use crate::daemon::check::kind::Kind;
 use crate::daemon::check::report::{Coverage, Report};
+use crate::daemon::vigil::Vigil;
 
 /// A drive that was found and taken.
 #[derive(Debug)]
@@ -23,8 +24,13 @@ pub(super) struct Located {
 }
 
 /// Looks for both drives; of one that is not to be had it says why.
-pub(super) fn locate(enrolment: &Enrolment, patterns: &[String], report: &mut Report<'_>) -> PerSide<Option<Located>> {
-    let mut search = Search { enrolment, report, found: PerSide::default(), told: PerSide::default() };
+pub(super) fn locate(
+    enrolment: &Enrolment,
+    patterns: &[String],
+    vigil: &Vigil,
+    report: &mut Report<'_>,
+) -> PerSide<Option<Located>> {
+    let mut search = Search { enrolment, vigil, report, found: PerSide::default(), told: PerSide::default() };
     let known = Side::BOTH.map(|side| PathBuf::from(&enrolment.drives.get(side).place));
     let mut looked = BTreeSet::new();
     // A relative place without a working directory is nowhere.
@@ -46,6 +52,7 @@ pub(super) fn locate(enrolment: &Enrolment, patterns: &[String], report: &mut Re
 
 struct Search<'a, 'w> {
     enrolment: &'a Enrolment,
+    vigil: &'a Vigil,
     report: &'a mut Report<'w>,
     found: PerSide<Option<Located>>,
     /// Drives of which it was said why they are not taken.
@@ -54,6 +61,10 @@ struct Search<'a, 'w> {
 
 impl Search<'_, '_> {
     fn look(&mut self, place: &Path) {
+        if let Err(error) = self.vigil.attend(place) {
+            let text = format!("no thread can be started: {error}");
+            return self.give_up(None, place, Kind::Unreadable, &text);
+        }
         let Ok(volume) = OsVolume::open(place) else { return };
         match label::read(&volume) {
             // A bare mount point, or somebody's folder.

@@ -16,6 +16,7 @@ use crate::daemon::check::find;
 use crate::daemon::check::kind::Kind;
 use crate::daemon::check::report::{Coverage, Format, Report, Verdict};
 use crate::daemon::state_lock::{StateLock, StateLockError};
+use crate::daemon::vigil::Vigil;
 
 /// The copy of the journal that is looked into, in the state directory.
 const SCRATCH_FOLDER: &str = "journal.check";
@@ -67,7 +68,14 @@ fn look(config: &Config, report: &mut Report<'_>) {
     for side in Side::BOTH {
         report.enrolled(side, audit.enrolment().drives.get(side).id);
     }
-    let drives = find::locate(audit.enrolment(), &config.places, report);
+    let vigil = match Vigil::begin(config.stall_after, Verdict::Unknown.exit_code()) {
+        Ok(vigil) => vigil,
+        Err(error) => {
+            report.obstacle(None, Kind::Unreadable, &format!("no thread can be started: {error}"));
+            return;
+        }
+    };
+    let drives = find::locate(audit.enrolment(), &config.places, &vigil, report);
     for (side, located) in drives.iter() {
         if let Some(located) = located {
             report.covered(side, Coverage::NotCompared, &located.place);

@@ -32,6 +32,12 @@ impl Identity {
         rustix::fs::statx(CWD, place, AtFlags::NO_AUTOMOUNT, WANTED).map(|statx| Self::of(&statx))
     }
 
+    /// As [`Identity::of_place`], asking whoever serves the file system: waits as long as that does.
+    pub fn of_place_now(place: &Path) -> rustix::io::Result<Self> {
+        let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
+        rustix::fs::statx(CWD, place, flags, WANTED).map(|statx| Self::of(&statx))
+    }
+
     pub(super) fn of_handle(handle: impl AsFd) -> rustix::io::Result<Self> {
         rustix::fs::statx(handle, "", AtFlags::EMPTY_PATH, WANTED).map(|statx| Self::of(&statx))
     }
@@ -99,6 +105,33 @@ impl BlockStat {
     fn parse(text: &str) -> Self {
         let counters: Vec<_> = text.split_ascii_whitespace().collect();
         Self(COMPLETED.iter().filter_map(|at| counters.get(*at)?.parse().ok()).collect())
+    }
+}
+
+/// Where in the same file the number of requests under way is, from 0.
+const UNDER_WAY: usize = 8;
+
+/// What a block device has completed, and whether something is asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub done: BlockStat,
+    under_way: u64,
+}
+
+impl Standing {
+    /// `None` where there is no block device.
+    pub fn of(dev: u64) -> Option<Self> {
+        sysfs(dev, "stat").map(|text| Self::parse(&text))
+    }
+
+    /// Whether requests are under way.
+    pub fn is_asked(&self) -> bool {
+        self.under_way > 0
+    }
+
+    pub(crate) fn parse(text: &str) -> Self {
+        let under_way = text.split_ascii_whitespace().nth(UNDER_WAY).and_then(|count| count.parse().ok());
+        Self { done: BlockStat::parse(text), under_way: under_way.unwrap_or(0) }
     }
 }
 

@@ -172,11 +172,16 @@ impl Twins {
         self.command(&[&["replace", "--drive", drive.as_str()], words].concat())
     }
 
-    /// Runs a command of `twinstickd` with the daemon's settings.
-    pub fn command(&self, words: &[&str]) -> Outcome {
+    /// A command of `twinstickd` with the daemon's settings, for tests that want to run it in their own way.
+    pub fn command_line(&self, words: &[&str]) -> Command {
         let mut command = daemon::command(&self.binaries.twinstickd, words);
         command.arg("--config").arg(self.config()).arg("--state").arg(self.state());
-        let output = command.output().expect("twinstickd");
+        command
+    }
+
+    /// Runs a command of `twinstickd` with the daemon's settings.
+    pub fn command(&self, words: &[&str]) -> Outcome {
+        let output = self.command_line(words).output().expect("twinstickd");
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let command = format!("twinstickd {}", words.join(" "));
         Outcome { command, code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
