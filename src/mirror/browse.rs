@@ -2,7 +2,8 @@
 
 use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::{Copy, FileNode, Node, Place, Resolved, ScrubProgress};
-use crate::mirror::mirror::{Mirror, unreadable};
+use crate::mirror::mirror::Mirror;
+use crate::mirror::mutate::unreadable;
 use crate::mirror::request::{Copied, Info, InfoDrive, ListEntry, NodeKind, Recurse, Refusal};
 use crate::path::{Name, RelPath};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::ids::Side;
 use crate::mirror::attachment::Attachment;
-use crate::mirror::mirror::{Loss, Mirror, unreadable};
+use crate::mirror::mirror::{Loss, Mirror};
+use crate::mirror::mutate::unreadable;
 use crate::mirror::os_volume::Unmounted;
 use crate::mirror::request::Refusal;
 use crate::mirror::seat::Ejection;

@@ -28,8 +28,10 @@ mod look;
 mod prepare;
 mod reach;
 mod reclaim;
+mod search;
 mod supersede;
 mod sweep;
+mod way;
 
 use finish::Finished;
 pub(crate) use look::{Finding, Look};

@@ -29,6 +29,7 @@ pub(crate) mod manifest;
 mod mirror;
 #[cfg(test)]
 mod model;
+mod mutate;
 pub mod os_volume;
 mod pace;
 #[cfg(test)]

@@ -8,7 +8,8 @@ use crate::ids::{Lsn, NodeId, RequestId, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Kept, Mutation, Node, Remains, Request};
 use crate::mirror::core::Core;
-use crate::mirror::mirror::{Mirror, join, refusal, unreadable};
+use crate::mirror::mirror::Mirror;
+use crate::mirror::mutate::{join, refusal, unreadable};
 use crate::mirror::request::{NodeKind, Refusal, TrashItem, TrashStatus, Undone};
 use crate::path::RelPath;
 

@@ -7,7 +7,8 @@ use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Copy, Debt, DriveFact, FileNode, Fresh, Node, Place};
 use crate::mirror::content::{Found, compare, compare_bytes};
 use crate::mirror::lane::LaneError;
-use crate::mirror::lane::reclaim::{Arrived, Search};
+use crate::mirror::lane::reclaim::Arrived;
+use crate::mirror::lane::search::Search;
 use crate::mirror::layout;
 use crate::mirror::volume::FsKind;
 

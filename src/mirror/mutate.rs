@@ -1,0 +1,266 @@
+//! What clients change beside the bytes of files: removing, making folders, moving; and how a change gets its answer.
+
+use std::sync::Arc;
+
+use crate::clock;
+use crate::ids::{Lsn, NodeId, PerSide, RequestId, Side};
+use crate::journal::store::StoreError;
+use crate::journal::{Answered, CommitError, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved};
+use crate::mirror::extent;
+use crate::mirror::mirror::Mirror;
+use crate::mirror::request::{Recurse, Refusal};
+use crate::path::{Name, RelPath};
+
+/// Children removed by one turn of a recursive removal.
+const REMOVE_BATCH: usize = 256;
+/// Looks at folders, one after the other, that removed nothing: more than any path is deep.
+const REMOVE_IDLE_MAX: usize = 4 * crate::path::PATH_DEPTH_MAX;
+/// Times that a folder is emptied again because somebody puts files into it meanwhile.
+const REMOVE_ROUNDS_MAX: usize = 16;
+
+impl Mirror {
+    /// Removes a file or folder.
+    pub async fn remove(&self, path: &RelPath, recurse: Recurse, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        // What is removed together is brought back together.
+        let sweep = (recurse == Recurse::Yes).then(|| self.core.journal.head());
+        for _ in 0..REMOVE_ROUNDS_MAX {
+            if recurse == Recurse::Yes && !self.is_answered(id.as_ref())? {
+                self.empty(path, sweep).await?;
+            }
+            match self.commit_untold(sweep, Mutation::Remove { path: path.clone() }, id.clone()).await {
+                Err(Refusal::NotEmpty(_)) if recurse == Recurse::Yes => {}
+                Err(refusal) => return Err(refusal),
+                Ok(receipt) => {
+                    self.tell_a_drive().await;
+                    return Ok(receipt);
+                }
+            }
+        }
+        Err(Refusal::NotEmpty(path.to_string()))
+    }
+
+    /// Makes a folder; with `Recurse::Yes` also those above it, and one that exists is fine.
+    pub async fn make_folder(
+        &self,
+        path: &RelPath,
+        recurse: Recurse,
+        id: Option<RequestId>,
+    ) -> Result<Receipt, Refusal> {
+        let parents = match recurse {
+            Recurse::Yes => Parents::Make,
+            Recurse::No => Parents::MustExist,
+        };
+        self.commit(Mutation::MakeFolder { path: path.clone(), parents, mtime_ns: clock::wall_ns() }, id).await
+    }
+
+    /// Moves a file or folder to a free name in an existing folder.
+    pub async fn move_to(&self, from: &RelPath, to: &RelPath, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        if let Resolved::Found(_, Node::Folder(folder)) = self.core.journal.resolve(from).map_err(unreadable)?
+            && !self.is_answered(id.as_ref())?
+        {
+            let (core, to) = (Arc::clone(&self.core), to.clone());
+            let checked = tokio::task::spawn_blocking(move || extent::check_move(&core.journal, folder.id, &to)).await;
+            checked.unwrap_or_else(|error| Err(Refusal::BadRequest(error.to_string())))?;
+        }
+        self.commit(Mutation::Move { from: from.clone(), to: to.clone() }, id).await
+    }
+
+    pub(super) async fn commit(&self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        let receipt = self.commit_untold(None, mutation, id).await?;
+        self.tell_a_drive().await;
+        Ok(receipt)
+    }
+
+    /// Commits what more is to follow on before anybody gets an answer: no drive needs to tell of it yet. `sweep`: as a
+    /// part of a removal of a folder with all in it.
+    async fn commit_untold(
+        &self,
+        sweep: Option<Lsn>,
+        mutation: Mutation,
+        id: Option<RequestId>,
+    ) -> Result<Receipt, Refusal> {
+        self.core.check_journal()?;
+        let present = self.core.present();
+        if present == PerSide::default() {
+            return Err(self.core.nobody_there());
+        }
+        let request = Request { mutation, id, present, keeping: self.core.keeping(sweep) };
+        self.core.committer.commit(request).await.map_err(refusal)
+    }
+
+    /// Waits until a drive that is there tells of what was committed so far, in case that the journal is lost. Of a
+    /// PUT they tell by its bytes.
+    async fn tell_a_drive(&self) {
+        let told = |side: Side| {
+            let attachment = self.core.seat(side).attachment();
+            async move {
+                let Some(attachment) = attachment else { return false };
+                let flushed = attachment.log.flush_for_client();
+                attachment.io.wait(flushed).await.is_ok()
+            }
+        };
+        let (a, b) = (told(Side::A), told(Side::B));
+        tokio::pin!(a, b);
+        tokio::select! {
+            true = &mut a => {}
+            true = &mut b => {}
+            // Both have left: the journal has it.
+            else => {}
+        }
+    }
+
+    pub(super) fn is_answered(&self, id: Option<&RequestId>) -> Result<bool, Refusal> {
+        Ok(self.answer(id)?.is_some())
+    }
+
+    /// The first answer to a mutation that was sent before.
+    pub(super) fn answer(&self, id: Option<&RequestId>) -> Result<Option<Answered>, Refusal> {
+        match id {
+            Some(id) => self.core.journal.snapshot().answer(id).map_err(unreadable),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes all that is in a folder, deepest first. Ends early where something goes on changing under it: the
+    /// caller tries again.
+    async fn empty(&self, path: &RelPath, sweep: Option<Lsn>) -> Result<(), Refusal> {
+        let Resolved::Found(_, Node::Folder(folder)) = self.core.journal.resolve(path).map_err(unreadable)? else {
+            return Ok(());
+        };
+        let mut folders = vec![(path.clone(), folder.id)];
+        let mut idle = 0;
+        while let Some((path, id)) = folders.last().cloned() {
+            // The folder was moved away, say: nothing under its old path can be removed.
+            if idle > REMOVE_IDLE_MAX {
+                return Ok(());
+            }
+            let children = self.children(id, None, REMOVE_BATCH)?;
+            let below = children.iter().filter_map(|(name, node)| match node {
+                Node::Folder(folder) => Some((path.join(name.clone()), folder.id)),
+                Node::File(_) => None,
+            });
+            let below: Vec<_> = below.collect();
+            let files = children.iter().filter(|(_, node)| matches!(node, Node::File(_)));
+            let mut removed = self.remove_all(files, &path, sweep).await?;
+            if below.is_empty() && children.len() < REMOVE_BATCH {
+                folders.pop();
+                if !folders.is_empty() {
+                    removed += usize::from(self.remove_one(path, sweep).await?);
+                }
+            } else {
+                folders.extend(below);
+            }
+            idle = if removed == 0 { idle + 1 } else { 0 };
+        }
+        Ok(())
+    }
+
+    /// Removes files of a folder; how many were there to be removed.
+    async fn remove_all(
+        &self,
+        children: impl Iterator<Item = &(Name, Node)>,
+        folder: &RelPath,
+        sweep: Option<Lsn>,
+    ) -> Result<usize, Refusal> {
+        let mut removals = Vec::new();
+        for (name, _) in children {
+            removals.push(Box::pin(self.remove_one(folder.join(name.clone()), sweep)));
+        }
+        let mut removed = 0;
+        // Sent together they share one barrier.
+        for removal in join(removals).await {
+            removed += usize::from(removal?);
+        }
+        Ok(removed)
+    }
+
+    async fn remove_one(&self, path: RelPath, sweep: Option<Lsn>) -> Result<bool, Refusal> {
+        match self.commit_untold(sweep, Mutation::Remove { path }, None).await {
+            Ok(_) => Ok(true),
+            // Somebody else was faster, or put something in: the next round sees.
+            Err(Refusal::NotFound(_) | Refusal::NotEmpty(_) | Refusal::NotAFolder(_)) => Ok(false),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Refuses a PUT early that the commit would refuse.
+    pub(super) fn check_place(&self, path: &RelPath) -> Result<(), Refusal> {
+        match self.core.journal.resolve(path).map_err(unreadable)? {
+            Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Refusal::IsAFolder(path.to_string())),
+            Resolved::BelowAFile { .. } => Err(Refusal::NotAFolder(path.to_string())),
+            Resolved::Found(_, Node::File(_)) => Ok(()),
+            Resolved::Missing { parent, depth } => {
+                let refused = self.core.journal.refuse_name(path, parent, depth).map_err(unreadable)?;
+                refused.map_or(Ok(()), |reason| Err(refusal(CommitError::Precondition(reason))))
+            }
+        }
+    }
+
+    /// Refuses a file that is longer than an enrolled drive can have it.
+    pub(super) fn check_length(&self, bytes: u64) -> Result<(), Refusal> {
+        for (drive, namespace) in self.core.journal.namespaces().map_err(unreadable)?.iter() {
+            if let Some(limit) = namespace.file_bytes_max().filter(|limit| bytes > *limit) {
+                return Err(Refusal::TooLargeForDrive { drive, file_system: namespace.file_system(), limit });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn children(
+        &self,
+        folder: NodeId,
+        after: Option<&Name>,
+        limit: usize,
+    ) -> Result<Vec<(Name, Node)>, Refusal> {
+        self.core.journal.snapshot().children(folder, after, limit).map_err(unreadable)
+    }
+}
+
+/// Waits for all, which run at the same time.
+pub(super) async fn join<T>(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = T>>>>) -> Vec<T> {
+    let mut results: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(move |context| {
+        let mut ready = true;
+        for (future, result) in futures.iter_mut().zip(&mut results) {
+            if result.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(value) => *result = Some(value),
+                    std::task::Poll::Pending => ready = false,
+                }
+            }
+        }
+        if ready { std::task::Poll::Ready(results.drain(..).flatten().collect()) } else { std::task::Poll::Pending }
+    })
+    .await
+}
+
+pub(super) fn unreadable(error: StoreError) -> Refusal {
+    match error {
+        StoreError::Unreadable(error) => Refusal::JournalUnreadable(error.to_string()),
+        StoreError::Io(_) | StoreError::NoSpace | StoreError::Corrupt(_) | StoreError::Dead => {
+            Refusal::JournalUnavailable(error.to_string())
+        }
+    }
+}
+
+pub(super) fn refusal(error: CommitError) -> Refusal {
+    match error {
+        CommitError::InDoubt(why) => Refusal::JournalUnavailable(why),
+        CommitError::Precondition(reason) => match reason {
+            Precondition::NotFound(path) => Refusal::NotFound(path.to_string()),
+            Precondition::Exists(path) => Refusal::Exists(path.to_string()),
+            Precondition::IsAFolder(path) => Refusal::IsAFolder(path.to_string()),
+            Precondition::NotAFolder(path) => Refusal::NotAFolder(path.to_string()),
+            Precondition::NotEmpty(path) => Refusal::NotEmpty(path.to_string()),
+            Precondition::NotInTrash(path) => Refusal::NotInTrash(path.to_string()),
+            Precondition::NotKept(lsn) => Refusal::NotInTrash(format!("LSN {lsn}")),
+            Precondition::IntoItself(_) | Precondition::Root | Precondition::IdInUse => {
+                Refusal::BadRequest(reason.to_string())
+            }
+            Precondition::Misfit { drive, .. } | Precondition::SameButCase { drive, .. } => {
+                Refusal::BadName { drive, message: reason.to_string() }
+            }
+            Precondition::NoStage => Refusal::Unavailable { drive: None, message: reason.to_string() },
+        },
+    }
+}
