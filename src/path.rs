@@ -146,6 +146,12 @@ impl RelPath {
         self.names.split_last().map(|(last, above)| (above, last))
     }
 
+    /// The folder it is in; the root's is the root.
+    #[must_use]
+    pub fn folder(&self) -> Self {
+        Self { names: self.split_last().map(|(above, _)| above.to_vec()).unwrap_or_default() }
+    }
+
     #[must_use]
     pub fn join(&self, name: Name) -> Self {
         let mut names = self.names.clone();

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         .with("a_damaged_copy_that_was_replaced_is_listed_until_it_is_dropped", Needs::Nothing, damaged)
         .with("the_oldest_replaced_copies_go_and_what_lies_aside_stays_bounded", Needs::Nothing, bounded)
         .with("an_edit_waits_for_the_drive_with_the_original", Needs::Nothing, original_away)
+        .with("what_found_no_room_is_taken_in_when_there_is_some", Needs::LoopMounts, no_room)
         .with("a_daemon_killed_at_any_moment_of_it_keeps_every_version", Needs::Nothing, || killed(When::DaemonIsDown))
         .with("a_daemon_killed_as_it_notices_keeps_every_version", Needs::Nothing, || killed(When::DaemonRuns))
         .beside(1)
@@ -227,6 +228,23 @@ fn original_away() {
         files(root).contains_key("notes.txt") && copies(root, "notes.txt").len() == 1
     });
     assert_eq!(twins.client().get("notes.txt").expect(0).stdout, b"the mirror's");
+}
+
+/// A file that somebody puts on a drive, which has no room for another copy, nor has the other drive's mirror.
+fn no_room() {
+    let twins = twins(Drives::Loop { bytes: 64 << 20 });
+    let client = twins.client();
+    client.put("large", &vec![7; 24 << 20]).expect(0);
+    twins.check_identical();
+    fs::write(twins.root(Side::B).join("new"), vec![8; 20 << 20]).unwrap();
+    wait_until("it is refused", || client.status()["foreign"]["refused"] == 1);
+    let foreign = &client.status()["foreign"];
+    assert!(foreign["last"].to_string().contains("free"), "{foreign}");
+    assert_eq!(foreign["new"], 0, "{foreign}");
+    client.run(&["rm", "large"]).expect(0);
+    wait_for_both(&twins, "there is room, and it is taken in", |root| {
+        fs::read(root.join("new")).is_ok_and(|bytes| bytes == vec![8; 20 << 20])
+    });
 }
 
 /// When somebody changes the drives' files.

@@ -20,6 +20,7 @@ use crate::mirror::flaps::Ending;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Lane, LaneError, Stay, Step, look_again, reclaim};
+use crate::mirror::lane_thread::look::Help;
 use crate::mirror::log_thread::{LogHandle, Settled};
 use crate::mirror::manifest::{Head, Keeper, Turn};
 use crate::mirror::os_volume::Unmounted;
@@ -47,9 +48,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
 /// How often that is looked at, once the lane itself has nothing to do.
 const SETTLE_LOOK: Duration = Duration::from_millis(10);
-/// Before what was not taken in is tried again, if no other drive comes meanwhile; a drive's errands say whether there is
-/// such. Less than the longest sleep, which is after it.
-const RETRY_REFUSED_EVERY: Duration = Duration::from_mins(55);
 /// A lane without work sleeps until it is woken; this only bounds one sleep.
 const SLEEP_MAX: Duration = Duration::from_hours(1);
 
@@ -384,7 +382,6 @@ impl Worker<'_> {
         let mut checkpointed = clock::now();
         let mut unsettled = true;
         let mut closing: Option<Instant> = None;
-        let mut searched = checkpointed;
         // From here on the log is told of commits; those before are in the debts.
         let begun = self.keeper.take_debts(&self.core.journal, self.replay_head).and_then(|()| self.take_stock());
         if let Err(error) = begun.and_then(|()| self.begin_search()) {
@@ -398,13 +395,9 @@ impl Worker<'_> {
             if has_help_come {
                 self.forget_stays();
             }
-            if (has_help_come || clock::now().duration_since(searched) > RETRY_REFUSED_EVERY)
-                && self.attachment.errands.take_refused()
-            {
-                searched = clock::now();
-                if let Err(error) = self.begin_search() {
-                    return self.fail(&error);
-                }
+            let help = if has_help_come { Help::Came } else { Help::None };
+            if let Err(error) = self.retry_refused(help) {
+                return self.fail(&error);
             }
             let step = match self.step() {
                 Ok(step) => step,

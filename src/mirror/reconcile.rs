@@ -10,6 +10,7 @@ pub(crate) mod hints;
 pub(crate) mod inbox;
 pub(crate) mod intake;
 pub(crate) mod ledger;
+pub(crate) mod refusals;
 pub(crate) mod shelf;
 pub(crate) mod stock;
 pub(crate) mod survey;

@@ -86,6 +86,13 @@ async fn make_room(core: &Core, bytes: u64, before: u64) -> Result<(), Refusal> 
     }
 }
 
+/// Whether both drives have room for so much, as far as they have told; what is in the trash counts.
+pub(crate) fn has_room(core: &Core, bytes: u64) -> bool {
+    let obtainable = core.journal.trash_size().1;
+    let before = core.reserved.load(Ordering::Acquire);
+    lack(core, bytes, before).is_none_or(|lack| lack.short <= obtainable)
+}
+
 /// Which drive has no room for `bytes` beside `before` others.
 fn lack(core: &Core, bytes: u64, before: u64) -> Option<Lack> {
     Side::BOTH.into_iter().find_map(|side| {

@@ -1,5 +1,6 @@
 //! A mirror on two media whose calls can be made to go wrong, and its way back to health.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -16,8 +17,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const STIR_EVERY: Duration = Duration::from_millis(200);
 /// So long a medium hangs where nobody says that it does: longer than `stall_after`.
 const HANGS_FOR: Duration = Duration::from_secs(3);
-/// What others changed must stay as it is for five seconds before it is taken in.
-const SEARCHED_AGAIN_AFTER: Duration = Duration::from_secs(12);
+/// What others changed must stay as it is for five seconds before it is taken in, and what could not be read then is tried
+/// again ten seconds later.
+const TAKEN_IN_WITHIN: Duration = Duration::from_secs(45);
 /// Calls may follow the last answer for so long.
 const TRAILING: Duration = Duration::from_millis(40);
 
@@ -83,22 +85,17 @@ impl Bench {
         }
     }
 
-    /// As [`Bench::heal`], and until all that others did on a drive is in the mirror. What could not be read is tried
-    /// again when the drive comes again.
-    pub(crate) fn heal_until_taken_in(&mut self, side: Side, story: &mut Story) -> Result<()> {
-        let (begin, mut replugged) = (Instant::now(), false);
+    /// As [`Bench::heal`], and until all that others did on a drive is in the mirror, and lies nowhere else.
+    pub(crate) fn heal_until_taken_in(&mut self, story: &mut Story) -> Result<()> {
+        let begin = Instant::now();
         loop {
             self.heal()?;
             let [a, b] = Side::BOTH.map(|side| self.medium(side).files());
-            if story.is_taken_in([a, b]) {
+            if story.is_taken_in([a, b]) && Side::BOTH.into_iter().all(|side| self.aside(side).next().is_none()) {
                 return Ok(());
             }
-            if begin.elapsed() > SEARCHED_AGAIN_AFTER && !replugged {
-                replugged = true;
-                self.replug(side);
-            }
-            if begin.elapsed() > SEARCHED_AGAIN_AFTER + HEALED_WITHIN {
-                return Err(format!("not taken in within {HEALED_WITHIN:?}: {}", self.status()?["foreign"]));
+            if begin.elapsed() > TAKEN_IN_WITHIN {
+                return Err(format!("not taken in within {TAKEN_IN_WITHIN:?}: {}", self.status()?["foreign"]));
             }
             std::thread::sleep(LOOK_AGAIN);
         }
@@ -155,10 +152,15 @@ impl Bench {
                 std::thread::sleep(LOOK_AGAIN);
             }
             broken.extend(stages(files).iter().map(|stage| format!("a stage is left: {}", stage.display())));
-            let aside = std::fs::read_dir(files.join(".twinstick/aside")).into_iter().flatten().flatten();
-            broken.extend(aside.map(|entry| format!("set aside: {}", entry.path().display())));
+            broken.extend(self.aside(side).map(|path| format!("set aside: {}", path.display())));
         }
         broken
+    }
+
+    /// What lies aside on a drive.
+    fn aside(&self, side: Side) -> impl Iterator<Item = PathBuf> {
+        let entries = std::fs::read_dir(self.medium(side).files().join(".twinstick/aside"));
+        entries.into_iter().flatten().flatten().map(|entry| entry.path())
     }
 
     /// Ends the daemon and has everything checked while it is down.

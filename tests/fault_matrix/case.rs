@@ -80,7 +80,7 @@ fn play_out(
             bench.plug_in(side);
         }
     }
-    bench.heal_until_taken_in(side, story)?;
+    bench.heal_until_taken_in(story)?;
     bench.wait_until_quiet(failing)?;
     if let Some((site, fault)) = plan
         && is_shortage(fault)

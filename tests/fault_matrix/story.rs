@@ -84,8 +84,7 @@ impl Story {
         self.edited = Some((edited.to_owned(), edit));
     }
 
-    /// Whether all that others did is in the mirror, on both drives. An edit that the drive failed over may count as
-    /// damage from then on, and lie aside: its owner takes it away.
+    /// Whether all that others did is in the mirror, on both drives.
     pub(crate) fn is_taken_in(&mut self, roots: [&Path; 2]) -> bool {
         let Some((path, content)) = &self.edited else { return true };
         let folders = roots.map(|root| root.join(&self.folder));
@@ -94,31 +93,14 @@ impl Story {
             let name = entry.file_name().into_string().ok()?;
             name.starts_with(&format!("{path} (")).then_some(name)
         });
-        let aside = self.aside(path, *content);
+        let Some(copy) = copy else { return false };
         let mut model = self.model.clone();
-        match (copy, &aside) {
-            (Some(path), _) => model.apply(&Operation::Put { path, content: *content }),
-            (None, Some(_)) => {}
-            (None, None) => return false,
-        }
+        model.apply(&Operation::Put { path: copy, content: *content });
         let is_there = folders.iter().all(|folder| model.differences(folder).is_empty());
         if is_there {
             (self.model, self.edited) = (model, None);
-            if let Some(item) = aside {
-                fs::remove_dir_all(item).expect("what lies aside is its owner's");
-            }
         }
         is_there
-    }
-
-    /// Where an edit lies that counts as damage, if it does.
-    fn aside(&self, path: &str, content: Content) -> Option<PathBuf> {
-        let items = fs::read_dir(self.elsewhere.parent()?.join(".twinstick/aside")).into_iter().flatten().flatten();
-        let holds = |item: &PathBuf| {
-            let bytes = fs::read(item.join(&self.folder).join(path));
-            item.to_string_lossy().contains(" damaged ") && bytes.is_ok_and(|bytes| bytes == content.bytes())
-        };
-        items.map(|entry| entry.path()).find(holds)
     }
 
     /// From now on a drive may say this.

@@ -32,6 +32,8 @@ pub(crate) struct Look {
     pub(crate) findings: Vec<Finding>,
     pub(crate) newcomers: Vec<Newcomer>,
     pub(crate) next: Next,
+    /// Something could not be looked at, and may be later.
+    pub(crate) passed_over: bool,
     /// Something is missing: to be believed only once the drive has proved that it is there.
     absence: bool,
 }
@@ -66,11 +68,11 @@ impl Lane {
         hints: &[Hint],
         now: Instant,
         watch: &mut dyn FnMut(&str) -> Watch,
-    ) -> Result<Vec<Finding>> {
+    ) -> Result<Look> {
         let mut look = Look::new();
         let looked = hints.iter().try_for_each(|hint| self.look_at_hint(&mut look, hint, now, watch));
-        self.or_passed_over(looked)?;
-        Ok(look.findings)
+        self.or_passed_over(&mut look, looked)?;
+        Ok(look)
     }
 
     /// Looks at some names, or reads a part of a file.
@@ -79,7 +81,7 @@ impl Lane {
     pub(crate) fn look(&mut self, now: Instant, now_ns: i64, watch: &mut dyn FnMut(&str) -> Watch) -> Result<Look> {
         let mut look = Look::new();
         let looked = self.turn(&mut look, now, now_ns, watch);
-        self.or_passed_over(looked)?;
+        self.or_passed_over(&mut look, looked)?;
         if look.absence {
             prove(self.volume.as_ref())?;
         }
@@ -92,11 +94,12 @@ impl Lane {
     }
 
     /// One name, or one folder, that cannot be looked at: the next search tries it again.
-    fn or_passed_over(&self, looked: Result<()>) -> Result<()> {
+    fn or_passed_over(&self, look: &mut Look, looked: Result<()>) -> Result<()> {
         match looked {
             Err(LaneError::Volume(error)) if error.disposition != Disposition::DriveLost => {
                 self.volume.probe()?;
                 tracing::warn!(drive = %self.side, %error, "passed over while looking for changes");
+                look.passed_over |= is_trouble(error.disposition);
                 Ok(())
             }
             done => done,
@@ -398,12 +401,14 @@ impl Lane {
                 look.facts.push(DriveFact::Damaged { side: self.side, place, file });
                 Ok(())
             }
-            // It changed meanwhile: the next search sees.
             Disposition::NoSpace
             | Disposition::NotFound
             | Disposition::InTheWay
             | Disposition::Refused
-            | Disposition::Shortage => Ok(()),
+            | Disposition::Shortage => {
+                look.passed_over |= is_trouble(error.disposition);
+                Ok(())
+            }
         }
     }
 
@@ -427,12 +432,31 @@ struct Near {
 
 impl Look {
     fn new() -> Self {
-        Self { facts: Vec::new(), findings: Vec::new(), newcomers: Vec::new(), next: Next::Asked, absence: false }
+        Self {
+            facts: Vec::new(),
+            findings: Vec::new(),
+            newcomers: Vec::new(),
+            next: Next::Asked,
+            passed_over: false,
+            absence: false,
+        }
     }
 
     fn changed(&mut self, side: Side, place: &Place, node: Node, path: RelPath) {
         self.findings.push(Finding::Changed(path));
         self.facts.push(DriveFact::Strayed { side, place: place.clone(), node });
+    }
+}
+
+/// Whether an error about one name is to be tried again. Else it changed meanwhile, and that is told of, or seen next time.
+fn is_trouble(disposition: Disposition) -> bool {
+    match disposition {
+        Disposition::BadRead
+        | Disposition::NoSpace
+        | Disposition::Refused
+        | Disposition::Shortage
+        | Disposition::DriveLost => true,
+        Disposition::NotFound | Disposition::InTheWay => false,
     }
 }
 

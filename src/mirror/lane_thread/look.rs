@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::ids::NodeId;
+use crate::journal::{Node, Resolved};
 use crate::mirror::committer::Durable;
 use crate::mirror::lane::{Finding, Look};
 use crate::mirror::lane_thread::{LaneError, Worker};
@@ -11,10 +12,19 @@ use crate::mirror::reconcile::hints::Told;
 use crate::mirror::reconcile::inbox::Job;
 use crate::mirror::reconcile::intake;
 use crate::mirror::reconcile::ledger::Deed;
+use crate::mirror::reconcile::refusals::Again;
 use crate::mirror::reconcile::shelf::describe;
 use crate::mirror::reconcile::stock::Totals;
 use crate::mirror::reconcile::survey::{Depth, Next, TURN_NAMES_MAX};
 use crate::mirror::request::AsideStatus;
+use crate::mirror::space;
+
+/// Whether something came that may help with what was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Help {
+    Came,
+    None,
+}
 
 /// Names that are looked at between two steps of other work: more than a step changes.
 const NAMES_TAKEN_MAX: usize = 1024;
@@ -58,6 +68,34 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Tries again what was not taken in and may be now.
+    pub(super) fn retry_refused(&mut self, help: Help) -> Result<(), LaneError> {
+        let (core, errands, now) = (self.core, &self.attachment.errands, clock::now());
+        let waits_for_room = errands.refusals().waits_for_room();
+        if waits_for_room {
+            // It may be more by now, by whomever.
+            self.tell_space();
+        }
+        let again = match help {
+            Help::Came => errands.refusals().take_all(now),
+            Help::None => errands.refusals().take(now, |bytes| space::has_room(core, bytes)),
+        };
+        let Again { items, folders, search } = again;
+        if search {
+            return self.begin_search();
+        }
+        self.add_jobs(items.into_iter().map(Job::Aside));
+        for path in folders {
+            match core.journal.resolve(&path)? {
+                Resolved::Root => self.lane.search(NodeId::ROOT, Depth::Alone),
+                Resolved::Found(_, Node::Folder(folder)) => self.lane.search(folder.id, Depth::Alone),
+                // What was in it has gone with it, or is found in the folder above.
+                Resolved::Found(_, Node::File(_)) | Resolved::Missing { .. } | Resolved::BelowAFile { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
     /// One turn of the search; when the next one is due.
     pub(super) fn look(&mut self) -> Result<Next, LaneError> {
         let errands = &self.attachment.errands;
@@ -70,10 +108,13 @@ impl Worker<'_> {
         if self.core.inbox.is_full() {
             return Ok(Next::At(clock::now() + LATER));
         }
-        let told = self.take_hints();
+        let told = self.take_hints().sooner(self.attachment.errands.refusals().next(clock::now()));
         let mut watch = |folder: &str| self.hints.watch(folder);
         let look = self.lane.look(clock::now(), clock::wall_ns(), &mut watch)?;
-        let Look { facts, findings, newcomers, next, .. } = look;
+        let Look { facts, findings, newcomers, next, passed_over, .. } = look;
+        if passed_over {
+            self.attachment.errands.refusals().miss(clock::now());
+        }
         for finding in findings {
             self.say(finding);
         }
@@ -96,7 +137,11 @@ impl Worker<'_> {
             Told::Everything => self.lane.search(NodeId::ROOT, Depth::WithAllBelow),
             Told::Names(names) => {
                 let mut watch = |folder: &str| self.hints.watch(folder);
-                for finding in self.lane.look_at_names(&names, clock::now(), &mut watch)? {
+                let Look { findings, passed_over, .. } = self.lane.look_at_names(&names, clock::now(), &mut watch)?;
+                if passed_over {
+                    self.attachment.errands.refusals().miss(clock::now());
+                }
+                for finding in findings {
                     self.say(finding);
                 }
             }

@@ -58,10 +58,9 @@ impl Worker<'_> {
         seat.set_stays(stays);
         seat.set_unwatched(self.hints.unwatched());
         self.tell_aside();
-        if step.worked
-            && let Ok(space) = self.attachment.volume.space()
-        {
-            seat.set_space(space);
+        if step.worked {
+            self.tell_space();
+            self.tell_of_room();
         }
         // With room again a drive may have everything at once, and no further step says so.
         while let Some(event) = self.next_event(scan, full) {
@@ -73,6 +72,20 @@ impl Worker<'_> {
             self.core.tell_change();
         }
         seat.set_scan(self.attachment.arrival, scan.clone());
+    }
+
+    pub(super) fn tell_space(&self) {
+        if let Ok(space) = self.attachment.volume.space() {
+            self.core.seat(self.attachment.side).set_space(space);
+        }
+    }
+
+    /// Has the other lane look again if it waits for room.
+    fn tell_of_room(&self) {
+        let other = self.core.seat(self.attachment.side.other()).attachment();
+        if let Some(other) = other.filter(|other| other.errands.refusals().waits_for_room()) {
+            other.wake.ring();
+        }
     }
 
     /// What a step means for the drive's state.

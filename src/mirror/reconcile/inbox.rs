@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::ids::{Arrival, NodeId, Side};
+use crate::mirror::reconcile::refusals::Refusals;
 use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::volume::Meta;
 use crate::path::RelPath;
@@ -29,6 +30,16 @@ pub(crate) enum Job {
     /// Something in the aside folder, by its name there.
     Aside(String),
     Newcomer(Newcomer),
+}
+
+impl Job {
+    /// What it is about, for people and to tell it from others.
+    pub(crate) fn what(&self) -> &str {
+        match self {
+            Self::Aside(name) => name,
+            Self::Newcomer(newcomer) => &newcomer.at,
+        }
+    }
 }
 
 /// A job on one stay of a drive; of no use in a later one, which looks again.
@@ -83,7 +94,7 @@ impl Inbox {
 pub(crate) struct Errands {
     folders: Mutex<BTreeSet<NodeId>>,
     everywhere: AtomicBool,
-    refused: AtomicBool,
+    refusals: Mutex<Refusals>,
     /// What lay aside and was taken; bounded by what may lie there.
     taken: Mutex<Vec<Taken>>,
 }
@@ -94,13 +105,9 @@ impl Errands {
         self.folders.lock().insert(folder);
     }
 
-    /// Something was not taken in, and may be later.
-    pub(crate) fn refuse(&self) {
-        self.refused.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn take_refused(&self) -> bool {
-        self.refused.swap(false, Ordering::Relaxed)
+    /// What was not taken in, and may be later.
+    pub(crate) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock()
     }
 
     /// The whole drive is to be looked through.

@@ -16,6 +16,7 @@ use crate::mirror::mirror::Mirror;
 use crate::mirror::reconcile::aside::{Cause, Item};
 use crate::mirror::reconcile::inbox::{Job, Newcomer, Task};
 use crate::mirror::reconcile::ledger::Deed;
+use crate::mirror::reconcile::refusals::Want;
 use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::request::{Overwrite, PutRequest, Recurse, Refusal};
@@ -49,6 +50,15 @@ impl NotTaken {
             Self::Gone(_) | Self::Changing => false,
         }
     }
+
+    /// What may help.
+    fn want(&self) -> Want {
+        match self {
+            // More than there was, where that should have done.
+            Self::Refused(Refusal::NoSpace { free, needed, .. }) => Want::Room(*needed.max(&(free + 1))),
+            Self::Refused(_) | Self::Gone(_) | Self::Drive(_) | Self::Changing => Want::Time,
+        }
+    }
 }
 
 /// A file to be stored, where it lies on the drive.
@@ -65,13 +75,13 @@ impl Mirror {
             let Task { side, arrival, job } = self.core.inbox.next().await;
             let attachment = self.core.seat(side).attachment().filter(|there| there.arrival == arrival);
             let Some(attachment) = attachment else { continue };
-            let (what, done) = loop {
-                let (what, done) = match &job {
-                    Job::Newcomer(newcomer) => (newcomer.at.as_str(), self.take_newcomer(&attachment, newcomer).await),
-                    Job::Aside(item) => (item.as_str(), self.take_item(&attachment, item).await),
+            let done = loop {
+                let done = match &job {
+                    Job::Newcomer(newcomer) => self.take_newcomer(&attachment, newcomer).await,
+                    Job::Aside(item) => self.take_item(&attachment, item).await,
                 };
                 if !done.as_ref().is_err_and(NotTaken::is_for_want_of_means) {
-                    break (what, done);
+                    break done;
                 }
                 tokio::time::sleep(WAIT_FOR_MEANS).await;
             };
@@ -81,9 +91,11 @@ impl Mirror {
                     if let NotTaken::Drive(error) = &why {
                         self.core.complain(&attachment, error);
                     }
-                    attachment.errands.refuse();
+                    let what = job.what();
                     tracing::warn!(drive = %side, what, %why, "not taken in");
                     self.core.ledger.add(clock::wall_ns(), side, what, Deed::Refused(why.to_string()));
+                    attachment.errands.refusals().add(job, why.want(), clock::now());
+                    attachment.wake.ring();
                 }
             }
         }
@@ -115,7 +127,12 @@ impl Mirror {
         let Some(item) = Item::parse(name).filter(|item| item.cause != Cause::Damaged) else { return Ok(()) };
         let top = layout::join(layout::ASIDE_FOLDER, name);
         let (volume, at) = (Arc::clone(&attachment.volume), top.clone());
-        let Tree { files, folders } = attachment.io.run(move || Tree::of(volume.as_ref(), at)).await??;
+        let tree = move || match volume.stat(&at)? {
+            Some(_) => Tree::of(volume.as_ref(), at),
+            // It was taken in before, or let go of.
+            None => Ok(Tree { files: Vec::new(), folders: Vec::new() }),
+        };
+        let Tree { files, folders } = attachment.io.run(tree).await??;
         let note = |bytes, rest| attachment.errands.note_taken(Taken { name: name.to_owned(), bytes, rest });
         for (at, meta) in files {
             let Some(path) = at.strip_prefix(&top).and_then(|path| RelPath::parse(path).ok()) else { continue };
@@ -127,12 +144,16 @@ impl Mirror {
             }
         }
         let volume = Arc::clone(&attachment.volume);
-        // Deepest first. One with something left in it stays.
-        let emptied =
-            attachment.io.run(move || folders.iter().rev().all(|at| volume.remove_folder(at).is_ok())).await?;
-        if emptied {
-            note(0, Rest::Nothing);
-            attachment.wake.ring();
+        // Deepest first.
+        let remove = move || folders.iter().rev().try_for_each(|at| volume.remove_folder(at));
+        match attachment.io.run(remove).await? {
+            Ok(()) => {
+                note(0, Rest::Nothing);
+                attachment.wake.ring();
+            }
+            // Something is left in it, and it stays.
+            Err(error) if error.disposition == Disposition::InTheWay => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
