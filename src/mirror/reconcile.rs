@@ -8,6 +8,7 @@
 pub(crate) mod aside;
 pub(crate) mod hints;
 pub(crate) mod inbox;
+mod inotify;
 pub(crate) mod intake;
 pub(crate) mod ledger;
 pub(crate) mod refusals;

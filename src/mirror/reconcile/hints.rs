@@ -4,19 +4,19 @@
 //! watched one by one, as the lane's search comes to them, on a thread of its own: on a drive that hangs it holds up
 //! nobody. The watches end with the lane and keep no drive from being unmounted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use crate::ids::Side;
 use crate::mirror::attachment::Wake;
 use crate::mirror::layout;
+use crate::mirror::reconcile::inotify::{Change, Event, Inotify, WatchId};
 use crate::path::OWN_FOLDER;
 
 /// Folders of a drive that are watched, about 400 bytes each and a kilobyte of the kernel's; the kernel's own limit is
@@ -78,20 +78,24 @@ pub(crate) struct Hints {
 
 /// A folder that is to be watched, and where the answer goes.
 struct Order {
-    folder: PathBuf,
-    answer: Sender<notify::Result<()>>,
+    folder: String,
+    answer: Sender<Result<(), Errno>>,
 }
 
 struct Shared {
     root: PathBuf,
+    /// `None` where the kernel gives no events.
+    inotify: Option<Inotify>,
     wake: Arc<Wake>,
     told: Mutex<Gathered>,
 }
 
 #[derive(Default)]
 struct Gathered {
-    /// Folders that are watched, by their paths on the drive.
-    watched: BTreeSet<String>,
+    /// Folders that are watched, by their paths on the drive; `None` while the watch is being asked for.
+    watched: BTreeMap<String, Option<WatchId>>,
+    /// The paths of those, as far as they are known to be there still.
+    paths: BTreeMap<WatchId, String>,
     names: BTreeSet<Hint>,
     everything: bool,
     /// When the lane first heard of what waits.
@@ -103,16 +107,16 @@ impl Hints {
     /// Begins without a watch on the drive at `root`; `wake` rings when there is something to look at.
     pub(crate) fn start(side: Side, root: &Path, wake: &Arc<Wake>) -> std::io::Result<Self> {
         let root = std::path::absolute(root)?;
-        let shared = Arc::new(Shared { root, wake: Arc::clone(wake), told: Mutex::default() });
-        let telling = Arc::clone(&shared);
-        let mut hints = Self { side, shared, orders: None };
-        match notify::recommended_watcher(move |event| telling.tell(event)) {
-            Ok(watcher) => hints.orders = Some(take_orders(side, watcher)?),
-            Err(error) => {
-                tracing::debug!(drive = %side, %error, "no file system events");
-                hints.give_up(Unwatched::NoEvents);
-            }
+        let (inotify, error) = Inotify::new().map_or_else(|error| (None, Some(error)), |inotify| (Some(inotify), None));
+        let shared = Arc::new(Shared { root, inotify, wake: Arc::clone(wake), told: Mutex::default() });
+        let mut hints = Self { side, shared: Arc::clone(&shared), orders: None };
+        if let Some(error) = error {
+            tracing::debug!(drive = %side, %error, "no file system events");
+            hints.give_up(Unwatched::NoEvents);
+            return Ok(hints);
         }
+        hints.orders = Some(take_orders(side, &shared)?);
+        std::thread::Builder::new().name(format!("{side}-events")).spawn(move || shared.listen(side))?;
         Ok(hints)
     }
 
@@ -121,7 +125,7 @@ impl Hints {
         let Some(orders) = &self.orders else { return Watch::No };
         {
             let mut told = self.shared.told.lock();
-            if told.watched.contains(folder) {
+            if told.watched.contains_key(folder) {
                 return Watch::Already;
             }
             if told.unwatched.is_some() {
@@ -129,7 +133,7 @@ impl Hints {
             }
             if told.watched.len() < FOLDERS_MAX {
                 // Before it is: what is told of it meanwhile may be its end.
-                told.watched.insert(folder.to_owned());
+                told.watched.insert(folder.to_owned(), None);
             } else {
                 drop(told);
                 self.give_up(Unwatched::TooMany);
@@ -137,13 +141,13 @@ impl Hints {
             }
         }
         let (answer, answered) = mpsc::channel();
-        let path = if folder.is_empty() { self.shared.root.clone() } else { self.shared.root.join(folder) };
-        let asked = orders.send(Order { folder: path, answer }).map_err(|_| RecvTimeoutError::Disconnected);
+        let asked =
+            orders.send(Order { folder: folder.to_owned(), answer }).map_err(|_| RecvTimeoutError::Disconnected);
         match asked.and_then(|()| answered.recv_timeout(WATCH_TIMEOUT)) {
             Ok(Ok(())) => Watch::Begun,
             Ok(Err(error)) => {
                 self.shared.told.lock().watched.remove(folder);
-                if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) {
+                if error == Errno::NOSPC {
                     self.give_up(Unwatched::NoWatches);
                 } else {
                     // It has gone again, or is no folder any more: the folder above tells of that.
@@ -180,13 +184,22 @@ impl Hints {
     }
 }
 
-/// Adds watches until nobody asks for them any more; then all of them end.
-fn take_orders(side: Side, mut watcher: RecommendedWatcher) -> std::io::Result<Sender<Order>> {
+impl Drop for Hints {
+    fn drop(&mut self) {
+        if let Some(inotify) = &self.shared.inotify {
+            inotify.end();
+        }
+    }
+}
+
+/// Adds watches until nobody asks for them any more.
+fn take_orders(side: Side, shared: &Arc<Shared>) -> std::io::Result<Sender<Order>> {
     let (orders, taken) = mpsc::channel::<Order>();
+    let shared = Arc::clone(shared);
     let work = move || {
         for Order { folder, answer } in taken {
             // Nobody waits for the answer where it took too long.
-            let _ = answer.send(watcher.watch(&folder, RecursiveMode::NonRecursive));
+            let _ = answer.send(shared.watch(folder));
         }
     };
     std::thread::Builder::new().name(format!("{side}-hints")).spawn(work)?;
@@ -194,45 +207,56 @@ fn take_orders(side: Side, mut watcher: RecommendedWatcher) -> std::io::Result<S
 }
 
 impl Shared {
-    fn tell(&self, event: notify::Result<Event>) {
+    fn watch(&self, folder: String) -> Result<(), Errno> {
+        let Some(inotify) = &self.inotify else { return Err(Errno::MFILE) };
+        let path = if folder.is_empty() { self.root.clone() } else { self.root.join(&folder) };
+        let watch = inotify.watch(&path)?;
+        if !self.told.lock().begin(folder, watch) {
+            inotify.forget(&[watch]);
+        }
+        Ok(())
+    }
+
+    fn listen(&self, side: Side) {
+        let Some(inotify) = &self.inotify else { return };
+        let listened = inotify.listen(|event| inotify.forget(&self.tell(event)));
+        if let Err(error) = listened {
+            tracing::warn!(drive = %side, %error, "file system events");
+            self.told.lock().lose_track();
+            self.wake.ring();
+        }
+    }
+
+    /// The watches that are of no use any more.
+    fn tell(&self, event: Event) -> Vec<WatchId> {
         let mut told = self.told.lock();
         let was_empty = told.is_empty();
-        match event {
-            Ok(event) if event.need_rescan() => told.lose_track(),
-            Ok(event) => {
-                let Some(of_names) = change(event.kind) else { return };
-                for path in event.paths.iter().filter_map(|path| path.strip_prefix(&self.root).ok()?.to_str()) {
-                    told.add(path, of_names);
+        let ended = match event {
+            Event::Name(watch, name, change) => match told.paths.get(&watch) {
+                Some(folder) => {
+                    let path = layout::join(folder, &name);
+                    told.add(&path, change)
+                }
+                None => Vec::new(),
+            },
+            Event::Ended(watch) => {
+                // Not by us, who forget a watch before it ends; or it was begun again in that moment.
+                match told.paths.remove(&watch) {
+                    Some(path) => {
+                        told.watched.remove(&path);
+                        told.add(&path, Change::Other)
+                    }
+                    None => Vec::new(),
                 }
             }
-            Err(_) => told.lose_track(),
-        }
+            Event::Overflow => told.lose_track(),
+        };
         let is_news = was_empty && !told.is_empty();
         drop(told);
         if is_news {
             self.wake.ring();
         }
-    }
-}
-
-/// What a name's event means for the name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Gone,
-    Other,
-}
-
-/// What an event says; nothing where nothing was changed.
-fn change(kind: EventKind) -> Option<Change> {
-    match kind {
-        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => Some(Change::Gone),
-        // The two names of one move, which are told one by one too.
-        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => None,
-        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
-            Some(Change::Other)
-        }
-        // Looking is no change, and our own looks would never end.
-        EventKind::Access(_) | EventKind::Any | EventKind::Other => None,
+        ended
     }
 }
 
@@ -241,16 +265,30 @@ impl Gathered {
         !self.everything && self.names.is_empty()
     }
 
-    fn add(&mut self, path: &str, change: Change) {
+    /// Takes up the watch that was asked for, if its folder is still meant.
+    fn begin(&mut self, folder: String, watch: WatchId) -> bool {
+        match self.watched.get_mut(&folder) {
+            Some(asked) => {
+                *asked = Some(watch);
+                self.paths.insert(watch, folder);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes a name; the watches that are of no use any more.
+    fn add(&mut self, path: &str, change: Change) -> Vec<WatchId> {
         let own = path.strip_prefix(OWN_FOLDER).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if path.is_empty() || own {
-            return;
+            return Vec::new();
         }
-        if change == Change::Gone {
-            self.forget_folder(path);
-        }
+        let ended = match change {
+            Change::Gone => self.forget_folder(path),
+            Change::Other => Vec::new(),
+        };
         if self.everything {
-            return;
+            return ended;
         }
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
         self.names.insert(Hint { folder: layout::parent(path).to_owned(), name });
@@ -258,24 +296,34 @@ impl Gathered {
             self.everything = true;
             self.names.clear();
         }
+        ended
     }
 
-    /// The watches of a folder that has gone from its name end by themselves, with those of the folders in it.
-    fn forget_folder(&mut self, path: &str) {
-        if self.watched.remove(path) {
-            // All that begins with it and a slash; `0` comes after that.
-            let below: Vec<_> = self.watched.range(format!("{path}/")..format!("{path}0")).cloned().collect();
-            for folder in below {
-                self.watched.remove(&folder);
-            }
+    /// A folder that has gone from its name is watched no more, nor are those in it: where they are now is found out anew.
+    fn forget_folder(&mut self, path: &str) -> Vec<WatchId> {
+        let Some(watch) = self.watched.remove(path) else { return Vec::new() };
+        // All that begins with it and a slash; `0` comes after that.
+        let below: Vec<_> = self.watched.range(format!("{path}/")..format!("{path}0")).collect();
+        let below: Vec<_> = below.into_iter().map(|(path, watch)| (path.clone(), *watch)).collect();
+        let mut ended = Vec::new();
+        for (path, watch) in below.into_iter().chain([(path.to_owned(), watch)]) {
+            self.watched.remove(&path);
+            // One that was found at its new place by now has its number still, and another path.
+            let is_here = |watch: &WatchId| self.paths.get(watch) == Some(&path);
+            ended.extend(watch.filter(is_here));
         }
+        for watch in &ended {
+            self.paths.remove(watch);
+        }
+        ended
     }
 
     /// Events were lost, of folders that came and went too.
-    fn lose_track(&mut self) {
+    fn lose_track(&mut self) -> Vec<WatchId> {
         self.watched.clear();
         self.names.clear();
         self.everything = true;
+        std::mem::take(&mut self.paths).into_keys().collect()
     }
 
     fn take(&mut self, now: Instant, at_most: usize) -> Told {
@@ -332,9 +380,23 @@ mod tests {
 
     #[test]
     fn a_folder_that_has_gone_is_watched_no_more_and_nor_are_those_in_it() {
-        let watched = ["", "d", "d/e", "d/e/f", "d e", "d0"].map(str::to_owned).into();
-        let mut told = Gathered { watched, ..Gathered::default() };
-        told.add("d", Change::Gone);
-        assert_eq!(told.watched, ["", "d e", "d0"].map(str::to_owned).into());
+        let mut told = Gathered::default();
+        for (number, path) in (0..).zip(["", "d", "d/e", "d/e/f", "d e", "d0", "d/asked for"]) {
+            told.watched.insert(path.to_owned(), None);
+            if path != "d/asked for" {
+                assert!(told.begin(path.to_owned(), WatchId(number)));
+            }
+        }
+        // This one was found where it is now before it was told where it went.
+        told.watched.insert("new".to_owned(), None);
+        told.begin("new".to_owned(), WatchId(2));
+        assert_eq!(told.add("d", Change::Gone), [WatchId(3), WatchId(1)]);
+        let paths: Vec<_> = told.watched.keys().map(String::as_str).collect();
+        assert_eq!(paths, ["", "d e", "d0", "new"]);
+        assert!(!told.begin("d/asked for".to_owned(), WatchId(6)), "it has gone meanwhile");
+        assert_eq!(told.paths.len(), 4);
+        let mut all = told.lose_track();
+        all.sort();
+        assert_eq!(all, [WatchId(0), WatchId(2), WatchId(4), WatchId(5)]);
     }
 }
