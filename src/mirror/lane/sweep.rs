@@ -87,12 +87,22 @@ pub(super) fn sweep_trash<'a>(
     side: Side,
     found: impl Fn(NodeId) -> Option<&'a Held>,
 ) -> Result<(), LaneError> {
-    let leaving = leaving_trash(journal, side)?;
+    let mut lying = Vec::new();
     for text in volume.list(layout::TRASH_FOLDER)? {
-        let owner = match Name::parse(&text) {
-            Ok(name) => owner(journal, &leaving, name)?,
-            Err(_) => None,
+        let place = Name::parse(&text).ok().map(|name| Place::new(NodeId::TRASH, name));
+        let wanted = match &place {
+            Some(place) => journal.snapshot().node(place)?.map(|node| node.id()),
+            None => None,
         };
+        lying.push((text, place, wanted));
+    }
+    // Last, since clients do not wait: what was wanted here a moment ago may be leaving now, and nothing else than that.
+    let leaving = leaving_trash(journal, side)?;
+    for (text, place, wanted) in lying {
+        let owner = place.and_then(|place| {
+            let id = wanted.or_else(|| leaving.get(&place.name).copied())?;
+            Some((id, place))
+        });
         if let Some((id, place)) = owner {
             if let Some(Held { place: elsewhere, content: Content::File { version, .. } }) = found(id)
                 && *elsewhere != place
@@ -112,18 +122,6 @@ pub(super) fn sweep_trash<'a>(
         }
     }
     Ok(())
-}
-
-/// The node that a name in the trash is, or was, meant for.
-fn owner(
-    journal: &Journal,
-    leaving: &BTreeMap<Name, NodeId>,
-    name: Name,
-) -> Result<Option<(NodeId, Place)>, StoreError> {
-    let leaving = leaving.get(&name).copied();
-    let place = Place::new(NodeId::TRASH, name);
-    let wanted = journal.snapshot().node(&place)?.map(|node| node.id());
-    Ok(wanted.or(leaving).map(|id| (id, place)))
 }
 
 /// Names in the trash that a drive has, or may have, of what belongs elsewhere by now, or nowhere.

@@ -315,12 +315,6 @@ fn histories_that_once_failed_end_well() {
     ];
     let a_damaged_stage_let_go_before_that_was_durable =
         [A::Put(0, 0, 1, false), A::Pull(true), A::Fail(false, 2, 0), A::Step(false, 1), A::KillWithin(false, 1)];
-    let a_folder_moved_to_and_fro = [
-        A::StepAmid(false, 1, vec![Amid::MakeFolder("y/x")]),
-        A::Step(false, 1),
-        A::Move(5, 6),
-        A::ReturnAmid(false, 1, vec![Amid::Move("y/y", "y/x")]),
-    ];
     let histories = [
         a_damaged_stage_let_go_before_that_was_durable.as_slice(),
         &names_in_the_page_cache_alone,
@@ -330,9 +324,27 @@ fn histories_that_once_failed_end_well() {
         &an_entry_retired_before_it_was_known_to_be_published,
         &a_folder_taken_for_another_that_was_recorded_there,
         &an_entry_whose_flags_were_cut_off,
-        &a_folder_moved_to_and_fro,
     ];
     run_all(&histories);
+}
+
+#[test]
+fn histories_that_once_failed_between_two_looks_end_well() {
+    use Act as A;
+    let a_folder_moved_to_and_fro = [
+        A::StepAmid(false, 1, vec![Amid::MakeFolder("y/x")]),
+        A::Step(false, 1),
+        A::Move(5, 6),
+        A::ReturnAmid(false, 1, vec![Amid::Move("y/y", "y/x")]),
+    ];
+    let a_file_let_go_of_as_the_trash_that_it_lies_in_is_looked_through = [
+        A::PullWithin(false, 21),
+        A::Put(4, 0, 1, true),
+        A::Remove(4),
+        A::Step(false, 1),
+        A::ReturnAmid(false, 24, vec![Amid::Purge]),
+    ];
+    run_all(&[&a_folder_moved_to_and_fro, &a_file_let_go_of_as_the_trash_that_it_lies_in_is_looked_through]);
 }
 
 #[test]
