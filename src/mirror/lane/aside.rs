@@ -99,7 +99,7 @@ impl Lane {
         if !self.has_room_aside(batch, bytes)? {
             return Ok(false);
         }
-        let (item, folder) = loop {
+        let (item, top) = loop {
             let item = Item::new(self.arrival, self.drafts, cause, batch.now_ns, lsn).to_string();
             let folder = layout::join(layout::ASIDE_FOLDER, &item);
             self.drafts += 1;
@@ -109,18 +109,48 @@ impl Lane {
                 Err(error) => return Err(error),
             }
         };
-        let folder = self.make_folders_above(batch, folder, was_at(path))?;
-        let to = layout::join(&folder, path.rsplit('/').next().unwrap_or(path));
-        match self.way_aside(cause) {
-            WayAside::Copied if self.carry(&item, path, &to)? == Carried::Copied => {}
-            WayAside::Copied | WayAside::Renamed => self.volume.rename(path, &to)?,
-        }
+        let to = match self.move_aside(batch, &item, &top, path, cause) {
+            Ok(to) => to,
+            Err(error) => {
+                if error.disposition != Disposition::DriveLost {
+                    self.remove_empty(batch, &layout::join(&top, layout::parent(was_at(path))));
+                    // What says that it is being copied, not before the copy.
+                    if self.volume.stat(&top)?.is_some() {
+                        self.stock.add(item, measure(self.volume.as_ref(), &top)?, Worth::Kept);
+                    } else {
+                        let _ = self.volume.remove_file(&layout::part(&item));
+                    }
+                }
+                return Err(error);
+            }
+        };
         tracing::warn!(drive = %self.side, from = path, to, "set aside: not what the mirror wrote");
         self.stock.add(item.clone(), bytes, Worth::Kept);
         batch.aside.push(item);
         batch.touch(path);
         batch.touch(&to);
         Ok(true)
+    }
+
+    /// Moves something into an item's folder; where it lies then.
+    fn move_aside(&self, batch: &mut Batch, item: &str, top: &str, path: &str, cause: Cause) -> Result<String> {
+        let folder = self.make_folders_above(batch, top.to_owned(), was_at(path))?;
+        let to = layout::join(&folder, path.rsplit('/').next().unwrap_or(path));
+        match self.way_aside(cause) {
+            WayAside::Copied if self.carry(item, path, &to)? == Carried::Copied => {}
+            WayAside::Copied | WayAside::Renamed => self.volume.rename(path, &to)?,
+        }
+        Ok(to)
+    }
+
+    /// Removes an item's folders, into which nothing came. What cannot be removed, or has something in it, stays.
+    fn remove_empty(&self, batch: &mut Batch, deepest: &str) {
+        let mut folder = deepest.trim_end_matches('/');
+        while folder.len() > layout::ASIDE_FOLDER.len() {
+            let _ = self.volume.remove_folder(folder);
+            batch.folders.remove(folder);
+            folder = layout::parent(folder);
+        }
     }
 
     fn way_aside(&self, cause: Cause) -> WayAside {

@@ -5,7 +5,8 @@
 use crate::ids::Side;
 use crate::mirror::model::world::foreign::Cut;
 use crate::mirror::model::world::{Way, World};
-use crate::mirror::volume::{FsKind, Volume as _};
+use crate::mirror::sim_volume::Fault;
+use crate::mirror::volume::{Disposition, FsKind, Volume as _};
 
 /// Of each file that is damaged here.
 const BYTES: u64 = 12;
@@ -120,6 +121,30 @@ fn an_edit_is_never_let_go_of_and_waits_in_its_place_where_there_is_no_room_asid
     rest(&mut world);
     assert_eq!(lying(&world), ["edited"]);
     settle(world);
+}
+
+#[test]
+fn what_could_not_be_set_aside_leaves_no_empty_folders_there() {
+    // On FAT what says that a copy is under way may stay, and the next arrival removes both.
+    for nth in 1..CALLS {
+        let mut world = World::new(FsKind::Atomic, 7);
+        world.put("d/f", b"the mirror's", Way::Log);
+        rest(&mut world);
+        world.edit(Side::B, "d/f", b"an edit");
+        while world.look(Side::B) {}
+        world.disk(Side::B).fail_nth(nth, None, Fault::Once(Disposition::NoSpace));
+        world.step(Side::B);
+        world.disk(Side::B).clear_faults();
+        if world.is_present(Side::B) {
+            let tree = world.disk(Side::B).own_tree();
+            let is_file = |item: &&String| tree.iter().any(|(path, bytes)| path.starts_with(*item) && bytes.is_some());
+            let is_empty = |item: &&String| item.starts_with(".twinstick/aside/") && !is_file(item);
+            assert_eq!(tree.keys().find(is_empty), None, "after {nth} calls");
+            world.check_stock();
+        }
+        world.forget_stays();
+        settle(world);
+    }
 }
 
 #[test]
