@@ -66,6 +66,20 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |story| story.remove("d"),
         ..REQUEST
     },
+    Scenario {
+        name: "undo",
+        before: |story| {
+            story.put("f", SMALL);
+            story.put("f", LARGE);
+            story.put("d/g", SMALL);
+            story.remove("d");
+        },
+        act: |story| {
+            story.undo("f");
+            story.undo("d");
+        },
+        ..REQUEST
+    },
     Scenario { name: "mkdir", act: |story| story.make_folder("d/e"), ..REQUEST },
     Scenario {
         name: "mv",

@@ -1,5 +1,6 @@
 //! What clients do in one case, and what they may see.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,8 @@ pub(crate) struct Story {
     address: String,
     pub(crate) folder: String,
     pub(crate) model: Model,
+    /// What was removed or overwritten, and is kept.
+    trash: BTreeMap<String, Content>,
     seed: u64,
     /// What the drive says while the case is judged; nothing goes wrong while it is prepared.
     errno: Option<Errno>,
@@ -52,6 +55,7 @@ impl Story {
             address: address.to_owned(),
             folder: format!("c{number}"),
             model: Model::default(),
+            trash: BTreeMap::new(),
             seed: number as u64 * 1000,
             errno: None,
             elsewhere: PathBuf::new(),
@@ -119,12 +123,32 @@ impl Story {
             Some(Errno::MFILE) => Allowed::Busy,
             _ => Allowed::Nothing,
         };
-        self.judge(&Operation::Put { path: path.to_owned(), content }, &reply, allowed);
+        let before = self.model.content(path).map(|before| (path.to_owned(), before));
+        if self.judge(&Operation::Put { path: path.to_owned(), content }, &reply, allowed) {
+            self.trash.extend(before);
+        }
     }
 
     pub(crate) fn remove(&mut self, path: &str) {
+        let files: Vec<_> = self.model.files().into_iter().filter(|file| is_at(file, path)).collect();
+        let before: Vec<_> =
+            files.into_iter().filter_map(|file| Some((file.clone(), self.model.content(&file)?))).collect();
         let reply = self.ask(&json!({"op": "rm", "path": self.at(path), "recursive": true}));
-        self.judge(&Operation::RemoveTree { path: path.to_owned() }, &reply, Allowed::Nothing);
+        if self.judge(&Operation::RemoveTree { path: path.to_owned() }, &reply, Allowed::Nothing) {
+            self.trash.extend(before);
+        }
+    }
+
+    /// Brings back what was last removed or overwritten at a path, or removed with it.
+    pub(crate) fn undo(&mut self, path: &str) {
+        match self.ask(&json!({"op": "undo", "path": self.at(path)})) {
+            Reply::Done(_) => {
+                for (path, content) in self.trash.extract_if(.., |file, _| is_at(file, path)) {
+                    self.model.apply(&Operation::Put { path, content });
+                }
+            }
+            other => self.broken.push(format!("undo {path}: {other}")),
+        }
     }
 
     pub(crate) fn make_folder(&mut self, path: &str) {
@@ -161,12 +185,17 @@ impl Story {
         let _ = self.ask(&json!({"op": "rm", "path": self.folder, "recursive": true}));
     }
 
-    fn judge(&mut self, operation: &Operation, reply: &Reply, allowed: Allowed) {
+    /// Whether it was done.
+    fn judge(&mut self, operation: &Operation, reply: &Reply, allowed: Allowed) -> bool {
         match reply {
-            Reply::Done(_) => self.model.apply(operation),
+            Reply::Done(_) => {
+                self.model.apply(operation);
+                return true;
+            }
             Reply::Refused { error, .. } if allowed.allows(error) => {}
             other => self.broken.push(format!("{operation:?}: {other}")),
         }
+        false
     }
 
     fn ask(&self, request: &Value) -> Reply {
@@ -176,4 +205,9 @@ impl Story {
     fn at(&self, path: &str) -> String {
         format!("{}/{path}", self.folder)
     }
+}
+
+/// Whether a file lies at a path, or below it.
+fn is_at(file: &str, path: &str) -> bool {
+    file.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
