@@ -137,11 +137,10 @@ impl Judge {
         device: Option<Standing>,
         stall_after: Duration,
     ) -> bool {
-        let unanswered = unanswered.is_some_and(|for_so_long| for_so_long >= stall_after);
-        let Some(device) = device else { return unanswered };
+        let Some(device) = device else { return unanswered.is_some_and(|for_so_long| for_so_long >= stall_after) };
         match &self.before {
-            Some((before, since)) if before.done == device.done && (device.is_asked() || unanswered) => {
-                unanswered || now.saturating_duration_since(*since) >= stall_after
+            Some((before, since)) if before.done == device.done && (device.is_asked() || unanswered.is_some()) => {
+                now.saturating_duration_since(*since) >= stall_after
             }
             Some(_) | None => {
                 self.before = Some((device, now));
@@ -182,6 +181,9 @@ mod tests {
         assert!(!hangs(&vec![(None, Some(device(7, 0))); 60]));
         let slow: Vec<_> = (0..60).map(|second| (Some(second), Some(device(second / 4, 1)))).collect();
         assert!(!hangs(&slow));
+        // Asked the file system alone: the device knows of nothing.
+        let asked: Vec<_> = (0..7).map(|second| (Some(second), Some(device(7, 0)))).collect();
+        assert!(hangs(&asked) && !hangs(&asked[..5]));
     }
 
     #[test]
