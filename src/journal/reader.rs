@@ -1,5 +1,6 @@
 //! The journal as everybody but its writer sees it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -44,10 +45,34 @@ pub(super) struct Counts {
     pub(super) writable: AtomicBool,
 }
 
-/// A moment's view of the catalog. Nothing is published while it lives: keep it short, never over an `.await`.
+/// A moment's view of the catalog. Nothing is published while it lives: keep it short, never over an `.await`, and one
+/// at a time a thread: a second one waits for a writer that waits for the first.
 pub struct Snapshot<'a> {
     guard: RwLockReadGuard<'a, Option<Arc<dyn Store>>>,
     counts: &'a Counts,
+    _single: Single,
+}
+
+/// That a thread has no other snapshot, which debug builds make sure of.
+struct Single;
+
+thread_local! {
+    static HELD: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Single {
+    fn new() -> Self {
+        if cfg!(debug_assertions) {
+            assert!(!HELD.replace(true), "a thread takes a second snapshot while it has one");
+        }
+        Self
+    }
+}
+
+impl Drop for Single {
+    fn drop(&mut self) {
+        HELD.set(false);
+    }
 }
 
 impl Catalog for Snapshot<'_> {
@@ -218,7 +243,7 @@ impl Journal {
 
     /// The catalog as it is now.
     pub fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot { guard: self.published.read(), counts: &self.counts }
+        Snapshot { _single: Single::new(), guard: self.published.read(), counts: &self.counts }
     }
 
     pub fn enrolment(&self) -> Arc<Enrolment> {

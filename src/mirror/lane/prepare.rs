@@ -55,6 +55,7 @@ impl Lane {
         // What lies elsewhere, or in the way, goes first, in a step of its own.
         let elsewhere = debt.displaced().is_some();
         let taken = snapshot.claims_to(self.side, place, 2)?.into_iter().any(|other| other != id);
+        drop(snapshot);
         let free = !taken || (self.names_twice() && self.predecessor(batch, id, place)?.is_some());
         Ok((!elsewhere && free).then(|| (place.clone(), file)))
     }

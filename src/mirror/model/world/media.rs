@@ -112,7 +112,8 @@ impl World {
     }
 
     fn add_below(&self, folder: NodeId, path: &str, found: &mut Found) {
-        for (name, node) in self.journal.snapshot().children(folder, None, 1000).unwrap() {
+        let children = self.journal.snapshot().children(folder, None, 1000).unwrap();
+        for (name, node) in children {
             let path = crate::mirror::layout::join(path, name.as_str());
             match node {
                 Node::Folder(folder) => {
