@@ -43,6 +43,8 @@ const FAULTS: &[(&str, Fault)] = &[
 ];
 /// Of what others changed one site in so many gets its turn, but for the full figures: each case takes ten seconds.
 const ELSEWHERE_ONE_IN: usize = 30;
+/// From so many sites on they take turns with the errors.
+const MANY_SITES: usize = 100;
 /// Of so many sites one hangs, beside the first of each kind of call, but for the full figures: each takes `stall_after`.
 const HANGS_EVERY: usize = 8;
 /// Of so many sites of a request one meets the daemon's own shortage, beside the first of each kind of call.
@@ -157,8 +159,8 @@ fn sides(scenario: &Scenario) -> Vec<Side> {
     if is_full() { Side::BOTH.to_vec() } else { vec![Side::BOTH[number % 2]] }
 }
 
-/// The errors that a site gets. With the full figures all; else the hundreds of sites of a return take turns, and few
-/// sites hang.
+/// The errors that a site gets. With the full figures all; else those of a scenario with many sites take turns, as the
+/// hundreds of a return do, and few sites hang.
 fn faults(scenario: &Scenario, sites: &BTreeSet<Site>, number: usize, site: Site) -> Vec<usize> {
     let all = 0..FAULTS.len();
     if is_full() {
@@ -169,6 +171,7 @@ fn faults(scenario: &Scenario, sites: &BTreeSet<Site>, number: usize, site: Site
     let in_turn = |nth: usize| fails[nth % fails.len()];
     let (fails, hangs_too) = match scenario.moment {
         Moment::Return => (vec![in_turn(number)], is_first_of_its_kind),
+        Moment::Request if sites.len() >= MANY_SITES => (vec![in_turn(number)], is_first_of_its_kind),
         Moment::ReturnFromElsewhere if number.is_multiple_of(ELSEWHERE_ONE_IN) => {
             let nth = number / ELSEWHERE_ONE_IN;
             (vec![in_turn(nth)], nth.is_multiple_of(2))

@@ -302,6 +302,17 @@ impl Filesystem for Passthrough {
         });
     }
 
+    fn link(&self, _: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
+        let second = self.child(new_parent, new_name);
+        self.serve(Call::Link, self.path(ino), reply, move |tree, path, reply| {
+            let linked = second.and_then(|second| {
+                fs::hard_link(tree.at(path), tree.at(&second))?;
+                tree.attr_of(&second)
+            });
+            answer(reply, linked, entry);
+        });
+    }
+
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         self.serve(Call::Open, self.path(ino), reply, move |tree, path, reply| {
             // Past the cache or not is the business of whoever asks the medium below.

@@ -24,6 +24,7 @@ pub enum Call {
     SyncFolder,
     MakeFolder,
     Rename,
+    Link,
     Unlink,
     RemoveFolder,
     OpenFolder,
@@ -43,6 +44,7 @@ impl Call {
         Self::Allocate,
         Self::MakeFolder,
         Self::Rename,
+        Self::Link,
         Self::Unlink,
         Self::RemoveFolder,
     ];
