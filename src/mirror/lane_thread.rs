@@ -407,7 +407,7 @@ impl Worker<'_> {
             self.tell(&mut scan, &step);
             let turn = match closing {
                 Some(_) => Ok(Turn::Done),
-                None => self.keeper.turn(&self.core.journal, &self.attachment.log),
+                None => self.keeper.turn(&self.core.journal, || self.attachment.log.position()),
             };
             let more = match turn {
                 Ok(turn) => turn == Turn::More,

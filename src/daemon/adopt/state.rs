@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::daemon::adopt::error::AdoptError;
+use crate::journal::Beginning;
 use crate::journal::sled_store::SledStore;
-use crate::journal::{Beginning, Importer};
 use crate::mirror::Mirror;
 use crate::mirror::adopt::Outcome;
 
@@ -34,15 +34,7 @@ pub(super) fn write(state: &Path, outcome: &Outcome, beginning: &Beginning) -> R
         Ok(()) | Err(_) => {}
     }
     let store = SledStore::open(&folder)?;
-    let mut importer = Importer::new(&store);
-    for rebuilt in &outcome.nodes {
-        importer.node(&rebuilt.place, &rebuilt.node, &rebuilt.blocks, &rebuilt.debts)?;
-        rebuilt.kept.iter().try_for_each(|kept| importer.kept(kept))?;
-    }
-    for (id, debts) in &outcome.removed {
-        importer.removed(*id, debts)?;
-    }
-    importer.end(beginning)?;
+    outcome.import(&store, beginning)?;
     Ok(Begun { state: state.to_owned() })
 }
 

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use crate::digest::Crc32;
 use crate::elapsed::Elapsed;
 use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side, Ticket};
+use crate::journal::store::{Store, StoreError};
 use crate::journal::{
-    Blocks, Body, Content, Copy, Debt, FileNode, FolderNode, Held, Keeping, Kept, Node, Origin, Place, Remains, Version,
+    Beginning, Blocks, Body, Content, Copy, Debt, FileNode, FolderNode, Held, Importer, Keeping, Kept, Node, Origin,
+    Place, Remains, Version,
 };
 use crate::mirror::adopt::is_root;
 use crate::mirror::adopt::past::Past;
@@ -59,6 +61,21 @@ pub(crate) struct Outcome {
     /// Nodes that were removed and that a drive still has.
     pub(crate) removed: Vec<(NodeId, PerSide<Option<Debt>>)>,
     pub(crate) report: Report,
+}
+
+impl Outcome {
+    /// Writes it into an empty store, which is a journal from then on.
+    pub(crate) fn import(&self, store: &dyn Store, beginning: &Beginning) -> Result<(), StoreError> {
+        let mut importer = Importer::new(store);
+        for rebuilt in &self.nodes {
+            importer.node(&rebuilt.place, &rebuilt.node, &rebuilt.blocks, &rebuilt.debts)?;
+            rebuilt.kept.iter().try_for_each(|kept| importer.kept(kept))?;
+        }
+        for (id, debts) in &self.removed {
+            importer.removed(*id, debts)?;
+        }
+        importer.end(beginning)
+    }
 }
 
 #[derive(Debug)]

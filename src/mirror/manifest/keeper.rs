@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::ids::{DriveId, Lsn, NodeId, Side};
 use crate::journal::{Change, Journal, Place};
-use crate::mirror::drive_log::Record;
 use crate::mirror::drive_log::scan::{Part, scan};
+use crate::mirror::drive_log::{Position, Record};
 use crate::mirror::lane::LaneError;
 use crate::mirror::layout;
-use crate::mirror::log_thread::{LogHandle, Taken};
+use crate::mirror::log_thread::Taken;
 use crate::mirror::manifest::frame::Head;
 use crate::mirror::manifest::writer::Writer;
 use crate::mirror::volume::{Disposition, Result, Volume, VolumeError};
@@ -127,13 +127,17 @@ impl Keeper {
         self.writer.sync()
     }
 
-    /// Does the next piece of a snapshot, where one is due.
-    pub(crate) fn turn(&mut self, journal: &Journal, log: &LogHandle) -> std::result::Result<Turn, LaneError> {
+    /// Does the next piece of a snapshot, where one is due. `position` is asked where the drive's log is then.
+    pub(crate) fn turn(
+        &mut self,
+        journal: &Journal,
+        position: impl FnOnce() -> Option<Position>,
+    ) -> std::result::Result<Turn, LaneError> {
         if !self.writer.is_snapshotting() {
             if !std::mem::take(&mut self.look) || !self.writer.wants_snapshot(self.volume.space()?.free) {
                 return Ok(Turn::Done);
             }
-            let Some(position) = log.position() else { return Ok(Turn::Done) };
+            let Some(position) = position() else { return Ok(Turn::Done) };
             self.writer.begin_snapshot(position)?;
             self.cursor = None;
             return Ok(if self.writer.is_snapshotting() { Turn::More } else { Turn::Done });

@@ -1,7 +1,14 @@
 //! The world that the model test steps: two sticks, a boot disk, one daemon.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::single_match_else, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::single_match_else,
+    clippy::struct_excessive_bools,
+    reason = "tests"
+)]
 
+pub(super) mod adopted;
 mod checks;
 pub(super) mod foreign;
 mod media;
@@ -22,6 +29,7 @@ use crate::journal::{Attached, DriveFact, Enrolled, Enrolment, Journal, Staged, 
 use crate::mirror::drive_log::DriveLog;
 use crate::mirror::lane::{Lane, LaneError, look_again, reclaim};
 use crate::mirror::limits::AsideMax;
+use crate::mirror::manifest::Keeper;
 use crate::mirror::model::oracle::Oracle;
 use crate::mirror::reconcile::hints::Hint;
 use crate::mirror::reconcile::inbox::Job;
@@ -30,6 +38,7 @@ use crate::mirror::reconcile::survey::Depth;
 use crate::mirror::sim_volume::{CallKind, Fault, SimDisk};
 use crate::mirror::volume::{Disposition, FsKind, Volume};
 
+use adopted::Manifests;
 pub(super) use media::{Found, Media, Past};
 
 /// Steps of both lanes in which all debts must be worked off.
@@ -48,6 +57,8 @@ struct Drive {
     volume: Arc<dyn Volume>,
     log: DriveLog,
     lane: Lane,
+    /// Where the drives tell of the mirror.
+    keeper: Option<Keeper>,
     /// Names that the kernel told the daemon of.
     hints: Vec<Hint>,
     watched: BTreeSet<String>,
@@ -107,6 +118,11 @@ pub(super) struct World {
     running: Elapsed,
     /// Whether what is removed or overwritten is kept.
     trash: Trash,
+    manifests: Manifests,
+    /// Whether something was committed that no drive tells of, or is on a drive and was not acknowledged.
+    untold: bool,
+    /// Whether the journal was rebuilt: it knows no earlier session, whose stages lie aside.
+    rebuilt: bool,
     pub(super) oracle: Oracle,
     /// What others wrote on the drives, not in the mirror yet: kept, whatever happens.
     foreign: Vec<Vec<u8>>,
@@ -129,6 +145,13 @@ fn drive_id(side: Side) -> DriveId {
 
 impl World {
     pub(super) fn new(kind: FsKind, seed: u64) -> Self {
+        let mut world = Self::without_drives(kind, seed);
+        world.arrive(Side::A);
+        world.arrive(Side::B);
+        world
+    }
+
+    fn without_drives(kind: FsKind, seed: u64) -> Self {
         let store = MemDisk::new();
         let disks = PerSide::new(|_| SimDisk::new(kind, CAPACITY));
         let enrolled = |side| Enrolled { id: drive_id(side), place: String::new() };
@@ -138,8 +161,6 @@ impl World {
         Writer::create(&store.open(), &enrolment).unwrap();
         let mut world = Self::opened(kind, Media { store, disks }, Past::default());
         world.random = seed | 1;
-        world.arrive(Side::A);
-        world.arrive(Side::B);
         world
     }
 
@@ -169,6 +190,9 @@ impl World {
             random: 1,
             running: Elapsed(0),
             trash: Trash::Off,
+            manifests: Manifests::Not,
+            untold: false,
+            rebuilt: false,
             oracle: Oracle::default(),
             foreign: Vec::new(),
             jobs: PerSide::default(),
@@ -229,6 +253,11 @@ impl World {
             Err(LaneError::Volume(_)) => return self.lose(side),
             Err(LaneError::Store(error)) => panic!("{error}"),
         };
+        let mut keeper = match self.open_manifest(side, &volume) {
+            Ok(keeper) => keeper,
+            Err(LaneError::Volume(_)) => return self.lose(side),
+            Err(LaneError::Store(error)) => panic!("{error}"),
+        };
         let noted = self.writer.lock().note(&arrived.facts);
         let durable = self.writer.lock().barrier();
         let (Ok(released), Ok(())) = (noted, durable) else { return self.reopen() };
@@ -258,8 +287,17 @@ impl World {
                 Attached::Replaced => panic!("another drive"),
             }
         }
+        if let Some(keeper) = &mut keeper
+            && keeper.take_debts(&self.journal, self.journal.head()).is_err()
+        {
+            return self.lose(side);
+        }
         *self.drives.get_mut(side) =
-            Some(Drive { arrival, volume, log, lane, hints: Vec::new(), watched: BTreeSet::new() });
+            Some(Drive { arrival, volume, log, lane, keeper, hints: Vec::new(), watched: BTreeSet::new() });
+        self.take_snapshot(side);
+        if !self.is_present(side) {
+            return;
+        }
         let limit = self.aside_max;
         if self.drives.get_mut(side).as_mut().is_none_or(|drive| drive.lane.take_stock(limit).is_err()) {
             return self.lose(side);
@@ -483,6 +521,10 @@ impl World {
         let Some(drive) = self.drives.get(side) else { return };
         if drive.volume.sync_all().is_err() {
             return self.lose(side);
+        }
+        self.write_checkpoint(side);
+        if !self.is_present(side) {
+            return;
         }
         if self.writer.lock().note(&[DriveFact::Checkpoint { side }]).is_err() {
             self.reopen();

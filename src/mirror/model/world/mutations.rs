@@ -35,7 +35,11 @@ impl World {
             match self.stage_on(side, path, bytes, version, way) {
                 None => {}
                 Some(Ok(stage)) => *stages.get_mut(side) = Some(stage),
-                Some(Err(_)) => self.lose(side),
+                Some(Err(_)) => {
+                    // Its bytes may be there, and count when the journal is lost.
+                    self.untold = true;
+                    self.lose(side);
+                }
             }
         }
         let any = stages != PerSide::default();
@@ -283,6 +287,7 @@ impl World {
     ) -> Result<Receipt, CommitError> {
         let present = PerSide::new(|side| self.is_present(side));
         let mut committed = self.writer.lock().commit(&[Request { mutation, id, present, keeping: self.keeping() }]);
+        self.tell_drives(&committed.changes);
         self.release(&committed.released);
         committed.answers.remove(0)
     }
