@@ -1,6 +1,6 @@
 //! Which nodes the files and folders of a drive are.
 
-use crate::digest::FileDigest;
+use crate::digest::{Crc32, FileDigest};
 use crate::ids::{NodeId, PerSide, Side};
 use crate::journal::{Body, Content, Copy, Held, Observed, Place, Version};
 use crate::mirror::adopt::is_own;
@@ -8,7 +8,7 @@ use crate::mirror::adopt::outcome::{Alive, Gone, Rebuild};
 use crate::mirror::adopt::survey::{Above, Seen, SeenKind};
 use crate::path::Name;
 
-/// Names in a folder by which it is recognized.
+/// Things in a folder by which it is recognized.
 const RECOGNIZED_BY: usize = 64;
 
 /// A file that is none that the history knows.
@@ -23,7 +23,7 @@ pub(super) struct Stray {
 impl Rebuild {
     /// Takes in what a drive has, each folder before what is in it.
     pub(super) fn take_tree(&mut self, side: Side, tree: Vec<Seen>) {
-        let inside = names_inside(&tree);
+        let inside = things_inside(&tree);
         let mut ids: Vec<Option<NodeId>> = Vec::with_capacity(tree.len());
         for (seen, inside) in tree.into_iter().zip(inside) {
             let parent = match seen.above {
@@ -47,14 +47,16 @@ impl Rebuild {
         }
     }
 
-    fn take_folder(&mut self, side: Side, place: Place, mtime_ns: i64, inside: &[Name]) -> Option<NodeId> {
+    fn take_folder(&mut self, side: Side, place: Place, mtime_ns: i64, inside: &[Inside]) -> Option<NodeId> {
         let candidates = self.candidates(side, &place).into_iter().filter(|id| self.is_folder(*id));
         let best = candidates.max_by_key(|id| {
             let known = self.past.nodes.get(id);
-            let children = inside.iter().filter(|name| self.has_child(*id, name)).count();
+            // Bytes say more than names: another folder may have come to its place since, with such names in it.
+            let same = inside.iter().filter(|thing| self.has_had(*id, thing)).count();
+            let named = inside.iter().filter(|thing| self.has_child(*id, &thing.name)).count();
             let own = known.and_then(|known| known.own.get(side).clone());
             let last_here = own.is_some_and(|(_, at)| at.as_ref() == Some(&place));
-            (children, last_here, self.places.get(&place) == Some(id), known.map(|known| known.newest.lsn))
+            (same, named, last_here, self.places.get(&place) == Some(id), known.map(|known| known.newest.lsn))
         });
         let held = Held { place: place.clone(), content: Content::Folder };
         let id = match best {
@@ -125,6 +127,18 @@ impl Rebuild {
         }
     }
 
+    /// Whether a thing like this was in a folder at any time.
+    fn has_had(&self, id: NodeId, thing: &Inside) -> bool {
+        let place = Place::new(id, thing.name.clone());
+        let past = self.past.places.get(&place).into_iter().flatten();
+        past.chain(self.places.get(&place)).any(|child| match thing.is {
+            Is::Folder => self.is_folder(*child),
+            Is::File { size, crc32 } => {
+                self.versions_of(*child).any(|version| (version.size, version.crc32) == (size, crc32))
+            }
+        })
+    }
+
     fn has_child(&self, id: NodeId, name: &Name) -> bool {
         let place = Place::new(id, name.clone());
         self.past.places.contains_key(&place) || self.places.contains_key(&place)
@@ -132,9 +146,13 @@ impl Rebuild {
 
     /// The version of a node that bytes are: the current one before others.
     fn version_of(&self, id: NodeId, digest: &FileDigest) -> Option<Version> {
+        self.versions_of(id).find(|version| version.size == digest.size && version.crc32 == digest.whole)
+    }
+
+    fn versions_of(&self, id: NodeId) -> impl Iterator<Item = Version> {
         let current = self.nodes.get(&id).and_then(Alive::version);
         let known = self.past.nodes.get(&id).into_iter().flat_map(|known| known.versions.iter().copied());
-        current.into_iter().chain(known).find(|version| version.size == digest.size && version.crc32 == digest.whole)
+        current.into_iter().chain(known)
     }
 
     /// Notes that a drive has a node.
@@ -149,15 +167,30 @@ impl Rebuild {
     }
 }
 
-/// Some names in each folder of a tree; none where it is a file.
-fn names_inside(tree: &[Seen]) -> Vec<Vec<Name>> {
-    let mut inside: Vec<Vec<Name>> = vec![Vec::new(); tree.len()];
+/// Something in a folder, as far as folders are told apart by it.
+struct Inside {
+    name: Name,
+    is: Is,
+}
+
+enum Is {
+    Folder,
+    File { size: u64, crc32: Crc32 },
+}
+
+/// Some things in each folder of a tree; none where it is a file.
+fn things_inside(tree: &[Seen]) -> Vec<Vec<Inside>> {
+    let mut inside: Vec<Vec<Inside>> = tree.iter().map(|_| Vec::new()).collect();
     for seen in tree {
         if let Above::Folder(number) = seen.above
-            && let Some(names) = inside.get_mut(number)
-            && names.len() < RECOGNIZED_BY
+            && let Some(things) = inside.get_mut(number)
+            && things.len() < RECOGNIZED_BY
         {
-            names.push(seen.name.clone());
+            let is = match &seen.what {
+                SeenKind::Folder { .. } => Is::Folder,
+                SeenKind::File { digest, .. } => Is::File { size: digest.size, crc32: digest.whole },
+            };
+            things.push(Inside { name: seen.name.clone(), is });
         }
     }
     inside

@@ -313,6 +313,29 @@ proptest! {
     }
 }
 
+/// Histories that once failed when the journal was lost, as they were shrunk.
+#[test]
+fn histories_whose_loss_once_failed_end_well() {
+    use Act as A;
+    let a_new_folder_where_one_was_moved_from_with_a_folder_named_like_its_file = [
+        A::Put(9, 1, 5, false),
+        A::Put(3, 2, 6, false),
+        A::KillWithin(true, 1),
+        A::Step(false, 3),
+        A::Step(true, 3),
+        A::Move(5, 2),
+        A::MakeFolder(11),
+    ];
+    for seed in 0..20 {
+        run_with_loss(
+            seed,
+            &a_new_folder_where_one_was_moved_from_with_a_folder_named_like_its_file,
+            Rest::Not,
+            Loss::Kill,
+        );
+    }
+}
+
 /// Histories that once failed, as they were shrunk.
 #[test]
 fn histories_that_once_failed_end_well() {
