@@ -9,6 +9,7 @@ mod cases;
 mod cuts;
 mod fat_cases;
 mod foreign_cases;
+mod losses;
 mod oracle;
 mod random;
 mod trash_cases;
