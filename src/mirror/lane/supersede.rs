@@ -8,7 +8,7 @@
 
 use crate::ids::NodeId;
 use crate::journal::store::StoreError;
-use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Node, Place, Stage, Version};
+use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Node, Observed, Place, Stage, Version};
 use crate::mirror::content::{Found, compare};
 use crate::mirror::lane::converge::{Over, placed};
 use crate::mirror::lane::{Batch, Lane, LaneError, Progress, Stay};
@@ -24,7 +24,7 @@ type Result<T> = std::result::Result<T, LaneError>;
 pub(super) struct Predecessor {
     id: NodeId,
     version: Version,
-    held: Held,
+    observed: Option<Observed>,
     place: Place,
 }
 
@@ -47,8 +47,8 @@ impl Lane {
             return Ok(None);
         };
         match held.content {
-            Content::File { version, .. } if held.place == *place && trash.parent == NodeId::TRASH => {
-                Ok(Some(Predecessor { id: old, version, held, place: trash }))
+            Content::File { version, observed } if held.place == *place && trash.parent == NodeId::TRASH => {
+                Ok(Some(Predecessor { id: old, version, observed, place: trash }))
             }
             Content::File { .. } | Content::Folder => Ok(None),
         }
@@ -63,13 +63,12 @@ impl Lane {
         path: &str,
     ) -> Result<Option<Progress>> {
         let Some(old) = self.predecessor(batch, file.id, place)? else { return Ok(None) };
-        let Content::File { observed, .. } = old.held.content else { return Ok(None) };
         if self.waits_for_other(batch, file) {
             return Ok(Some(self.stay(batch, file)));
         }
         if !self.names_twice()
             || batch.vacated.contains(&self.compared(path))
-            || !matches!(compare(self.volume.as_ref(), path, &old.version, observed)?, Found::Same(_))
+            || !matches!(compare(self.volume.as_ref(), path, &old.version, old.observed)?, Found::Same(_))
         {
             return Ok(None);
         }
@@ -83,19 +82,18 @@ impl Lane {
             linked => linked?,
         }
         let progress = self.install(batch, place, file, path, Over::Older);
-        if progress.is_err() {
+        if matches!(progress, Ok(Progress::There)) {
+            batch.touch(&trash);
+            placed(batch, old.id, &old.place, Content::File { version: old.version, observed: None });
+        } else {
             // The name it has is the one on record. Where the drive is gone, its next arrival sees to it.
             let _ = self.volume.remove_file(&trash);
-            return progress.map(Some);
         }
-        batch.touch(&trash);
-        let content = Content::File { version: old.version, observed: None };
-        placed(batch, old.id, &old.place, content);
         progress.map(Some)
     }
 
-    /// What an old version waits for, or what came of it, where its place in the trash is not its alone to take: the new
-    /// version comes first. `None`: it can go.
+    /// What becomes of a version that is to go to the trash, where a new one gets its name first or has to come first;
+    /// `None` where it can go by itself.
     pub(super) fn successor_first(
         &mut self,
         batch: &mut Batch,
@@ -110,13 +108,15 @@ impl Lane {
         if self.waits_for_other(batch, &new) {
             return Ok(Some(Progress::Stays(Stay::HoldsName)));
         }
-        if !self.names_twice() || self.predecessor(batch, new.id, &held.place)?.is_none() {
+        if !self.names_twice() {
             return Ok(None);
         }
+        let Some(old) = self.predecessor(batch, new.id, &held.place)? else { return Ok(None) };
         let progress = self.converge(batch, new.id)?;
-        let old = batch.placed.iter().any(|(_, held)| held.as_ref().is_some_and(|held| held.place == *place));
+        let is_there =
+            batch.placed.get(&old.id).is_some_and(|held| held.as_ref().is_some_and(|held| held.place == *place));
         Ok(match progress {
-            Progress::There | Progress::Deferred if old => Some(Progress::There),
+            Progress::There | Progress::Deferred if is_there => Some(Progress::There),
             Progress::Deferred => Some(Progress::Deferred),
             Progress::Stays(Stay::WaitsFor(_)) => Some(Progress::Stays(Stay::HoldsName)),
             Progress::There | Progress::Stays(_) => None,
