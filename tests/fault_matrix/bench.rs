@@ -13,6 +13,8 @@ use crate::wire;
 /// How long anything may take to be well again.
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// As that, for what takes seconds: each look reads both drives.
+const LOOK_AGAIN_LATER: Duration = Duration::from_millis(100);
 /// A drive that did not come at its return is looked at again so often: the watcher itself would take a minute.
 const STIR_EVERY: Duration = Duration::from_millis(200);
 /// So long a medium hangs where nobody says that it does: longer than `stall_after`.
@@ -97,7 +99,7 @@ impl Bench {
             if begin.elapsed() > TAKEN_IN_WITHIN {
                 return Err(format!("not taken in within {TAKEN_IN_WITHIN:?}: {}", self.status()?["foreign"]));
             }
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(LOOK_AGAIN_LATER);
         }
     }
 

@@ -16,6 +16,8 @@ use crate::scenario::{self, Moment, Scenario};
 
 /// Names the one scenario to play, for those who look into a failure.
 const ONLY: &str = "TWINSTICK_FAULT_SCENARIO";
+/// Sets how many daemons at once.
+const WORKERS_WANTED: &str = "TWINSTICK_FAULT_WORKERS";
 /// Daemons at once: a case mostly waits.
 const WORKERS: usize = 6;
 /// Daemons at once while the sites are counted: another one's mounts wake a watcher, whose probes are calls too.
@@ -96,7 +98,7 @@ pub(crate) fn all() {
     let queue = Mutex::new(VecDeque::from(chunks));
     let findings = Mutex::new(Findings::default());
     std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
+        for _ in 0..workers() {
             scope.spawn(|| {
                 while let Some(chunk) = pop(&queue) {
                     play_chunk(chunk, &findings);
@@ -112,6 +114,10 @@ pub(crate) fn all() {
     }
     assert!(findings.broken.is_empty(), "{} rules were broken", findings.broken.len());
     assert!(findings.unreached.is_empty(), "{} sites were not reached", findings.unreached.len());
+}
+
+fn workers() -> usize {
+    std::env::var(WORKERS_WANTED).ok().and_then(|count| count.parse().ok()).unwrap_or(WORKERS)
 }
 
 fn pop<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
