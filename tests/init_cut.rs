@@ -1,4 +1,4 @@
-//! An `init` that is cut short at any of its calls to the sticks or the boot disk: the next one ends it.
+//! An `init` or `replace` that is cut short at any of its calls to the sticks or the boot disk: the next one ends it.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,19 +21,24 @@ fn main() -> ExitCode {
         .with("an_init_that_takes_files_in_and_is_cut_short_is_ended_by_the_next", Needs::LoopMounts, || {
             cut_anywhere(&["--adopt"], if is_full() { 1 } else { 3 });
         })
+        .with("a_replace_that_is_cut_short_anywhere_is_ended_by_the_next", Needs::LoopMounts, cut_replace)
         .with("another_init_does_not_take_what_one_has_begun", Needs::LoopMounts, another)
         .beside(2)
         .main()
 }
 
-/// The media that an init works on, any of which may fail.
-const MEDIA: [&str; 3] = ["a", "b", "boot"];
+/// All media: the last is a stick that is to be put in place of drive b.
+const MEDIA: [&str; 4] = ["a", "b", "boot", "new"];
+/// Those that an init works on, any of which may fail.
+const INIT_MEDIA: [&str; 3] = ["a", "b", "boot"];
+/// Those that a replace changes.
+const REPLACE_MEDIA: [&str; 2] = ["boot", "new"];
 /// A file that is on drive a before, where files are taken in.
 const FOUND: &str = "found.txt";
 
 struct Ground {
     _dir: tempfile::TempDir,
-    media: [Faulty; 3],
+    media: [Faulty; 4],
     words: Vec<&'static str>,
 }
 
@@ -45,6 +50,14 @@ impl Ground {
         if !ground.words.is_empty() {
             fs::write(ground.medium("a").files().join(FOUND), "found").unwrap();
         }
+        ground
+    }
+
+    /// Where a mirror is enrolled.
+    fn enrolled() -> Self {
+        let ground = Self::new(&[]);
+        let init = ground.init();
+        assert!(init.status.success(), "{}", said(&init));
         ground
     }
 
@@ -63,6 +76,33 @@ impl Ground {
     fn init_with(&self, state: PathBuf) -> Output {
         let drive = |name: &str| format!("{name}={}", self.medium(name).base().display());
         self.twinstickd("init", state, &["--drive", &drive("a"), "--drive", &drive("b")])
+    }
+
+    fn replace(&self) -> Output {
+        let drive = format!("b={}", self.medium("new").base().display());
+        self.twinstickd("replace", self.state(), &["--drive", &drive])
+    }
+
+    /// The calls by which a command changes a medium, or makes that durable: a cut before any other leaves the same.
+    fn changes(&self, name: &str, command: fn(&Self) -> Output) -> (Vec<Site>, Output) {
+        self.medium(name).arm(None);
+        let output = command(self);
+        let mut sites = self.medium(name).disarm();
+        sites.retain(|site| Call::CHANGING.contains(&site.call) || Call::SYNCING.contains(&site.call));
+        (sites, output)
+    }
+
+    /// Has a medium fail from a call on, and work again after the command; whether it came to that call. Where it did
+    /// not, the command succeeded.
+    #[track_caller]
+    fn cut(&self, name: &str, site: Site, command: fn(&Self) -> Output) -> bool {
+        self.medium(name).arm(Some((site, Fault::Dies(Errno::IO))));
+        let output = command(self);
+        let fired = self.medium(name).has_fired();
+        self.medium(name).revive();
+        self.medium(name).disarm();
+        assert!(fired || output.status.success(), "{name}, {site}: {}", said(&output));
+        fired
     }
 
     fn twinstickd(&self, command: &str, state: PathBuf, words: &[&str]) -> Output {
@@ -87,14 +127,10 @@ fn said(output: &Output) -> String {
     [output.stdout.as_slice(), &output.stderr].map(String::from_utf8_lossy).concat()
 }
 
-/// The calls by which an init changes a medium, or makes that durable: a cut before any other leaves the same.
 fn sites(name: &str, words: &[&'static str]) -> Vec<Site> {
     let ground = Ground::new(words);
-    ground.medium(name).arm(None);
-    let init = ground.init();
+    let (sites, init) = ground.changes(name, Ground::init);
     assert!(init.status.success(), "{}", said(&init));
-    let mut sites = ground.medium(name).disarm();
-    sites.retain(|site| Call::CHANGING.contains(&site.call) || Call::SYNCING.contains(&site.call));
     ground.check_enrolled();
     sites
 }
@@ -102,16 +138,10 @@ fn sites(name: &str, words: &[&'static str]) -> Vec<Site> {
 /// Cuts each so-manieth call.
 fn cut_anywhere(words: &[&'static str], every: usize) {
     let (mut cuts, mut resumed) = (0, 0);
-    for name in MEDIA {
+    for name in INIT_MEDIA {
         for site in sites(name, words).into_iter().step_by(every) {
             let ground = Ground::new(words);
-            ground.medium(name).arm(Some((site, Fault::Dies(Errno::IO))));
-            let cut = ground.init();
-            let fired = ground.medium(name).has_fired();
-            ground.medium(name).revive();
-            ground.medium(name).disarm();
-            cuts += u32::from(fired);
-            assert!(fired || cut.status.success(), "{name}, {site}: {}", said(&cut));
+            cuts += u32::from(ground.cut(name, site, Ground::init));
             let again = ground.init();
             // It may have been cut after all was done, or have found its last call refused.
             if again.status.success() {
@@ -126,13 +156,33 @@ fn cut_anywhere(words: &[&'static str], every: usize) {
     assert!(resumed > 0 && cuts > 0);
 }
 
+/// Cuts each call by which a `replace` changes the new stick or the boot disk.
+fn cut_replace() {
+    let (mut cuts, mut resumed) = (0, 0);
+    for name in REPLACE_MEDIA {
+        let ground = Ground::enrolled();
+        let (sites, whole) = ground.changes(name, Ground::replace);
+        assert!(whole.status.success(), "{}", said(&whole));
+        for site in sites {
+            let ground = Ground::enrolled();
+            cuts += u32::from(ground.cut(name, site, Ground::replace));
+            let again = ground.replace();
+            if again.status.success() {
+                resumed += 1;
+            } else {
+                assert!(said(&again).contains("is drive b itself"), "{name}, {site}: {}", said(&again));
+            }
+            ground.check_enrolled();
+        }
+    }
+    println!("replace: {cuts} cuts, {resumed} ended by the next");
+    assert!(resumed > 0 && cuts > 0);
+}
+
 fn another() {
     let ground = Ground::new(&[]);
     let last = sites("boot", &[]).into_iter().rfind(|site| site.call == Call::Unlink).unwrap();
-    ground.medium("boot").arm(Some((last, Fault::Dies(Errno::IO))));
-    assert!(!ground.init().status.success());
-    ground.medium("boot").revive();
-    ground.medium("boot").disarm();
+    assert!(ground.cut("boot", last, Ground::init));
     for command in ["serve", "check"] {
         let refused = ground.twinstickd(command, ground.state(), &[]);
         assert!(!refused.status.success());

@@ -121,13 +121,23 @@ pub fn plan(request: &InitRequest, state: &Path) -> Result<Plan, InitError> {
     check_apart(&a, &b, request.kind)?;
     let begun = Begun::find(state).map_err(|source| InitError::LookAtState { path: state.to_owned(), source })?;
     let state = check_state(state, [&a, &b], begun.as_ref())?;
+    let resumed = begun.as_ref().map_or(Resumed::Nobodys, Resumed::Init);
     for drive in [&a, &b] {
         match request.files {
-            Files::Refused => check_blank(drive.side, &drive.root, begun.as_ref())?,
-            Files::TakenIn => drop(check_unenrolled(drive.side, &drive.root, begun.as_ref())?),
+            Files::Refused => check_blank(drive.side, &drive.root, resumed)?,
+            Files::TakenIn => drop(check_unenrolled(drive.side, &drive.root, resumed)?),
         }
     }
     Ok(Plan { drives: PerSide { a: a.root, b: b.root }, state, kind: request.kind, files: request.files, begun })
+}
+
+/// Whose labelling may go on where it was cut short.
+#[derive(Clone, Copy)]
+pub(super) enum Resumed<'a> {
+    Nobodys,
+    Init(&'a Begun),
+    /// Of a stick without any label. One that has the mirror's already is known by it.
+    Replace,
 }
 
 /// One drive as it was found.
@@ -190,13 +200,13 @@ pub(super) fn check_apart(a: &Found, b: &Found, kind: DriveKind) -> Result<(), I
     Ok(())
 }
 
-/// Refuses a drive of a mirror, unless it is the one that `begun` is to become; the names of others in its root.
-fn check_unenrolled(side: Side, root: &Path, begun: Option<&Begun>) -> Result<BTreeSet<String>, InitError> {
+/// Refuses a drive of a mirror, unless its labelling may go on; the names of others in its root.
+fn check_unenrolled(side: Side, root: &Path, resumed: Resumed<'_>) -> Result<BTreeSet<String>, InitError> {
     let look = |source| InitError::Look { side, path: root.to_owned(), source };
     let mut names = names(root).map_err(look)?;
     if names.iter().any(|name| name.eq_ignore_ascii_case(OWN_FOLDER)) {
-        match owner(side, root, begun).map_err(look)? {
-            Owner::ThisInit => names.retain(|name| !name.eq_ignore_ascii_case(OWN_FOLDER)),
+        match owner(side, root, resumed).map_err(look)? {
+            Owner::Resumed => names.retain(|name| !name.eq_ignore_ascii_case(OWN_FOLDER)),
             Owner::NeverUsed => return Err(InitError::NeverUsed { side, path: root.to_owned() }),
             Owner::Mirror => return Err(InitError::Enrolled { side, path: root.to_owned() }),
         }
@@ -206,14 +216,14 @@ fn check_unenrolled(side: Side, root: &Path, begun: Option<&Begun>) -> Result<BT
 
 /// Whose the mirror's own folder on a drive is.
 enum Owner {
-    /// The init's that was cut short and is to go on.
-    ThisInit,
+    /// The command's that was cut short and is to go on.
+    Resumed,
     /// Some init's, and no daemon has used the drive.
     NeverUsed,
     Mirror,
 }
 
-fn owner(side: Side, root: &Path, begun: Option<&Begun>) -> io::Result<Owner> {
+fn owner(side: Side, root: &Path, resumed: Resumed<'_>) -> io::Result<Owner> {
     let written =
         |name: &String| INIT_WRITES.iter().any(|path| path.strip_prefix(OWN_FOLDER) == Some(&format!("/{name}")));
     match names(&root.join(OWN_FOLDER)) {
@@ -225,22 +235,24 @@ fn owner(side: Side, root: &Path, begun: Option<&Begun>) -> io::Result<Owner> {
         }
         Err(error) => return Err(error),
     }
-    let owner = match (label::read(&OsVolume::open(root)?), begun) {
-        (Ok(None) | Err(LabelError::Torn), Some(_)) => Owner::ThisInit,
+    let owner = match (label::read(&OsVolume::open(root)?), resumed) {
+        (Ok(None) | Err(LabelError::Torn), Resumed::Init(_) | Resumed::Replace) => Owner::Resumed,
         (Ok(Some(label)), _) if label.arrivals != Arrival(0) => Owner::Mirror,
-        (Ok(Some(label)), Some(begun)) if label.mirror == begun.mirror && label.drive == *begun.drives.get(side) => {
-            Owner::ThisInit
+        (Ok(Some(label)), Resumed::Init(begun))
+            if label.mirror == begun.mirror && label.drive == *begun.drives.get(side) =>
+        {
+            Owner::Resumed
         }
-        (Ok(None) | Err(LabelError::Torn), None) | (Ok(Some(_)), _) => Owner::NeverUsed,
+        (Ok(None) | Err(LabelError::Torn), Resumed::Nobodys) | (Ok(Some(_)), _) => Owner::NeverUsed,
         (Err(LabelError::Volume(error)), _) => return Err(io::Error::other(error)),
         (Err(LabelError::NewerFormat { .. } | LabelError::Missing | LabelError::OtherDrive { .. }), _) => Owner::Mirror,
     };
     Ok(owner)
 }
 
-pub(super) fn check_blank(side: Side, root: &Path, begun: Option<&Begun>) -> Result<(), InitError> {
+pub(super) fn check_blank(side: Side, root: &Path, resumed: Resumed<'_>) -> Result<(), InitError> {
     let path = || root.to_owned();
-    let names = check_unenrolled(side, root, begun)?;
+    let names = check_unenrolled(side, root, resumed)?;
     let foreign = |name: &&String| FOREIGN_ROOT_NAMES.iter().any(|own| name.eq_ignore_ascii_case(own));
     let mut files = names.iter().filter(|name| !foreign(name));
     match files.next() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::init::{self, DriveKind, InitError};
+use crate::daemon::init::{self, DriveKind, InitError, Resumed};
 use crate::ids::{Arrival, DriveId, Epoch, Lsn, PerSide, Side, random};
 use crate::journal::store::StoreError;
 use crate::journal::{Enrolled, Enrolment};
@@ -78,7 +78,7 @@ pub enum ReplaceError {
 
 /// Looks at the new stick, labels it, and enrols it.
 ///
-/// The label comes first: cut short behind it, the same command finds the stick again and goes on.
+/// The label comes first: cut short in it or behind it, the same command finds the stick again and goes on.
 pub async fn replace(mirror: &Mirror, state: &Path, request: &ReplaceRequest) -> Result<Replaced, ReplaceError> {
     let side = request.side;
     let loss = if request.accept_loss { Loss::Accepted } else { Loss::Refused };
@@ -100,9 +100,8 @@ pub async fn replace(mirror: &Mirror, state: &Path, request: &ReplaceRequest) ->
         return Err(ReplaceError::Misfits { path: root, misfits: misfits.join(", ") });
     }
     let label = |source| ReplaceError::Label { path: root.clone(), source };
-    if label::read(&volume).map_err(label)?.is_none() {
-        label::create(&volume, &first_label(&enrolment, side, drive)).map_err(label)?;
-    }
+    // Again, where an earlier try wrote it: it may not be durable.
+    label::create(&volume, &first_label(&enrolment, side, drive)).map_err(label)?;
     drop(volume);
     let enrolled = Enrolled { id: drive, place: root.display().to_string() };
     mirror.replace(side, enrolled, loss).await?;
@@ -140,9 +139,9 @@ fn inspect(
 fn known(enrolment: &Enrolment, side: Side, root: &Path, volume: &dyn Volume) -> Result<Option<DriveId>, ReplaceError> {
     let enrolled = || ReplaceError::Enrolled { path: root.to_owned() };
     let label = match label::read(volume) {
-        Ok(None) => return Ok(None),
+        Ok(None) | Err(LabelError::Torn) => return Ok(None),
         Ok(Some(label)) => label,
-        Err(LabelError::Torn | LabelError::NewerFormat { .. }) => return Err(enrolled()),
+        Err(LabelError::NewerFormat { .. }) => return Err(enrolled()),
         Err(source) => return Err(ReplaceError::Label { path: root.to_owned(), source }),
     };
     if enrolment.drives.iter().any(|(_, drive)| drive.id == label.drive) {
@@ -153,7 +152,7 @@ fn known(enrolment: &Enrolment, side: Side, root: &Path, volume: &dyn Volume) ->
 }
 
 fn check_blank(side: Side, root: &Path) -> Result<(), ReplaceError> {
-    match init::check_blank(side, root, None) {
+    match init::check_blank(side, root, Resumed::Replace) {
         Err(InitError::NotEmpty { path, count, example, .. }) => Err(ReplaceError::NotEmpty { path, count, example }),
         Err(InitError::Enrolled { path, .. } | InitError::NeverUsed { path, .. }) => {
             Err(ReplaceError::Enrolled { path })
