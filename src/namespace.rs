@@ -68,6 +68,11 @@ impl Namespace {
         }
     }
 
+    /// A name or path as it compares: equal where it is one file's.
+    pub fn compared(self, path: &str) -> String {
+        if self.folds_case() { folded(path) } else { path.to_owned() }
+    }
+
     /// Bytes that a file can have at most, where that is less than a drive's size.
     pub fn file_bytes_max(self) -> Option<u64> {
         match self {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::ids::{Arrival, DriveId, Lsn, MirrorId, NodeId, PerSide, RequestId, Side, Ticket};
 use crate::journal::trash::Keeping;
+use crate::namespace::Namespace;
 use crate::path::{Name, RelPath};
 
 /// Block digests up to here lie in the file's node, more in pages of their own: 4 MiB of file.
@@ -22,6 +23,12 @@ pub struct Place {
 impl Place {
     pub fn new(parent: NodeId, name: Name) -> Self {
         Self { parent, name }
+    }
+
+    /// Whether two places are one to a file system.
+    pub fn is_same_to(&self, namespace: Namespace, other: &Self) -> bool {
+        let compared = |place: &Self| namespace.compared(place.name.as_str());
+        self.parent == other.parent && compared(self) == compared(other)
     }
 }
 

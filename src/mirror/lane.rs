@@ -15,7 +15,6 @@ use crate::mirror::reconcile::stock::Stock;
 use crate::mirror::reconcile::survey::Survey;
 use crate::mirror::scan::Copied;
 use crate::mirror::volume::{Volume, VolumeError};
-use crate::namespace::folded;
 
 mod apart;
 mod aside;
@@ -326,16 +325,6 @@ impl Lane {
             at = place.parent;
         };
         Ok(Some(names.iter().rev().fold(root, |path, name| crate::mirror::layout::join(&path, name.as_str()))))
-    }
-
-    /// A path as the drive's file system compares it.
-    fn compared(&self, path: &str) -> String {
-        if self.volume.namespace().folds_case() { folded(path) } else { path.to_owned() }
-    }
-
-    /// Whether two places are one to the drive's file system.
-    fn is_same_place(&self, one: &Place, other: &Place) -> bool {
-        one.parent == other.parent && self.compared(one.name.as_str()) == self.compared(other.name.as_str())
     }
 
     fn path_at(&self, batch: &Batch, place: &Place) -> Result<Option<String>, StoreError> {

@@ -91,7 +91,7 @@ impl Lane {
         }
         self.work.removed += 1;
         batch.touch(&path);
-        batch.vacated.insert(self.compared(&path));
+        batch.vacated.insert(self.volume.namespace().compared(&path));
         Ok(gone(batch, id))
     }
 
@@ -165,7 +165,7 @@ impl Lane {
             self.volume.rename(from, &path)?;
             self.work.moved += 1;
             batch.touch(from);
-            batch.vacated.insert(self.compared(from));
+            batch.vacated.insert(self.volume.namespace().compared(from));
         } else {
             self.volume.make_folder(&path)?;
             self.work.made_folders += 1;
@@ -200,7 +200,7 @@ impl Lane {
         file: &FileNode,
         path: &str,
     ) -> Result<Progress> {
-        if batch.vacated.contains(&self.compared(path)) {
+        if batch.vacated.contains(&self.volume.namespace().compared(path)) {
             return Ok(Progress::Deferred);
         }
         let Content::File { version, observed } = held.content else { return Ok(Progress::Deferred) };
@@ -272,7 +272,7 @@ impl Lane {
         if let Found::Same(_) = found
             && version == file.version
         {
-            if self.is_same_place(&held.place, place) {
+            if held.place.is_same_to(self.volume.namespace(), place) {
                 self.evict(batch, file.id, place)?;
                 return Ok(Progress::Deferred);
             }
@@ -312,7 +312,7 @@ impl Lane {
             batch.named_file = true;
             batch.touch(&from);
             batch.touch(path);
-            batch.vacated.insert(self.compared(&from));
+            batch.vacated.insert(self.volume.namespace().compared(&from));
             return Ok(placed(batch, file.id, place, Content::File { version, observed: None }));
         }
         match found {
@@ -326,7 +326,7 @@ impl Lane {
             }
         }
         batch.touch(&from);
-        batch.vacated.insert(self.compared(&from));
+        batch.vacated.insert(self.volume.namespace().compared(&from));
         batch.placed.insert(file.id, None);
         Ok(Progress::Deferred)
     }
@@ -338,7 +338,9 @@ impl Lane {
 
     /// Whether a node has its name but for the case, which makes it stand in its own way.
     fn differs_in_case(&self, debt: &Debt, place: &Place) -> bool {
-        debt.have.as_ref().is_some_and(|held| held.place != *place && self.is_same_place(&held.place, place))
+        debt.have
+            .as_ref()
+            .is_some_and(|held| held.place != *place && held.place.is_same_to(self.volume.namespace(), place))
     }
 
     /// What is under the name is the version already.

@@ -201,7 +201,7 @@ impl<'a> Search<'a> {
     fn claim(&mut self, id: NodeId, held: &Held) -> Result<bool, LaneError> {
         let Some(folder) = self.folder_path(held.place.parent)? else { return Ok(false) };
         let path = layout::join(&folder, held.place.name.as_str());
-        if self.claimed.contains(&self.compared(&path)) || self.is_anothers(id, &held.place)? {
+        if self.claimed.contains(&self.volume.namespace().compared(&path)) || self.is_anothers(id, &held.place)? {
             return Ok(false);
         }
         if !self.is_spelled(&folder, &held.place)? {
@@ -217,7 +217,7 @@ impl<'a> Search<'a> {
                 Found::Nothing | Found::Other => return Ok(false),
             },
         };
-        self.claimed.insert(self.compared(&path));
+        self.claimed.insert(self.volume.namespace().compared(&path));
         self.found.insert(id, Some(Held { place: held.place.clone(), content }));
         Ok(true)
     }
@@ -231,7 +231,7 @@ impl<'a> Search<'a> {
             }
             let have = snapshot.debt(self.side, other)?.and_then(|debt| debt.have);
             // Of a claim to the place: on FAT its name may have other cases.
-            if have.is_some_and(|held| self.is_same_place(&held.place, place)) {
+            if have.is_some_and(|held| held.place.is_same_to(self.volume.namespace(), place)) {
                 return Ok(true);
             }
         }
@@ -265,15 +265,6 @@ impl<'a> Search<'a> {
             // There is no such folder.
             Err(_) => Ok(false),
         }
-    }
-
-    /// A path as the drive's file system compares it.
-    fn compared(&self, path: &str) -> String {
-        if self.volume.namespace().folds_case() { folded(path) } else { path.to_owned() }
-    }
-
-    fn is_same_place(&self, one: &Place, other: &Place) -> bool {
-        one.parent == other.parent && self.compared(one.name.as_str()) == self.compared(other.name.as_str())
     }
 
     fn compare(

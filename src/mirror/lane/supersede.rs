@@ -67,7 +67,7 @@ impl Lane {
             return Ok(Some(self.stay(batch, file)));
         }
         if !self.names_twice()
-            || batch.vacated.contains(&self.compared(path))
+            || batch.vacated.contains(&self.volume.namespace().compared(path))
             || !matches!(compare(self.volume.as_ref(), path, &old.version, old.observed)?, Found::Same(_))
         {
             return Ok(None);

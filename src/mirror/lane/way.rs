@@ -44,7 +44,7 @@ impl Lane {
         wanted: Wanted<'_>,
     ) -> Result<Way> {
         // What left this name is not recorded yet: after a crash the newcomer would be taken for it.
-        if batch.vacated.contains(&self.compared(path)) {
+        if batch.vacated.contains(&self.volume.namespace().compared(path)) {
             return Ok(Way::Not(Progress::Deferred));
         }
         let claims = self.journal.snapshot().claims_to(self.side, place, CLAIMS_MAX)?;
@@ -56,7 +56,7 @@ impl Lane {
                     self.evict(batch, other, place)?;
                 }
             }
-            batch.vacated.insert(self.compared(path));
+            batch.vacated.insert(self.volume.namespace().compared(path));
             return Ok(Way::Not(Progress::Deferred));
         }
         let Some(meta) = self.volume.stat(path)? else { return Ok(Way::Free) };
@@ -86,7 +86,7 @@ impl Lane {
     /// Takes a known node out of another's place: away or to the trash if it was removed, else to limbo.
     pub(super) fn evict(&mut self, batch: &mut Batch, id: NodeId, place: &Place) -> Result<()> {
         let Some(debt) = self.journal.snapshot().debt(self.side, id)? else { return Ok(()) };
-        let Some(held) = debt.have.clone().filter(|held| self.is_same_place(&held.place, place)) else {
+        let Some(held) = debt.have.clone().filter(|held| held.place.is_same_to(self.volume.namespace(), place)) else {
             // It only may have been there. This lane knows that it is not: that is to be recorded.
             batch.placed.insert(id, debt.have);
             return Ok(());
