@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use crate::clock;
 use crate::ids::{Lsn, NodeId, PerSide, RequestId, Side};
 use crate::journal::store::StoreError;
@@ -162,13 +164,10 @@ impl Mirror {
         folder: &RelPath,
         sweep: Option<Lsn>,
     ) -> Result<usize, Refusal> {
-        let mut removals = Vec::new();
-        for (name, _) in children {
-            removals.push(Box::pin(self.remove_one(folder.join(name.clone()), sweep)));
-        }
+        let removals = children.map(|(name, _)| self.remove_one(folder.join(name.clone()), sweep));
         let mut removed = 0;
         // Sent together they share one barrier.
-        for removal in join(removals).await {
+        for removal in join_all(removals).await {
             removed += usize::from(removal?);
         }
         Ok(removed)
@@ -214,24 +213,6 @@ impl Mirror {
     ) -> Result<Vec<(Name, Node)>, Refusal> {
         self.core.journal.snapshot().children(folder, after, limit).map_err(unreadable)
     }
-}
-
-/// Waits for all, which run at the same time.
-pub(super) async fn join<T>(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = T>>>>) -> Vec<T> {
-    let mut results: Vec<Option<T>> = futures.iter().map(|_| None).collect();
-    std::future::poll_fn(move |context| {
-        let mut ready = true;
-        for (future, result) in futures.iter_mut().zip(&mut results) {
-            if result.is_none() {
-                match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(value) => *result = Some(value),
-                    std::task::Poll::Pending => ready = false,
-                }
-            }
-        }
-        if ready { std::task::Poll::Ready(results.drain(..).flatten().collect()) } else { std::task::Poll::Pending }
-    })
-    .await
 }
 
 pub(super) fn unreadable(error: StoreError) -> Refusal {

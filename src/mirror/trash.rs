@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::clock;
 use crate::ids::{Lsn, NodeId, RequestId, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Kept, Mutation, Node, Remains, Request};
 use crate::mirror::core::Core;
 use crate::mirror::mirror::Mirror;
-use crate::mirror::mutate::{join, refusal, unreadable};
+use crate::mirror::mutate::{refusal, unreadable};
 use crate::mirror::request::{NodeKind, Refusal, TrashItem, TrashStatus, Undone};
 use crate::path::RelPath;
 
@@ -48,8 +50,8 @@ impl Mirror {
         let mut undone: Option<Undone> = None;
         let mut hindrance = None;
         for batch in swept.chunks(BATCH) {
-            let restore = |(path, lsn): &(RelPath, Lsn)| Box::pin(self.restore(path.clone(), Some(*lsn), None));
-            for restored in join(batch.iter().map(restore).collect()).await {
+            let restore = |(path, lsn): &(RelPath, Lsn)| self.restore(path.clone(), Some(*lsn), None);
+            for restored in join_all(batch.iter().map(restore)).await {
                 match restored {
                     Ok(receipt) => {
                         let restored = undone.as_ref().map_or(1, |undone| undone.restored + 1);
@@ -146,8 +148,8 @@ impl Mirror {
             if batch.is_empty() {
                 return Ok(gone);
             }
-            let purge = |kept: &Kept| Box::pin(self.commit(Mutation::Purge { lsn: kept.lsn }, None));
-            for (purged, kept) in join(batch.iter().map(purge).collect()).await.into_iter().zip(&batch) {
+            let purge = |kept: &Kept| self.commit(Mutation::Purge { lsn: kept.lsn }, None);
+            for (purged, kept) in join_all(batch.iter().map(purge)).await.into_iter().zip(&batch) {
                 match purged {
                     Ok(_) => gone = gone.with(kept),
                     // Somebody brought it back.
