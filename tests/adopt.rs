@@ -228,6 +228,14 @@ fn old_journal() {
     let command = format!("twinstickd adopt --drive {}", twins.root(Side::A).display());
     let other = format!("twinstickd adopt --drive {}", twins.root(Side::B).display());
     assert!(status.contains(&command) || status.contains(&other), "{status}");
+    for words in [&["get", "f", "-"][..], &["info", "f"], &["ls"], &["trash"], &["aside"], &["verify"]] {
+        let refused = twins.client().run(words).expect(5);
+        assert!(
+            refused.stdout.is_empty() && refused.stderr.contains("twinstickd adopt"),
+            "{words:?}: {}",
+            refused.stderr
+        );
+    }
     adopt_plain(&twins, &Side::BOTH, &[]).expect(4);
     twins.end(End::Drain);
     let outcome = adopt_plain(&twins, &Side::BOTH, &[]).expect(0);

@@ -12,6 +12,7 @@ const PAGE: usize = 1024;
 
 impl Mirror {
     pub fn info(&self, path: &RelPath) -> Result<Info, Refusal> {
+        self.core.check_journal()?;
         let present = self.core.present();
         let repaired = |id| PerSide::new(|side| self.core.repairs.of(side, id));
         match self.core.journal.resolve(path).map_err(unreadable)? {
@@ -32,6 +33,7 @@ impl Mirror {
 
     /// Entries sorted by name; at most `limit`, else `TooLarge`. A file lists itself.
     pub fn list(&self, path: &RelPath, recurse: Recurse, limit: usize) -> Result<Vec<ListEntry>, Refusal> {
+        self.core.check_journal()?;
         let mut entries = Vec::new();
         match self.core.journal.resolve(path).map_err(unreadable)? {
             Resolved::Root => self.list_folder(NodeId::ROOT, "", recurse, limit, &mut entries)?,

@@ -25,6 +25,7 @@ const UNLINKED_AFTER: Duration = Duration::from_secs(10);
 impl Mirror {
     /// What is in the trash of a path and of all below it, oldest first; at most `limit`, else `TooLarge`. Blocks.
     pub fn trash(&self, path: &RelPath, limit: usize) -> Result<Vec<TrashItem>, Refusal> {
+        self.core.check_journal()?;
         let mut found = if path.is_root() { Vec::new() } else { self.versions(path)? };
         let mut after: Option<Kept> = None;
         loop {

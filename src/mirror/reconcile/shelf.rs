@@ -20,6 +20,7 @@ const FILES_MAX: usize = 10_000;
 impl Mirror {
     /// What lies aside on each drive that is there, the newest first.
     pub async fn list_aside(&self) -> Result<Vec<AsideItem>, Refusal> {
+        self.core.check_journal()?;
         let attachments = self.core.attachments();
         if attachments.is_empty() {
             return Err(self.core.nobody_there());
@@ -42,6 +43,7 @@ impl Mirror {
 
     /// Removes something that lies aside, for good.
     pub async fn drop_aside(&self, side: Side, id: &str) -> Result<(), Refusal> {
+        self.core.check_journal()?;
         let Some(attachment) = self.core.seat(side).attachment() else {
             let message = format!("drive {side} is not there: plug it in and mount it");
             return Err(Refusal::Unavailable { drive: Some(side), message });
