@@ -10,9 +10,19 @@ use crate::journal::store::StoreError;
 use crate::mirror::places::Source;
 use crate::mirror::volume::{Disposition, Volume, VolumeError, VolumeFile};
 
+/// What is known of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is on record: when it cannot be read, that is news.
+    Recorded,
+    /// What is left of a damaged one, if anything is.
+    Doubtful,
+}
+
 /// Where a lane gets a version's bytes.
 pub(super) struct Supply {
     pub(super) side: Side,
+    pub(super) standing: Standing,
     pub(super) source: Source,
     pub(super) volume: Arc<dyn Volume>,
 }
@@ -75,7 +85,7 @@ pub(super) fn gather(
             }
         }
         if !found {
-            let error = donors.iter_mut().find_map(|donor| Some((donor.supply.side, donor.error.take()?)));
+            let error = donors.iter_mut().find_map(|donor| Some((donor.supply.side, donor.news()?)));
             return Err(error.map_or(Spoiled::Block(number as u64), |(side, error)| Spoiled::Read(side, error)));
         }
         whole.update(block);
@@ -96,6 +106,12 @@ impl<'a> Donor<'a> {
     /// Whether its whole drive is gone.
     fn is_lost(&self) -> bool {
         self.error.as_ref().is_some_and(|error| error.disposition == Disposition::DriveLost)
+    }
+
+    /// The error that somebody is to hear of: that there is nothing left of a damaged copy is none.
+    fn news(&mut self) -> Option<VolumeError> {
+        let is_news = self.supply.standing == Standing::Recorded || self.is_lost();
+        self.error.take().filter(|_| is_news)
     }
 
     /// Reads a block; the bytes that there were, `None` where it cannot be read.

@@ -7,7 +7,7 @@ use crate::ids::{NodeId, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Content, Copy, Debt, DriveFact, FileNode, Node, Place, Stage};
 use crate::mirror::content::{Found, compare_bytes};
-use crate::mirror::lane::gather::{Spoiled, Supply, gather};
+use crate::mirror::lane::gather::{Spoiled, Standing, Supply, gather};
 use crate::mirror::lane::{Batch, Lane, LaneError, Stay};
 use crate::mirror::layout;
 use crate::mirror::places;
@@ -76,7 +76,8 @@ impl Lane {
         }
         let Some(path) = self.path_at(batch, &held.place)? else { return Ok(None) };
         let source = places::Source { path, offset: 0 };
-        let supply = Supply { side: self.side, source, volume: Arc::clone(&self.volume) };
+        let (side, standing) = (self.side, Standing::Recorded);
+        let supply = Supply { side, standing, source, volume: Arc::clone(&self.volume) };
         Ok(Some((place.clone(), file, vec![supply])))
     }
 
@@ -93,7 +94,12 @@ impl Lane {
         let other = self.side.other();
         let recorded = |side: Side, volume: &Arc<dyn Volume>| {
             let source = places::source(&snapshot, side, place, file)?;
-            Ok::<_, StoreError>(source.map(|source| Supply { side, source, volume: Arc::clone(volume) }))
+            Ok::<_, StoreError>(source.map(|source| Supply {
+                side,
+                standing: Standing::Recorded,
+                source,
+                volume: Arc::clone(volume),
+            }))
         };
         let own = match file.copies.get(self.side) {
             Copy::Installed { .. } => return Ok(Vec::new()),
@@ -115,7 +121,8 @@ impl Lane {
         if !supplies.is_empty() {
             // What is left of a damaged copy has the blocks that the other one lacks, it may be.
             let source = places::doubtful(&snapshot, self.side, file)?;
-            supplies.extend(source.map(|source| Supply { side: self.side, source, volume: Arc::clone(&self.volume) }));
+            let (side, standing, volume) = (self.side, Standing::Doubtful, &self.volume);
+            supplies.extend(source.map(|source| Supply { side, standing, source, volume: Arc::clone(volume) }));
         }
         Ok(supplies)
     }

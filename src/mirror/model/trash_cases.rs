@@ -4,6 +4,9 @@ use crate::ids::Side;
 use crate::mirror::model::world::{Way, World};
 use crate::mirror::volume::FsKind;
 
+/// Steps that no lane needs for one file.
+const BUSY_STEPS: usize = 30;
+
 fn world() -> World {
     World::with_trash(FsKind::Atomic, 7)
 }
@@ -145,4 +148,31 @@ fn an_old_version_keeps_its_name_until_the_new_one_can_come() {
         world.bring_back(Side::A);
         settle(world);
     }
+}
+
+#[test]
+fn what_no_drive_has_whole_comes_back_from_the_trash_as_it_is_and_keeps_no_lane_busy() {
+    for (kind, order) in [FsKind::Atomic, FsKind::Fat].into_iter().zip([[Side::A, Side::B], [Side::B, Side::A]]) {
+        let mut world = World::with_trash(kind, 7);
+        world.put("d/f", b"once whole", Way::File);
+        world.rest();
+        for side in order {
+            world.damage(side, "d/f");
+        }
+        for side in order {
+            world.scrub(side);
+        }
+        come_to_rest(&mut world, "damaged");
+        world.remove("d/f");
+        come_to_rest(&mut world, "removed");
+        world.restore("d/f", 0);
+        come_to_rest(&mut world, "back");
+    }
+}
+
+/// The lanes try once more what stayed, and find an end.
+fn come_to_rest(world: &mut World, when: &str) {
+    world.forget_stays();
+    let steps = (0..BUSY_STEPS).take_while(|_| Side::BOTH.map(|side| world.step(side)) != [false; 2]).count();
+    assert!(steps < BUSY_STEPS, "{when}: a lane works without an end");
 }
