@@ -15,7 +15,7 @@ use crate::mirror::request::{
 use crate::mirror::scan::Scan;
 use crate::mirror::scrub::ScrubFigures;
 use crate::mirror::state::DriveState;
-use crate::mirror::words;
+use crate::mirror::words::{self, Staying};
 use crate::path::RelPath;
 
 /// Paths with another trouble that a status names for each drive.
@@ -98,10 +98,7 @@ impl Mirror {
         let mut notices = Vec::new();
         for side in Side::BOTH {
             let stays = self.core.seat(side).stays();
-            let troubles = stays.iter().filter_map(|(node, stay)| {
-                let path = self.wanted_path(side, *node);
-                words::stay(side, path.as_ref(), stay)
-            });
+            let troubles = stays.iter().filter_map(|(node, stay)| words::stay(side, &self.staying(side, *node), stay));
             notices.extend(troubles.take(TROUBLES_NAMED_MAX));
             notices.extend(self.beyond_repair(side));
         }
@@ -160,6 +157,15 @@ impl Mirror {
         let mut lost = progress.unverified.iter().filter(lost);
         let path = lost.next().and_then(|(_, place)| journal.path_of(place).ok().flatten())?;
         Some(words::beyond_repair(side, lost.count() as u64 + 1, &path))
+    }
+
+    fn staying(&self, side: Side, node: NodeId) -> Staying {
+        let want = self.core.journal.snapshot().want(side, node).ok().flatten();
+        match want {
+            Some(want) if want.parent == NodeId::TRASH => Staying::InTrash(want.name),
+            Some(want) => self.core.journal.path_of(&want).ok().flatten().map_or(Staying::Gone, Staying::At),
+            None => Staying::Gone,
+        }
     }
 
     fn wanted_path(&self, side: Side, node: NodeId) -> Option<RelPath> {

@@ -12,7 +12,7 @@ use crate::mirror::request::{DriveStatus, Notice, ScanKind, Unavailable};
 use crate::mirror::scan::Scan;
 use crate::mirror::seat::Ejection;
 use crate::mirror::state::DriveState;
-use crate::path::RelPath;
+use crate::path::{Name, RelPath};
 use crate::units::{bytes, count, seconds};
 
 /// A drive that stays away for longer may be dead: the advice then names what takes its place.
@@ -176,20 +176,37 @@ pub(crate) fn unavailable(unavailable: &Unavailable) -> Notice {
     Notice { drive: Some(*holder), ..notice }
 }
 
+/// Where a node belongs that cannot be installed.
+pub(crate) enum Staying {
+    At(RelPath),
+    /// As the trash names it: an old version, or a file that was removed.
+    InTrash(Name),
+    /// It was removed meanwhile.
+    Gone,
+}
+
 /// What keeps a path from being installed, if it does not end by itself.
-pub(crate) fn stay(side: Side, path: Option<&RelPath>, stay: &Stay) -> Option<Notice> {
-    let path = path.map_or_else(|| "a path that was removed".to_owned(), ToString::to_string);
+pub(crate) fn stay(side: Side, node: &Staying, stay: &Stay) -> Option<Notice> {
+    let (what, action) = match node {
+        Staying::At(path) => (path.to_string(), format!("put it again, or 'fget rm {path}'")),
+        Staying::InTrash(name) => {
+            // Behind the number of what threw it away.
+            let name = name.as_str().split_once('-').map_or(name.as_str(), |(_, name)| name);
+            (format!("{name} in the trash"), "it goes with the trash, in its time or by 'fget trash empty'".to_owned())
+        }
+        Staying::Gone => ("a path that was removed".to_owned(), String::new()),
+    };
     let notice = match stay {
         Stay::WaitsFor(_) | Stay::HoldsName | Stay::NoRoom => return None,
-        Stay::Lost => {
-            Notice::new(format!("no drive has a copy of {path}"), format!("put it again, or 'fget rm {path}'"))
-        }
+        // Of what was removed nobody wants the bytes.
+        Stay::Lost | Stay::Damaged(_) if matches!(node, Staying::Gone) => return None,
+        Stay::Lost => Notice::new(format!("no drive has a copy of {what}"), action),
         Stay::Damaged(holder) => Notice::new(
-            format!("the only copy of {path}, on drive {holder}, is damaged"),
-            format!("put it again, or 'fget rm {path}'; the damaged copy stays where it is"),
+            format!("the only copy of {what}, on drive {holder}, is damaged"),
+            format!("{action}; the damaged copy stays where it is till then"),
         ),
         Stay::Refused(why) => Notice::new(
-            format!("drive {side} does not take {path}: {why}"),
+            format!("drive {side} does not take {what}: {why}"),
             "it is tried again every few seconds; if it stays, look at the drive",
         ),
     };
@@ -255,16 +272,18 @@ pub(crate) fn scrub_begins(left: ScrubAmount) -> String {
 
 pub(crate) fn scrub_ended(progress: &ScrubProgress) -> String {
     let done = format!("scrub done in {}", seconds(progress.seconds));
-    let read = format!("{}, {}", count(progress.done.files, "file"), bytes(progress.done.bytes));
+    let (files, right) = (count(progress.done.files, "file"), bytes(progress.done.bytes));
     match progress.damaged {
-        0 => format!("{done}: all is right ({read})"),
-        damaged => format!("{done}: {damaged} of {read} damaged, {} repaired by now", progress.repaired),
+        0 => format!("{done}: all is right ({files}, {right})"),
+        damaged => {
+            format!("{done}: {damaged} of {files} damaged, {} repaired by now ({right} were right)", progress.repaired)
+        }
     }
 }
 
 /// A copy that a scrub found damaged, and that nothing can be made whole from.
 pub(crate) fn beyond_repair(side: Side, number: u64, path: &RelPath) -> Notice {
-    let others = if number > 1 { format!(" and {} others", number - 1) } else { String::new() };
+    let others = if number > 1 { format!(" and {} more", number - 1) } else { String::new() };
     let notice = Notice::new(
         format!("scrub: the copy of {path}{others} on drive {side} is damaged, and no other is on record"),
         format!("put it again, or 'fget rm {path}'; the damaged copy stays where it is"),
