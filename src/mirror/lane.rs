@@ -105,6 +105,8 @@ pub(crate) struct Lane {
     reach: Reach,
     /// Debts that can't be worked off now. Forgotten when something changes that could help.
     stays: BTreeMap<NodeId, Stay>,
+    /// The entries of debts whose only copy is damaged: to try them again costs a draft, and only changes help.
+    hopeless: BTreeMap<NodeId, Lsn>,
     /// The journal's head when nothing was owed but copies for the trash.
     only_trash_at: Option<Lsn>,
     drafts: u64,
@@ -188,6 +190,7 @@ impl Lane {
             cursor: NodeId::ROOT,
             reach: Reach::first(),
             stays: BTreeMap::new(),
+            hopeless: BTreeMap::new(),
             only_trash_at: None,
             drafts: 0,
             shaken: BTreeSet::new(),
@@ -219,8 +222,24 @@ impl Lane {
     /// Something came that may help debts that stay: another drive, room.
     pub(crate) fn forget_stays(&mut self) {
         self.stays.clear();
+        self.hopeless.clear();
         self.only_trash_at = None;
         self.cursor = NodeId::ROOT;
+    }
+
+    /// As [`Lane::forget_stays`], where nothing is known to have come: what is hopeless stays unless its debt is another.
+    pub(crate) fn retry_stays(&mut self) -> Result<(), StoreError> {
+        let (mut stays, hopeless) = (std::mem::take(&mut self.stays), std::mem::take(&mut self.hopeless));
+        self.forget_stays();
+        let snapshot = self.journal.snapshot();
+        for (id, lsn) in hopeless {
+            let same = snapshot.debt(self.side, id)?.is_some_and(|debt| debt.lsn == lsn);
+            if let (true, Some(stay)) = (same, stays.remove(&id)) {
+                self.stays.insert(id, stay);
+                self.hopeless.insert(id, lsn);
+            }
+        }
+        Ok(())
     }
 
     /// Works off some debts, copying from `peer` what this drive lacks. `now_ns` is told to people, nothing else.

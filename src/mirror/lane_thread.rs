@@ -35,6 +35,8 @@ const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// Before debts are tried again that could not be worked off.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Before a file is tried again whose only copy is damaged, though nothing has changed.
+const RETRY_HOPELESS_AFTER: Duration = Duration::from_mins(10);
 /// For what is still owed when the daemon stops, so that the next start has nothing to redo.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
 /// How often that is looked at, once the lane itself has nothing to do.
@@ -64,6 +66,7 @@ impl Worker<'_> {
         let mut scan = self.scan();
         self.tell_arrival(&scan);
         let mut checkpointed = clock::now();
+        let mut forgotten = checkpointed;
         let mut unsettled = true;
         let mut closing: Option<Instant> = None;
         // From here on the log is told of commits; those before are in the debts.
@@ -136,7 +139,17 @@ impl Worker<'_> {
                 checkpointed = clock::now();
                 unsettled = false;
             } else if is_idle {
-                self.forget_stays();
+                let retried = if now.duration_since(forgotten) > RETRY_HOPELESS_AFTER {
+                    forgotten = now;
+                    self.lane.forget_stays();
+                    Ok(())
+                } else {
+                    self.lane.retry_stays()
+                };
+                if let Err(error) = retried {
+                    return self.fail(&error.into());
+                }
+                self.asked_for_room = false;
             }
         }
     }

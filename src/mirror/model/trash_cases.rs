@@ -167,6 +167,11 @@ fn what_no_drive_has_whole_comes_back_from_the_trash_as_it_is_and_keeps_no_lane_
         come_to_rest(&mut world, "removed");
         world.restore("d/f", 0);
         come_to_rest(&mut world, "back");
+        let calls = |world: &World| order.map(|side| world.disk(side).calls());
+        let before = calls(&world);
+        world.retry_stays();
+        assert_eq!(order.map(|side| world.step(side)), [false; 2]);
+        assert_eq!(calls(&world), before, "nothing is written as long as nothing has changed");
     }
 }
 

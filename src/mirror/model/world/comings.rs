@@ -131,6 +131,15 @@ impl World {
         }
     }
 
+    /// The lanes have been idle for a while.
+    pub(in crate::mirror::model) fn retry_stays(&mut self) {
+        for side in Side::BOTH {
+            if let Some(drive) = self.drives.get_mut(side) {
+                drive.lane.retry_stays().unwrap();
+            }
+        }
+    }
+
     /// The journal failed: it is opened again, and what the lanes did meanwhile is found out anew.
     pub(in crate::mirror::model) fn reopen(&mut self) {
         self.writer.lock().close();
