@@ -43,7 +43,8 @@ pub(super) enum Space {
     Fresh = b'u',
     /// LSN → what its entry threw away, and is kept in the trash.
     Kept = b't',
-    /// Path and LSN → the LSN of what was thrown away under that path.
+    /// Path and LSN → the LSN of what was thrown away under that path and, where it is known, the first node that was
+    /// made after it.
     KeptPath = b'w',
 }
 
@@ -307,7 +308,7 @@ pub(crate) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a value and checks its CRC.
+/// Decodes a value and checks its CRC. What follows behind is passed over: a record may have grown.
 pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
     let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt(key, "a value shorter than its CRC"))?;
     if Crc32::of(body) != Crc32(u32::from_le_bytes(*crc)) {

@@ -47,7 +47,7 @@ impl<'a> Importer<'a> {
     /// Remembers what a file in the trash was.
     pub fn kept(&mut self, kept: &Kept) -> Result<(), StoreError> {
         let mut draft = Draft::new(self.store);
-        draft.add_kept(kept);
+        draft.add_kept(kept, None);
         self.write(draft)
     }
 

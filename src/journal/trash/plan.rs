@@ -34,9 +34,11 @@ impl Planner<'_, '_> {
         if same || !is_held(old) {
             return Ok(None);
         }
-        let last = self.draft.kept_of(path)?.pop();
-        let soon = last.is_some_and(|last| keeping.at.since(last.keeping.at) < OVERWRITTEN_EVERY);
-        Ok((!soon).then_some(keeping))
+        let Some(last) = self.draft.kept_of(path)?.pop() else { return Ok(Some(keeping)) };
+        let soon = keeping.at.since(last.keeping.at) < OVERWRITTEN_EVERY;
+        // What a move or an undo brought here may be as old as it likes.
+        let young = self.draft.is_made_since(&last, old.id)?;
+        Ok((!(soon && young)).then_some(keeping))
     }
 
     /// Moves a file into the trash, as a part of entry `lsn`. Its record at `place` is the caller's to replace or
@@ -71,7 +73,7 @@ impl Planner<'_, '_> {
     }
 
     fn note_kept(&mut self, kept: &Kept) -> Result<(), StoreError> {
-        self.draft.add_kept(kept);
+        self.draft.add_kept(kept, Some(self.counters.next_node));
         if let Ok(path) = RelPath::parse(&kept.path) {
             let versions = self.draft.kept_of(&path)?;
             for oldest in versions.iter().take(versions.len().saturating_sub(VERSIONS_MAX)) {
@@ -217,11 +219,24 @@ impl Draft<'_> {
         Ok(all)
     }
 
-    pub(in crate::journal) fn add_kept(&mut self, kept: &Kept) {
+    /// Whether a node was made after something was thrown away; false where that is not on record.
+    fn is_made_since(&self, kept: &Kept, node: NodeId) -> Result<bool, StoreError> {
+        let key = codec::kept_path(&kept.path, kept.lsn);
+        let Some(value) = self.value(&key)? else { return Ok(false) };
+        // One without the second number decodes as an LSN alone.
+        Ok(codec::decode::<(Lsn, NodeId)>(&key, &value).is_ok_and(|(_, next)| node >= next))
+    }
+
+    /// Remembers what was thrown away; `next_node` is the first node that is made after it, where anybody knows.
+    pub(in crate::journal) fn add_kept(&mut self, kept: &Kept, next_node: Option<NodeId>) {
         self.tally.kept_items += 1;
         self.tally.kept_bytes += kept.remains.bytes().cast_signed();
         self.set(codec::kept(kept.lsn), kept);
-        self.set(codec::kept_path(&kept.path, kept.lsn), &kept.lsn);
+        let key = codec::kept_path(&kept.path, kept.lsn);
+        match next_node {
+            Some(next_node) => self.set(key, &(kept.lsn, next_node)),
+            None => self.set(key, &kept.lsn),
+        }
     }
 
     pub(in crate::journal) fn remove_kept(&mut self, kept: &Kept) {
@@ -229,5 +244,32 @@ impl Draft<'_> {
         self.tally.kept_bytes -= kept.remains.bytes().cast_signed();
         self.remove(codec::kept_path(&kept.path, kept.lsn));
         self.remove(codec::kept(kept.lsn));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::elapsed::Elapsed;
+    use crate::journal::mem_store::MemDisk;
+
+    #[test]
+    fn a_record_that_does_not_say_what_was_made_after_it_makes_no_node_young() {
+        let store = MemDisk::new().open();
+        let mut draft = Draft::new(&store);
+        let keeping = Keeping { at: Elapsed(1), ..Keeping::default() };
+        let remains = Remains::Folder { mtime_ns: 0 };
+        let kept = Kept { lsn: Lsn(7), path: "f".to_owned(), cause: Cause::Removed, remains, keeping };
+        // As it was recorded before there was more to say.
+        draft.add_kept(&kept, None);
+        let all = |draft: &Draft<'_>| draft.kept_of(&RelPath::parse("f").unwrap()).unwrap();
+        assert_eq!(all(&draft), std::slice::from_ref(&kept));
+        assert!(!draft.is_made_since(&kept, NodeId(u64::MAX)).unwrap());
+        draft.remove_kept(&kept);
+        draft.add_kept(&kept, Some(NodeId(3)));
+        assert_eq!(all(&draft), std::slice::from_ref(&kept));
+        assert!(draft.is_made_since(&kept, NodeId(3)).unwrap() && !draft.is_made_since(&kept, NodeId(2)).unwrap());
     }
 }

@@ -11,8 +11,9 @@ use crate::path::{NAME_BYTES_MAX, Name};
 
 /// Versions of one path that are kept at most; one more, and the oldest goes.
 pub const VERSIONS_MAX: usize = 16;
-/// A version that is overwritten so soon after the last one of its path was kept is not: a file that is written again
-/// and again would fill the trash, and wear the sticks, with versions that nobody misses.
+/// A version that is put and overwritten within so short a time after the last one of its path was thrown away is not
+/// kept: a file that is written again and again would fill the trash, and wear the sticks, with versions that nobody
+/// misses.
 pub(super) const OVERWRITTEN_EVERY: Duration = Duration::from_mins(1);
 
 /// Why something lies in the trash.

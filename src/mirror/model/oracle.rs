@@ -6,13 +6,14 @@ use crate::elapsed::Elapsed;
 use crate::ids::{Lsn, PerSide, Side};
 use crate::journal::{Cause, VERSIONS_MAX};
 
-/// A version overwritten so soon after the last one of its path was kept is not.
+/// A version put and overwritten so soon after the last one of its path was kept is not.
 const KEPT_EVERY_SECONDS: u64 = 60;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Thing {
     Folder,
-    File(Vec<u8>, PerSide<bool>),
+    /// Its bytes, who has them, and the entry since which it is not older than the versions it was written over.
+    File(Vec<u8>, PerSide<bool>, Lsn),
 }
 
 /// How a mutation must end.
@@ -66,10 +67,10 @@ impl Oracle {
         }
     }
 
-    pub(super) fn put(&mut self, path: &str, bytes: &[u8], drives: &[Side]) {
+    pub(super) fn put(&mut self, path: &str, bytes: &[u8], drives: &[Side], since: Lsn) {
         self.add_folders(path);
         let holders = PerSide::new(|side| drives.contains(&side));
-        self.tree.insert(path.to_owned(), Thing::File(bytes.to_vec(), holders));
+        self.tree.insert(path.to_owned(), Thing::File(bytes.to_vec(), holders, since));
     }
 
     pub(super) fn judge_remove(&self, path: &str) -> Verdict {
@@ -87,9 +88,18 @@ impl Oracle {
 
     /// Whether a PUT of these bytes keeps what they replace.
     pub(super) fn keeps(&self, path: &str, bytes: &[u8], at: Elapsed) -> bool {
-        let Some(Thing::File(old, _)) = self.tree.get(path) else { return false };
-        let last = self.versions(path).pop().map(|lsn| self.trash[&lsn].at);
-        old != bytes && last.is_none_or(|last| at.0 >= last.0 + KEPT_EVERY_SECONDS)
+        let Some(Thing::File(old, _, since)) = self.tree.get(path) else { return false };
+        let last = self.versions(path).pop();
+        let is_young = |last: Lsn| *since >= last && at.0 < self.trash[&last].at.0 + KEPT_EVERY_SECONDS;
+        old != bytes && !last.is_some_and(is_young)
+    }
+
+    /// Since when there has been what a PUT by entry `lsn` leaves under a path, where it keeps nothing.
+    pub(super) fn since(&self, path: &str, lsn: Lsn) -> Lsn {
+        match self.tree.get(path) {
+            Some(Thing::File(_, _, since)) => *since,
+            Some(Thing::Folder) | None => lsn,
+        }
     }
 
     /// What lies under a path now goes to the trash by entry `lsn`.
@@ -135,7 +145,7 @@ impl Oracle {
     pub(super) fn forget(&mut self, side: Side) {
         let trashed = self.trash.values_mut().map(|trashed| &mut trashed.thing);
         for thing in self.tree.values_mut().chain(trashed) {
-            if let Thing::File(_, holders) = thing {
+            if let Thing::File(_, holders, _) = thing {
                 *holders.get_mut(side) = false;
             }
         }
@@ -143,7 +153,7 @@ impl Oracle {
 
     /// A drive's copy of one file is damaged or gone: it is not to be read from there, until it is whole again.
     pub(super) fn lose_copy(&mut self, side: Side, path: &str) {
-        if let Some(Thing::File(_, holders)) = self.tree.get_mut(path) {
+        if let Some(Thing::File(_, holders, _)) = self.tree.get_mut(path) {
             *holders.get_mut(side) = false;
         }
     }
@@ -197,7 +207,7 @@ impl Oracle {
     pub(super) fn plain(&self) -> BTreeMap<String, Option<Vec<u8>>> {
         let plain = |thing: &Thing| match thing {
             Thing::Folder => None,
-            Thing::File(bytes, _) => Some(bytes.clone()),
+            Thing::File(bytes, ..) => Some(bytes.clone()),
         };
         self.tree.iter().map(|(path, thing)| (path.clone(), plain(thing))).collect()
     }

@@ -181,3 +181,58 @@ fn come_to_rest(world: &mut World, when: &str) {
     let steps = (0..BUSY_STEPS).take_while(|_| Side::BOTH.map(|side| world.step(side)) != [false; 2]).count();
     assert!(steps < BUSY_STEPS, "{when}: a lane works without an end");
 }
+
+#[test]
+fn a_version_that_undo_brought_back_is_kept_however_soon_it_is_overwritten() {
+    let mut world = world();
+    world.put("o", b"one", Way::Log);
+    world.run_for(2);
+    world.put("o", b"two", Way::Log);
+    world.restore("o", 0);
+    world.put("o", b"three", Way::Log);
+    assert_eq!(kept(&world, "o"), [3, 3]);
+    // Written within the minute, and so left out.
+    world.put("o", b"four", Way::Log);
+    assert_eq!(kept(&world, "o"), [3, 3]);
+    world.restore("o", 0);
+    assert!(world.kept_of("o").iter().any(|kept| kept.remains.bytes() == 4));
+    settle(world);
+}
+
+#[test]
+fn a_version_that_was_moved_to_its_path_is_kept_however_soon_it_is_overwritten() {
+    let mut world = world();
+    world.put("o", b"x", Way::Log);
+    world.put("important", b"an old file", Way::Log);
+    world.remove("o");
+    world.move_to("important", "o");
+    // Of the same bytes, and as old.
+    world.put("o", b"an old file", Way::Log);
+    world.put("o", b"z", Way::Log);
+    assert_eq!(kept(&world, "o"), [1, 11]);
+    settle(world);
+}
+
+#[test]
+fn of_versions_that_are_written_within_a_minute_the_first_is_kept_after_a_restart_too() {
+    let mut world = world();
+    world.put("o", b"first", Way::Log);
+    for number in 0..4_u8 {
+        world.put("o", &[number], Way::Log);
+        world.step(Side::A);
+        world.step(Side::B);
+        world.checkpoint(Side::A);
+        world.checkpoint(Side::B);
+        world.kill();
+    }
+    assert_eq!(kept(&world, "o"), [5]);
+    world.run_for(60);
+    world.put("o", b"later", Way::Log);
+    assert_eq!(kept(&world, "o"), [5, 1]);
+    settle(world);
+}
+
+/// The sizes of what is kept of a path, oldest first.
+fn kept(world: &World, path: &str) -> Vec<u64> {
+    world.kept_of(path).iter().map(|kept| kept.remains.bytes()).collect()
+}

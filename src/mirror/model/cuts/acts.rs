@@ -1,5 +1,6 @@
 //! The histories: all sequences of mutations over a small namespace, one of each kind.
 
+use crate::ids::Lsn;
 use crate::mirror::model::oracle::{Oracle, Verdict};
 use crate::mirror::model::world::{Way, World};
 
@@ -121,7 +122,7 @@ impl Change {
                     after.make_folder(folder);
                     trees.push(after.clone());
                 }
-                after.put(PATHS[path], &self.bytes(nth), &[]);
+                after.put(PATHS[path], &self.bytes(nth), &[], Lsn(0));
             }
             Self::MakeFolder(path) => after.make_folder(PATHS[path]),
             Self::Move(from, to) => after.move_to(PATHS[from], PATHS[to]),

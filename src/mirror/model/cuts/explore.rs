@@ -201,7 +201,7 @@ fn check(kind: FsKind, media: Media, past: Past, expected: &[Oracle]) -> Oracle 
     world.oracle = oracle.clone();
     // Of a PUT that was under way the drives are those that are recorded.
     for (path, thing) in &mut world.oracle.tree {
-        if let (Thing::File(_, holders), Some(Some((_, _, durable)))) = (thing, found.get(path))
+        if let (Thing::File(_, holders, _), Some(Some((_, _, durable)))) = (thing, found.get(path))
             && *holders == PerSide::default()
         {
             *holders = *durable;
@@ -216,7 +216,7 @@ fn check(kind: FsKind, media: Media, past: Past, expected: &[Oracle]) -> Oracle 
 fn same(oracle: &Oracle, found: &Found) -> bool {
     let same = |(path, thing): (&String, &Thing)| match (thing, found.get(path)) {
         (Thing::Folder, Some(None)) => true,
-        (Thing::File(bytes, _), Some(Some((size, crc32, _)))) => {
+        (Thing::File(bytes, ..), Some(Some((size, crc32, _)))) => {
             *size == bytes.len() as u64 && *crc32 == Crc32::of(bytes)
         }
         (Thing::Folder | Thing::File(..), _) => false,

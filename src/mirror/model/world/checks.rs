@@ -70,7 +70,7 @@ impl World {
         for (path, thing) in self.oracle.tree.clone() {
             match (thing, self.resolve(&path)) {
                 (Thing::Folder, Resolved::Found(_, Node::Folder(_))) => {}
-                (Thing::File(bytes, holders), Resolved::Found(place, Node::File(file))) => {
+                (Thing::File(bytes, holders, _), Resolved::Found(place, Node::File(file))) => {
                     self.check_file((&path, &place, &file), &bytes, holders);
                 }
                 (thing, found) => panic!("{path}: {thing:?} expected, {found:?} found"),

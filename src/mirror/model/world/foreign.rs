@@ -58,7 +58,7 @@ impl World {
             write(volume, path, bytes)
         });
         self.keep_foreign(side, bytes);
-        if let Some(Thing::File(_, holders)) = self.oracle.tree.get_mut(path) {
+        if let Some(Thing::File(_, holders, _)) = self.oracle.tree.get_mut(path) {
             *holders.get_mut(side) = false;
         }
     }
@@ -107,7 +107,8 @@ impl World {
         };
         let mut hit = Vec::new();
         for (known, thing) in &self.oracle.tree {
-            let (Thing::File(bytes, _), Resolved::Found(place, Node::File(file))) = (thing, self.resolve(known)) else {
+            let (Thing::File(bytes, ..), Resolved::Found(place, Node::File(file))) = (thing, self.resolve(known))
+            else {
                 continue;
             };
             let source = places::source(&self.journal.snapshot(), side, &place, &file).unwrap();
@@ -128,7 +129,7 @@ impl World {
             act(volume)
         });
         for known in hit {
-            if let Some(Thing::File(_, holders)) = self.oracle.tree.get_mut(&known) {
+            if let Some(Thing::File(_, holders, _)) = self.oracle.tree.get_mut(&known) {
                 *holders.get_mut(side) = false;
             }
         }

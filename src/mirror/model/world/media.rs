@@ -62,7 +62,7 @@ impl World {
     /// Whether a drive has a file for sure: acknowledged there, and not in the midst of a move that a cut can end.
     pub(in crate::mirror::model) fn holds(&self, side: Side, path: &str) -> bool {
         match self.oracle.tree.get(path) {
-            Some(Thing::File(bytes, holders)) => {
+            Some(Thing::File(bytes, holders, _)) => {
                 *holders.get(side) && !self.disks.get(side).torn_or_moving().contains(bytes)
             }
             Some(Thing::Folder) | None => false,
@@ -72,7 +72,7 @@ impl World {
     /// Whether a drive has something that the other one has not for sure.
     pub(in crate::mirror::model) fn has_only_on(&self, side: Side) -> bool {
         let only = |(path, thing): (&String, &Thing)| match thing {
-            Thing::File(_, holders) => *holders.get(side) && !self.holds(side.other(), path),
+            Thing::File(_, holders, _) => *holders.get(side) && !self.holds(side.other(), path),
             Thing::Folder => false,
         };
         self.oracle.tree.iter().any(only)
@@ -83,7 +83,7 @@ impl World {
     pub(super) fn note_torn(&mut self, side: Side) {
         for torn in self.disks.get(side).take_torn() {
             let is_gone = |(path, thing): &(&String, &Thing)| {
-                matches!(thing, Thing::File(bytes, holders) if *bytes == torn && *holders.get(side))
+                matches!(thing, Thing::File(bytes, holders, _) if *bytes == torn && *holders.get(side))
                     && matches!(self.resolve(path), Resolved::Found(_, Node::File(file)) if *file.copies.get(side) == Copy::Missing)
             };
             let Some((path, _)) = self.oracle.tree.iter().find(is_gone) else { continue };

@@ -101,8 +101,7 @@ impl World {
         match answer {
             Ok(receipt) => {
                 assert_eq!(verdict, Verdict::Done, "put {path}");
-                self.keep_overwritten(receipt.lsn, &path, &bytes);
-                self.oracle.put(&path, &bytes, &receipt.drives);
+                self.put_as(receipt.lsn, &path, &bytes, &receipt.drives);
             }
             Err(CommitError::Precondition(Precondition::NoStage)) => {
                 let there = |side: Side| self.drives.get(side).as_ref().map(|drive| drive.arrival);
@@ -117,10 +116,9 @@ impl World {
                 if let Resolved::Found(_, Node::File(file)) = self.resolve(&path)
                     && file.version == version
                 {
-                    self.keep_overwritten(file.lsn, &path, &bytes);
                     let drives: Vec<_> =
                         Side::BOTH.into_iter().filter(|side| file.copies.get(*side).is_durable()).collect();
-                    self.oracle.put(&path, &bytes, &drives);
+                    self.put_as(file.lsn, &path, &bytes, &drives);
                 } else if verdict == Verdict::Done {
                     // Folders above are entries of their own, and may have come through alone.
                     self.take_in_folders(&path);

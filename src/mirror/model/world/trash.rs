@@ -35,10 +35,14 @@ impl World {
     }
 
     /// A PUT of these bytes was committed as entry `lsn`.
-    pub(in crate::mirror::model) fn keep_overwritten(&mut self, lsn: Lsn, path: &str, bytes: &[u8]) {
-        if self.trash == Trash::On && self.oracle.keeps(path, bytes, self.running) {
+    pub(in crate::mirror::model) fn put_as(&mut self, lsn: Lsn, path: &str, bytes: &[u8], drives: &[Side]) {
+        let since = if self.trash == Trash::On && self.oracle.keeps(path, bytes, self.running) {
             self.oracle.throw_away(lsn, path, Cause::Overwritten, self.running);
-        }
+            lsn
+        } else {
+            self.oracle.since(path, lsn)
+        };
+        self.oracle.put(path, bytes, drives, since);
     }
 
     /// A removal was committed as entry `lsn`.
@@ -117,7 +121,7 @@ impl World {
     pub(in crate::mirror::model) fn forget_lost_trash(&mut self, replaced: Side) {
         let left: Vec<_> = self.journal_trash().iter().map(|kept| kept.lsn).collect();
         self.oracle.trash.retain(|lsn, trashed| {
-            let held = matches!(&trashed.thing, Thing::File(_, holders) if *holders.get(replaced.other()));
+            let held = matches!(&trashed.thing, Thing::File(_, holders, _) if *holders.get(replaced.other()));
             assert!(left.contains(lsn) || !held, "{lsn} is gone from the trash though {} has it", replaced.other());
             left.contains(lsn)
         });
@@ -139,7 +143,7 @@ impl World {
             bytes += kept.remains.bytes();
             match (trashed.thing, kept.remains.place()) {
                 (Thing::Folder, None) => {}
-                (Thing::File(bytes, holders), Some(place)) => {
+                (Thing::File(bytes, holders, _), Some(place)) => {
                     let node = self.journal.snapshot().node(&place).unwrap();
                     let Some(Node::File(file)) = node else { panic!("{place:?} is no file") };
                     self.check_file((&kept.path, &place, &file), &bytes, holders);
@@ -153,7 +157,7 @@ impl World {
     /// A drive in sync has all of the trash, and nothing else there.
     pub(in crate::mirror::model) fn check_trash_on(&self, side: Side) {
         let named = |kept: Kept| match (kept.remains, &self.oracle.trash[&kept.lsn].thing) {
-            (Remains::File { name, .. }, Thing::File(bytes, _)) => {
+            (Remains::File { name, .. }, Thing::File(bytes, ..)) => {
                 Some((layout::join(layout::TRASH_FOLDER, name.as_str()), Some(bytes.clone())))
             }
             (Remains::Folder { .. }, Thing::Folder) => None,
