@@ -133,7 +133,8 @@ pub struct Ls {
 
 #[derive(Debug, ClapArgs)]
 pub struct Undo {
-    /// Where it was. What is there now goes to the trash: undo again takes it back.
+    /// Where it was. What is there now goes to the trash: undo again takes it back. Of versions that are written and
+    /// overwritten within a minute of each other, the first is kept.
     pub remote: String,
     /// The one of this number in `fget trash -l`, not the last.
     #[arg(long, value_name = "N")]
