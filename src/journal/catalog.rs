@@ -30,6 +30,11 @@ pub trait Catalog {
         self.record(&codec::debt(side, id))
     }
 
+    /// Whether a drive owes anything at all, where that is known without a look.
+    fn may_owe(&self, _side: Side) -> bool {
+        true
+    }
+
     /// Follows a path through the folders.
     fn resolve(&self, path: &RelPath) -> Result<Resolved, StoreError> {
         let mut parent = NodeId::ROOT;

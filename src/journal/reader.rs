@@ -79,6 +79,10 @@ impl Catalog for Snapshot<'_> {
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.store()?.get(key)
     }
+
+    fn may_owe(&self, side: Side) -> bool {
+        self.owes(side)
+    }
 }
 
 impl Folders for Snapshot<'_> {

@@ -36,7 +36,7 @@ mod pace;
 mod parking_tests;
 mod patient;
 mod peer;
-mod places;
+pub(crate) mod places;
 mod reconcile;
 mod repairs;
 mod report;

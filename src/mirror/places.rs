@@ -2,7 +2,7 @@
 
 use crate::ids::{NodeId, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Place, Snapshot, Stage};
+use crate::journal::{Catalog, Content, Copy, Debt, FileNode, Held, Place, Stage};
 use crate::mirror::layout;
 
 /// Most folders above a node, far above what a path may have; deeper means that the catalog has a loop.
@@ -17,22 +17,22 @@ pub(crate) struct Source {
 }
 
 /// The place a drive has a node at: its debt's, else the catalog's.
-pub(crate) fn folder_place(snapshot: &Snapshot<'_>, side: Side, id: NodeId) -> Result<Option<Place>, StoreError> {
-    match snapshot.debt(side, id)? {
+pub(crate) fn folder_place(catalog: &impl Catalog, side: Side, id: NodeId) -> Result<Option<Place>, StoreError> {
+    match catalog.debt(side, id)? {
         Some(Debt { have, .. }) => Ok(have.map(|held| held.place)),
-        None => snapshot.folder_place(id),
+        None => catalog.folder_place(id),
     }
 }
 
 /// The path of a folder on a drive; `None` where the drive does not have it.
-pub(crate) fn folder_path(snapshot: &Snapshot<'_>, side: Side, id: NodeId) -> Result<Option<String>, StoreError> {
+pub(crate) fn folder_path(catalog: &impl Catalog, side: Side, id: NodeId) -> Result<Option<String>, StoreError> {
     let mut names = Vec::new();
     let mut at = id;
     for _ in 0..DEPTH_MAX {
         if let Some(root) = layout::fixed(at) {
             return Ok(Some(joined(root, &names)));
         }
-        let Some(place) = folder_place(snapshot, side, at)? else { return Ok(None) };
+        let Some(place) = folder_place(catalog, side, at)? else { return Ok(None) };
         names.push(place.name);
         at = place.parent;
     }
@@ -44,13 +44,13 @@ fn joined(root: &str, names: &[crate::path::Name]) -> String {
 }
 
 /// The path of a place on a drive; `None` where the drive lacks the folder.
-pub(crate) fn path_at(snapshot: &Snapshot<'_>, side: Side, place: &Place) -> Result<Option<String>, StoreError> {
-    Ok(folder_path(snapshot, side, place.parent)?.map(|folder| layout::join(&folder, place.name.as_str())))
+pub(crate) fn path_at(catalog: &impl Catalog, side: Side, place: &Place) -> Result<Option<String>, StoreError> {
+    Ok(folder_path(catalog, side, place.parent)?.map(|folder| layout::join(&folder, place.name.as_str())))
 }
 
 /// Where a drive has this version of the file at `place` of the catalog; `None` where it does not.
 pub(crate) fn source(
-    snapshot: &Snapshot<'_>,
+    catalog: &impl Catalog,
     side: Side,
     place: &Place,
     file: &FileNode,
@@ -62,26 +62,26 @@ pub(crate) fn source(
             Ok(Some(Source { path: layout::segment(arrival, segment), offset }))
         }
         Copy::Installed { .. } => {
-            let debt = if snapshot.owes(side) { snapshot.debt(side, file.id)? } else { None };
+            let debt = if catalog.may_owe(side) { catalog.debt(side, file.id)? } else { None };
             let at = match debt.and_then(|debt| debt.have) {
                 Some(Held { place, content: Content::File { version, .. } }) if version == file.version => place,
                 Some(_) | None => place.clone(),
             };
-            Ok(path_at(snapshot, side, &at)?.map(|path| Source { path, offset: 0 }))
+            Ok(path_at(catalog, side, &at)?.map(|path| Source { path, offset: 0 }))
         }
     }
 }
 
 /// Where a drive may have bytes of this version though it is not recorded to have it whole: a copy that was found
 /// damaged, as a rule. Each block read there is to be checked.
-pub(crate) fn doubtful(snapshot: &Snapshot<'_>, side: Side, file: &FileNode) -> Result<Option<Source>, StoreError> {
-    if file.copies.get(side).is_durable() || !snapshot.owes(side) {
+pub(crate) fn doubtful(catalog: &impl Catalog, side: Side, file: &FileNode) -> Result<Option<Source>, StoreError> {
+    if file.copies.get(side).is_durable() || !catalog.may_owe(side) {
         return Ok(None);
     }
-    let Some(debt) = snapshot.debt(side, file.id)? else { return Ok(None) };
+    let Some(debt) = catalog.debt(side, file.id)? else { return Ok(None) };
     let of_version = |held: &&Held| matches!(held.content, Content::File { version, .. } if version == file.version);
     match debt.have.iter().chain(&debt.maybe).find(of_version) {
-        Some(held) => Ok(path_at(snapshot, side, &held.place)?.map(|path| Source { path, offset: 0 })),
+        Some(held) => Ok(path_at(catalog, side, &held.place)?.map(|path| Source { path, offset: 0 })),
         None => Ok(None),
     }
 }

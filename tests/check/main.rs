@@ -2,6 +2,7 @@
 //! nothing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
+mod copies;
 mod damage;
 mod debts;
 mod drive;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
             files::changed_byte(plain());
         })
         .with("a_changed_byte_on_ext4_is_found", Needs::LoopMounts, || files::changed_byte(mounted()))
+        .with("a_file_of_which_no_drive_has_a_copy_is_found", Needs::Nothing, copies::lost)
+        .with("a_repair_is_promised_only_where_both_drives_have_the_right_bytes", Needs::Nothing, copies::bad_on_both)
         .with("extra_files_and_folders_are_found", Needs::Nothing, files::extra)
         .with("a_file_in_a_folders_place_and_the_other_way_round_are_found", Needs::Nothing, files::kinds)
         .with("a_torn_label_is_found_in_one_slot_and_in_both", Needs::Nothing, drive::torn_label)

@@ -7,8 +7,9 @@ use crate::mirror::layout;
 use crate::mirror::os_volume::OsVolume;
 
 use crate::daemon::check::bytes::{self, Extent, Range};
-use crate::daemon::check::drive::{Broken, remedy};
+use crate::daemon::check::drive::Broken;
 use crate::daemon::check::kind::Kind;
+use crate::daemon::check::left::{Drives, remedy};
 use crate::daemon::check::report::Report;
 use crate::daemon::check::tree::Seen;
 
@@ -18,6 +19,7 @@ const PAGE: usize = 1024;
 /// Checks each debt's staged or displaced version, and that no folder is lost whose contents the drive has.
 pub(super) fn check(
     audit: &Audit,
+    drives: &Drives,
     side: Side,
     volume: &OsVolume,
     seen: &Seen,
@@ -32,7 +34,7 @@ pub(super) fn check(
             let Some(place) = &debt.want else { continue };
             match audit.node_of(place, *id)? {
                 Some(Node::File(file)) if !seen.current.contains(*id) && !seen.told.contains(*id) => {
-                    check_file(audit, side, volume, &Owing { place, debt, file: &file }, report)?;
+                    check_file(audit, drives, side, volume, &Owing { place, debt, file: &file }, report)?;
                 }
                 Some(Node::Folder(_)) if !seen.folders.contains(*id) => {
                     check_folder(audit, side, *id, place, report)?;
@@ -53,6 +55,7 @@ struct Owing<'a> {
 /// A file whose current version lies under no name of the drive.
 fn check_file(
     audit: &Audit,
+    drives: &Drives,
     side: Side,
     volume: &OsVolume,
     owing: &Owing<'_>,
@@ -65,7 +68,8 @@ fn check_file(
         Copy::Installed { .. } => {
             let at = debt.have.as_ref().map_or(*place, |held| &held.place);
             let path = path_of(audit, at)?;
-            let text = format!("is missing, and was to be kept: {}", remedy(side, file));
+            let remedy = remedy(audit, drives, side, place, file, report)?;
+            let text = format!("is missing, and was to be kept: {remedy}");
             report.difference(Some(side), Some(&path), Kind::Missing, &text);
             return Ok(());
         }
@@ -78,7 +82,8 @@ fn check_file(
     if let Some(wrong) = bytes::compare(audit, volume, report, side, &range, file)? {
         let path = path_of(audit, place)?;
         let where_from = if offset > 0 { format!(" from {offset} on") } else { String::new() };
-        let text = format!("its bytes in {staged}{where_from}: {}: {}", wrong.text(), remedy(side, file));
+        let remedy = remedy(audit, drives, side, place, file, report)?;
+        let text = format!("its bytes in {staged}{where_from}: {}: {remedy}", wrong.text());
         report.difference(Some(side), Some(&path), Kind::StageDamaged, &text);
     }
     Ok(())

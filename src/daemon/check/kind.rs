@@ -40,6 +40,8 @@ kinds! {
     WrongBytes = "wrong-bytes",
     Unreadable = "unreadable",
     Extra = "extra",
+    /// Of both drives: no copy is left.
+    NoCopy = "no-copy",
     // Of twinstick's own folder.
     StageDamaged = "stage-damaged",
     StageUnknown = "stage-unknown",

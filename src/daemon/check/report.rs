@@ -260,7 +260,11 @@ fn line(finding: &Finding) -> String {
 }
 
 fn text(finding: &Finding) -> String {
-    let about = if finding.kind == Kind::Settings.name() { "settings" } else { "journal" };
+    let about = match finding.kind {
+        kind if kind == Kind::Settings.name() => "settings",
+        kind if kind == Kind::NoCopy.name() => "both drives",
+        _ => "journal",
+    };
     let path = finding.path.as_deref().map(|path| format!("{path}: ")).unwrap_or_default();
     format!("{}: {path}{}", finding.drive.unwrap_or(about), finding.message.trim_end())
 }

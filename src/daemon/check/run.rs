@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Config, Overrides};
-use crate::ids::Side;
+use crate::ids::{PerSide, Side};
 use crate::journal::audit::{Audit, AuditError, Scratch, ScratchError};
 use crate::journal::sled_store;
 use crate::journal::store::StoreError;
@@ -14,7 +14,8 @@ use crate::mirror::Mirror;
 use crate::daemon::check::drive;
 use crate::daemon::check::find;
 use crate::daemon::check::kind::Kind;
-use crate::daemon::check::report::{Coverage, Format, Report, Verdict};
+use crate::daemon::check::lost;
+use crate::daemon::check::report::{Format, Report, Verdict};
 use crate::daemon::state_lock::{StateLock, StateLockError};
 use crate::daemon::vigil::Vigil;
 
@@ -76,11 +77,12 @@ fn look(config: &Config, report: &mut Report<'_>) {
         }
     };
     let drives = find::locate(audit.enrolment(), &config.places, &vigil, report);
-    for (side, located) in drives.iter() {
-        if let Some(located) = located {
-            report.covered(side, Coverage::NotCompared, &located.place);
-            drive::check(&audit, side, located, report);
-        }
+    let mut seen = PerSide::default();
+    for side in Side::BOTH {
+        *seen.get_mut(side) = drive::check(&audit, &drives, side, report);
+    }
+    if let Err(error) = lost::check(&audit, &seen, report) {
+        report.obstacle(None, Kind::Unreadable, &error.to_string());
     }
 }
 

@@ -15,8 +15,9 @@ use crate::mirror::volume::{Disposition, FileKind, Volume as _};
 use crate::path::{Name, PATH_DEPTH_MAX, is_reserved};
 
 use crate::daemon::check::bytes::{self, Extent, Range};
-use crate::daemon::check::drive::{Broken, remedy};
+use crate::daemon::check::drive::Broken;
 use crate::daemon::check::kind::Kind;
+use crate::daemon::check::left::{self, Drives, remedy};
 use crate::daemon::check::report::Report;
 
 mod owed;
@@ -38,8 +39,14 @@ pub(super) struct Seen {
 }
 
 /// Goes through all files and folders of a drive, limbo and the trash too.
-pub(super) fn walk(audit: &Audit, side: Side, volume: &OsVolume, report: &mut Report<'_>) -> Result<Seen, Broken> {
-    let mut walk = Walk { audit, side, volume, report, seen: Seen::default() };
+pub(super) fn walk(
+    audit: &Audit,
+    drives: &Drives,
+    side: Side,
+    volume: &OsVolume,
+    report: &mut Report<'_>,
+) -> Result<Seen, Broken> {
+    let mut walk = Walk { audit, drives, side, volume, report, seen: Seen::default() };
     walk.folder(NodeId::ROOT, "", 0)?;
     walk.folder(NodeId::LIMBO, layout::LIMBO_FOLDER, 0)?;
     walk.folder(NodeId::TRASH, layout::TRASH_FOLDER, 0)?;
@@ -48,6 +55,7 @@ pub(super) fn walk(audit: &Audit, side: Side, volume: &OsVolume, report: &mut Re
 
 struct Walk<'a, 'w> {
     audit: &'a Audit,
+    drives: &'a Drives,
     side: Side,
     volume: &'a OsVolume,
     report: &'a mut Report<'w>,
@@ -160,7 +168,7 @@ impl Walk<'_, '_> {
             (Owed::Debt(debt), Presence::There) => self.owed(spot, Some((node, &debt))),
             (Owed::Nothing, _) => match node {
                 Node::Folder(folder) => self.required_folder(folder.id, &spot.path, spot.depth),
-                Node::File(file) => self.required_file(file, &spot.path),
+                Node::File(file) => self.required_file(file, spot),
             },
         }
     }
@@ -169,7 +177,11 @@ impl Walk<'_, '_> {
         match self.volume.stat(path)?.map(|meta| meta.kind) {
             Some(FileKind::Folder) => return self.folder(id, path, depth + 1),
             None => {
-                let text = "the folder is missing with all in it: the daemon repairs each file when it is read";
+                let text = if left::is_without_folder(self.audit, self.drives, self.side.other(), id)? {
+                    "the folder is missing with all in it, on the other drive too: put again what was in it"
+                } else {
+                    "the folder is missing with all in it: the daemon repairs each file when it is read"
+                };
                 self.tell(path, Kind::Missing, text);
             }
             Some(FileKind::File | FileKind::Other) => {
@@ -182,10 +194,11 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn required_file(&mut self, file: &FileNode, path: &str) -> Result<(), Broken> {
-        let range = Range { path, offset: 0, extent: Extent::Whole };
+    fn required_file(&mut self, file: &FileNode, spot: &Spot) -> Result<(), Broken> {
+        let range = Range { path: &spot.path, offset: 0, extent: Extent::Whole };
         if let Some(wrong) = bytes::compare(self.audit, self.volume, self.report, self.side, &range, file)? {
-            self.tell(path, wrong.kind(), &format!("{}: {}", wrong.text(), remedy(self.side, file)));
+            let remedy = remedy(self.audit, self.drives, self.side, &spot.place, file, self.report)?;
+            self.tell(&spot.path, wrong.kind(), &format!("{}: {remedy}", wrong.text()));
         }
         Ok(())
     }
