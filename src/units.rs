@@ -1,4 +1,7 @@
-//! Figures for people, in the daemon's words and the client's alike.
+//! Figures and names for people, in the daemon's words and the client's alike.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 
 /// Bytes in the unit that leaves one to four digits: `17 B`, `4.2 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
@@ -32,9 +35,34 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// A text as one line for people. What somebody else put on a stick may have any name.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// A name as a text that no other name has: one that is no UTF-8 with `\xff` for each byte that is none.
+pub(crate) fn lossless(name: &OsStr) -> String {
+    if let Some(text) = name.to_str() {
+        return text.to_owned();
+    }
+    let mut text = String::new();
+    for chunk in name.as_bytes().utf8_chunks() {
+        text += &chunk.valid().replace('\\', "\\\\");
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_name_is_one_line_and_no_byte_of_it_is_lost() {
+        assert_eq!(one_line("a\nb\u{1b}[2Jé\\"), "a\\nb\\u{1b}[2Jé\\");
+        assert_eq!(lossless(OsStr::from_bytes(b"caf\xe9 \\")), r"caf\xe9 \\");
+        assert_eq!(lossless(OsStr::new("é\\")), "é\\");
+    }
 
     #[test]
     fn figures_are_short() {

@@ -7,7 +7,9 @@
     reason = "a test makes files, says its figures, and stops at the first surprise"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering;
@@ -335,10 +337,34 @@ fn init_adopt() {
     let words = ["init", "--plain-directory", &drives[0], &drives[1]];
     let refused = twins.command(&words).expect(1);
     assert!(refused.stderr.contains("--adopt"), "{}", refused.stderr);
-    twins.command(&[&words[..], &["--adopt"]].concat()).expect(0);
+    let odd = [&b"both/bad\xff\xfe"[..], b"odd\xff", b"odd\xff/inside", b"two\nlines\x1b[2J"];
+    let odd = odd.map(|name| twins.root(Side::B).join(OsStr::from_bytes(name)));
+    fs::create_dir(&odd[1]).expect("a new folder");
+    for file in [&odd[0], &odd[2], &odd[3]] {
+        fs::write(file, "x").expect("a new file");
+    }
+    let said = twins.command(&[&words[..], &["--adopt"]].concat()).expect(0).stderr;
+    for line in [
+        r"drive b: left alone: both/bad\xff\xfe: its name is not UTF-8: rename it",
+        r"drive b: left alone: odd\xff: its name is not UTF-8: rename it",
+        r"drive b: left alone: two\nlines\u{1b}[2J: ",
+    ] {
+        assert!(said.lines().any(|said| said.starts_with(line)), "{line}: {said}");
+    }
     twins.serve();
-    twins.check_identical();
+    // What is left alone is told of by the daemon too.
     let client = twins.client();
+    wait_until("the status tells of them", || {
+        let status = client.status().to_string();
+        // A backslash is two in JSON.
+        [r"both/bad\\xff\\xfe", r"odd\\xff", r"two\\nlines\\u{1b}[2J"].iter().all(|name| status.contains(name))
+    });
+    assert_eq!(fs::read(&odd[2]).expect("left alone"), b"x");
+    fs::remove_dir_all(&odd[1]).expect("ours");
+    for file in [&odd[0], &odd[3]] {
+        fs::remove_file(file).expect("ours");
+    }
+    twins.check_identical();
     assert_eq!(client.get("both/same.txt").expect(0).stdout, b"the same");
     assert_eq!(client.get("both/large").expect(0).stdout, large);
     assert_eq!(client.get("only-a/deep/file").expect(0).stdout, b"a");

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use common::Daemon;
 
 /// What `fget verify` says, and its exit code.
@@ -71,4 +73,30 @@ fn a_drive_that_is_not_there_is_no_drive_that_is_alike() {
     }
     let (said, code) = verify(&daemon, &["--combined"]);
     assert_eq!((said.as_str(), code), ("! b: (the drive is not there)\n= f\n", Some(1)));
+}
+
+/// Something that nobody put through the mirror.
+fn strew(folder: &std::path::Path) {
+    let odd = |name: &[u8]| folder.join(std::ffi::OsStr::from_bytes(name));
+    std::fs::write(odd(b"bad\xff\xfe"), "x").unwrap();
+    std::fs::create_dir(odd(b"bd\xff")).unwrap();
+    std::fs::write(odd(b"bd\xff").join("inside"), "x").unwrap();
+    // Not in normal form, and the mirror has the name in that form.
+    std::fs::write(odd("e\u{301}".as_bytes()), "x").unwrap();
+    std::fs::write(odd(b"two\nlines\x1b[2J"), "x").unwrap();
+}
+
+#[test]
+fn names_that_the_mirror_cannot_have_are_told_each_on_one_line() {
+    let daemon = Daemon::start();
+    put(&daemon, "\u{e9}", b"known");
+    settle(&daemon);
+    strew(&daemon.drive("a"));
+    let (said, code) = verify(&daemon, &[]);
+    let mut lines: Vec<_> = said.lines().collect();
+    lines.sort_unstable();
+    let why = "(its name is not UTF-8: rename it)";
+    let [bad, folder] = [format!(r"- a:bad\xff\xfe {why}"), format!(r"- a:bd\xff {why}")];
+    assert_eq!(lines, [bad.as_str(), &folder, "- a:e\u{301}", r"- a:two\nlines\u{1b}[2J"]);
+    assert_eq!(code, Some(1));
 }

@@ -274,6 +274,11 @@ impl Volume for OsVolume {
         self.list_names(path).map_err(Act::Look.of("list", path))
     }
 
+    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>> {
+        let names = self.names(path)?.into_iter();
+        Ok(names.filter(|name| name.to_str().is_none()).collect())
+    }
+
     fn make_folder(&self, path: &VolumePath) -> Result<()> {
         if self.kind == FsKind::Fat {
             return self.make_folder_on_fat(path);

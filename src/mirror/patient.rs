@@ -4,6 +4,7 @@
 //! given up in the middle. Requests of clients go without this, and are told to come again: a drive's few threads are not
 //! to wait for what those who are served hold.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +85,10 @@ impl Volume for Patient {
 
     fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
         insist(|| self.inner.list(path))
+    }
+
+    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>> {
+        insist(|| self.inner.list_not_utf8(path))
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {

@@ -1,6 +1,7 @@
 //! A drive as the other drive's lane sees it: every call runs on the drive's own threads, and is waited for only while
 //! the drive is there. So a drive that hangs holds up no lane but its own.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
@@ -93,6 +94,10 @@ impl Volume for Peer {
 
     fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
         self.call("list", path, |volume, path| volume.list(path))
+    }
+
+    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>> {
+        self.call("list", path, |volume, path| volume.list_not_utf8(path))
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {

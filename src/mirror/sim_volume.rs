@@ -23,6 +23,7 @@ mod medium;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -264,6 +265,11 @@ impl Volume for SimVolume {
 
     fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
         self.call(CallKind::Look, "list", path, |medium| medium.list(path))
+    }
+
+    /// A simulated drive has no such names.
+    fn list_not_utf8(&self, _path: &VolumePath) -> Result<Vec<OsString>> {
+        Ok(Vec::new())
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {

@@ -20,6 +20,7 @@ use crate::mirror::request::{Contents, Refusal, Verified, VerifyLine};
 use crate::mirror::scrub::pass::{Flaw, Pass, Turn};
 use crate::mirror::volume::{FileKind, Volume};
 use crate::path::{Name, is_reserved};
+use crate::units::lossless;
 
 /// Lines that wait for a slow client.
 const LINES_MAX: usize = 256;
@@ -257,12 +258,12 @@ impl Verify<'_> {
         let Some(at) = on_drive else { return Ok(()) };
         let names = on(attachment, move |volume| {
             Ok(if volume.stat(&at)?.is_some_and(|meta| meta.kind == FileKind::Folder) {
-                volume.list(&at)?
+                (volume.list(&at)?, volume.list_not_utf8(&at)?)
             } else {
-                Vec::new()
+                (Vec::new(), Vec::new())
             })
         });
-        let names = match names {
+        let (names, not_utf8) = match names {
             Ok(names) => names,
             Err(error) => return self.fail(path, Some(side), &error.to_string()),
         };
@@ -275,12 +276,18 @@ impl Verify<'_> {
             }
             self.tell(&layout::join(path, &name), Some(side), Verified::Extra)?;
         }
+        for name in not_utf8 {
+            let path = layout::join(path, &lossless(&name));
+            let why = Some("its name is not UTF-8: rename it".to_owned());
+            self.say(VerifyLine::Found { path, drive: Some(side), verified: Verified::Extra, why })?;
+        }
         Ok(())
     }
 
     /// Whether a name came to the catalog meanwhile, or a lane is still to clear it away.
     fn is_explained(&self, side: Side, id: NodeId, name: &str) -> Result<bool, StoreError> {
-        let Ok(name) = Name::parse(name) else { return Ok(false) };
+        // No node has a name that the mirror would give another form.
+        let Some(name) = Name::parse(name).ok().filter(|parsed| parsed.as_str() == name) else { return Ok(false) };
         let place = Place::new(id, name);
         let snapshot = self.core.journal.snapshot();
         Ok(snapshot.node(&place)?.is_some() || !snapshot.claims_to(side, &place, CLAIMS_MAX)?.is_empty())

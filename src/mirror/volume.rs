@@ -2,6 +2,7 @@
 //!
 //! Two implementations: `OsVolume` (the real one) and `SimVolume` (live and durable state apart).
 
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
@@ -121,6 +122,8 @@ pub trait Volume: Send + Sync + fmt::Debug {
     fn stat(&self, path: &VolumePath) -> Result<Option<Meta>>;
     /// Names in a folder, in no order.
     fn list(&self, path: &VolumePath) -> Result<Vec<String>>;
+    /// The names that `list` leaves out, in no order: those that are not UTF-8. Nothing below them is ever looked at.
+    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>>;
     fn make_folder(&self, path: &VolumePath) -> Result<()>;
     /// Moves a file or folder to a name that is free. `InTheWay` where it is not.
     fn rename(&self, from: &VolumePath, to: &VolumePath) -> Result<()>;

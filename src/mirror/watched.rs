@@ -7,6 +7,7 @@
 mod file;
 mod ledger;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
@@ -139,6 +140,10 @@ impl Volume for Watched {
 
     fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
         self.call("list", path, |inner| inner.list(path))
+    }
+
+    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>> {
+        self.call("list", path, |inner| inner.list_not_utf8(path))
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::client::cli::args::Verify;
 use crate::client::cli::exit::{CommandError, Exit};
 use crate::client::cli::progress::Progress;
 use crate::client::requests::Client;
-use crate::units::{bytes, count};
+use crate::units::{bytes, count, one_line};
 use crate::wire::{VerifiedLine, VerifyFinding};
 
 /// What was counted.
@@ -67,7 +67,7 @@ fn shown(line: &VerifiedLine, combined: bool) -> Option<String> {
     };
     let drive = line.drive.as_ref().map(|drive| format!("{drive}:")).unwrap_or_default();
     let why = line.message.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-    Some(format!("{symbol} {drive}{}{why}", line.path.as_deref().unwrap_or_default()))
+    Some(one_line(&format!("{symbol} {drive}{}{why}", line.path.as_deref().unwrap_or_default())))
 }
 
 #[cfg(test)]
@@ -87,6 +87,13 @@ mod tests {
         assert_eq!(shown(VerifyFinding::Extra, Some("b")).as_deref(), Some("- b:a/b"));
         assert_eq!(shown(VerifyFinding::Differs, Some("a")).as_deref(), Some("* a:a/b"));
         assert_eq!(shown(VerifyFinding::Error, Some("a")).as_deref(), Some("! a:a/b"));
+    }
+
+    #[test]
+    fn any_name_takes_one_line() {
+        let path = Some("a\nb\u{1b}[2J".to_owned());
+        let line = VerifiedLine { path, ..line(VerifyFinding::Extra, Some("a")) };
+        assert_eq!(shown(&line, false).as_deref(), Some("- a:a\\nb\\u{1b}[2J"));
     }
 
     #[test]

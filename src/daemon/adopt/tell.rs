@@ -72,5 +72,5 @@ fn examples(examples: &Examples, what: &str) {
 
 fn say(line: &str) {
     // Without a stderr there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", units::one_line(line));
 }

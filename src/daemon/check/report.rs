@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::ids::{DriveId, PerSide, Side};
 use crate::journal::audit::Flaw;
+use crate::units::one_line;
 
 use crate::daemon::check::kind::Kind;
 
@@ -254,9 +255,9 @@ fn finding(drive: Option<Side>, path: Option<&str>, kind: Kind, message: &str) -
     Finding { drive: drive.map(Side::name), path, kind: kind.name(), message: message.to_owned() }
 }
 
-/// `b: photos/x.jpg: what is the matter`. What somebody else put on a stick may have any name.
+/// `b: photos/x.jpg: what is the matter`.
 fn line(finding: &Finding) -> String {
-    text(finding).chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    one_line(&text(finding))
 }
 
 fn text(finding: &Finding) -> String {

@@ -13,6 +13,7 @@ use crate::mirror::layout;
 use crate::mirror::os_volume::OsVolume;
 use crate::mirror::volume::{Disposition, FileKind, Volume as _};
 use crate::path::{Name, PATH_DEPTH_MAX, is_reserved};
+use crate::units::lossless;
 
 use crate::daemon::check::bytes::{self, Extent, Range};
 use crate::daemon::check::drive::Broken;
@@ -145,7 +146,7 @@ impl Walk<'_, '_> {
                 Ok(name) if id == NodeId::ROOT && is_reserved(&name) => {}
                 Ok(name) => entries.push(Entry { name, explained: false }),
                 Err(name) => {
-                    let path = layout::join(path, &name.to_string_lossy());
+                    let path = layout::join(path, &lossless(&name));
                     self.tell(&path, Kind::Extra, "is not the mirror's, its name is no UTF-8: move it elsewhere");
                 }
             }

@@ -14,6 +14,7 @@ use crate::mirror::layout;
 use crate::mirror::manifest::{self, Manifest, Said};
 use crate::mirror::volume::{Disposition, FileKind, Result, Volume, VolumeError};
 use crate::path::{Name, is_reserved};
+use crate::units::lossless;
 
 /// Bytes read and to be read, for those who look on.
 #[derive(Debug, Default)]
@@ -208,6 +209,10 @@ impl Walk<'_> {
         }
         let mut names = self.volume.list(path)?;
         names.sort_unstable();
+        for name in self.volume.list_not_utf8(path)? {
+            let at = layout::join(path, &lossless(&name));
+            self.survey.passed_over.push(format!("{at}: its name is not UTF-8: rename it"));
+        }
         for text in names {
             if above == Above::Root && is_reserved(&text) {
                 continue;

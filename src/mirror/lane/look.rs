@@ -18,6 +18,7 @@ use crate::mirror::volume::{Disposition, FileKind, Meta, VolumeError};
 use crate::mirror::{layout, places};
 use crate::namespace::folded;
 use crate::path::{Name, RelPath, is_reserved};
+use crate::units::lossless;
 
 /// Bytes that one turn reads.
 const TURN_BYTES_MAX: u64 = 4 << 20;
@@ -151,7 +152,12 @@ impl Lane {
                 }
                 match (is_end, path) {
                     (false, _) => Some(Stage::Catalog { after: last }),
-                    (true, Some(path)) => Some(Stage::Drive { names: self.volume.list(&path)? }),
+                    (true, Some(path)) => {
+                        for name in self.volume.list_not_utf8(&path)? {
+                            look.findings.push(Finding::BadName(layout::join(&path, &lossless(&name))));
+                        }
+                        Some(Stage::Drive { names: self.volume.list(&path)? })
+                    }
                     (true, None) => None,
                 }
             }

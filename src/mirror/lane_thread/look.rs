@@ -18,6 +18,7 @@ use crate::mirror::reconcile::stock::Totals;
 use crate::mirror::reconcile::survey::{Depth, Next, TURN_NAMES_MAX};
 use crate::mirror::request::AsideStatus;
 use crate::mirror::space;
+use crate::units::one_line;
 
 /// Whether something came that may help with what was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +175,7 @@ impl Worker<'_> {
         let (path, deed) = match finding {
             Finding::Changed(path) => (path.to_string(), Deed::Changed),
             Finding::Missing(path) => (path.to_string(), Deed::Missing),
-            Finding::BadName(path) => (path, Deed::Refused("the mirror can have no such name".to_owned())),
+            Finding::BadName(path) => (one_line(&path), Deed::Refused("the mirror can have no such name".to_owned())),
             Finding::NoFile(path) => (path.to_string(), Deed::Refused("it is neither a file nor a folder".to_owned())),
         };
         tracing::warn!(drive = %side, path, ?deed, "somebody else was here");
