@@ -30,6 +30,9 @@ use crate::mirror::state::DriveEvent;
 use crate::mirror::token::InstallToken;
 use crate::mirror::volume::{Disposition, VolumeError};
 
+/// Tries to remove a stage that nobody needs.
+const DROP_TRIES: u32 = 3;
+
 /// A drive that the mirror found to be gone; for the watcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
@@ -318,17 +321,32 @@ pub(crate) fn let_go(attachment: &Arc<Attachment>, released: &Released) {
 
 /// Removes a stage that nobody needs, in the drive's own time.
 pub(crate) fn drop_stage(attachment: &Arc<Attachment>, path: &str) {
+    drop_stage_trying(attachment, path, DROP_TRIES);
+}
+
+/// A drive that has left is swept when it comes back, and so is a stage that stays behind an error that does not pass.
+fn drop_stage_trying(attachment: &Arc<Attachment>, path: &str, tries: u32) {
     let (volume, path) = (Arc::clone(&attachment.volume), path.to_owned());
-    // A drive that has left is swept when it comes back, and so is a stage that stays behind an error.
     let again = Arc::clone(attachment);
-    let _ = attachment.io.start_job(move || match volume.remove_file(&path) {
-        Err(error) if error.disposition == Disposition::Shortage => {
-            std::thread::sleep(TRY_AGAIN_AFTER);
-            // Behind what others asked for meanwhile.
-            drop_stage(&again, &path);
+    let _ = attachment.io.start_job(move || {
+        let Err(error) = volume.remove_file(&path) else { return };
+        let left = match error.disposition {
+            Disposition::NotFound => return,
+            // Until it has passed: it says nothing of the stage.
+            Disposition::Shortage => tries,
+            Disposition::DriveLost
+            | Disposition::NoSpace
+            | Disposition::Refused
+            | Disposition::InTheWay
+            | Disposition::BadRead => tries - 1,
+        };
+        if left == 0 || again.is_gone() {
+            tracing::warn!(%error, "a stage stays");
+            return;
         }
-        Err(error) if error.disposition != Disposition::NotFound => tracing::warn!(%error, "a stage stays"),
-        Ok(()) | Err(_) => {}
+        std::thread::sleep(TRY_AGAIN_AFTER);
+        // Behind what others asked for meanwhile.
+        drop_stage_trying(&again, &path, left);
     });
 }
 
