@@ -40,7 +40,7 @@ pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// A name as a text that no other name has: one that is no UTF-8 with `\xff` for each byte that is none.
+/// A name as a text. In one that is no UTF-8 each byte that is none becomes `\xff`, and a backslash two.
 pub(crate) fn lossless(name: &OsStr) -> String {
     if let Some(text) = name.to_str() {
         return text.to_owned();
