@@ -1,6 +1,6 @@
 //! What a store says when it is opened: what was committed is published, what a cut left half done is ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::elapsed::Elapsed;
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, Side};
@@ -66,6 +66,7 @@ impl Recovered {
         let mut enrolment = plain.record(&codec::meta(Fact::Enrolment))?.ok_or_else(|| missing("enrolment"))?;
         let head = redo(store)?;
         mend_flags(store)?;
+        mend_claims(store)?;
         settle_fills(store, &mut enrolment)?;
         let checkpoints = checkpoints(store)?;
         let next_node = plain.record(&codec::meta(Fact::NextNode))?.unwrap_or(NodeId(1));
@@ -187,6 +188,31 @@ pub(super) fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
         } else {
             store.insert(&codec::flags(lsn), &codec::encode(&flags))?;
         }
+    }
+    Ok(())
+}
+
+/// Makes the index of claims that of the debts again: what a drive told is no entry that is redone, and a cut in the midst
+/// of its records can part the two. A claim without its debt would keep a name taken for ever.
+fn mend_claims(store: &dyn Store) -> Result<(), StoreError> {
+    for side in Side::BOTH {
+        let mut missing = BTreeMap::new();
+        let debts = codec::debts(side);
+        for pair in store.scan(&debts, &codec::end_of(&debts)) {
+            let (key, value) = pair?;
+            let (id, debt) = (codec::debtor(&key)?, codec::decode::<Debt>(&key, &value)?);
+            missing.extend(debt.claims().into_iter().map(|place| (codec::claim(side, place, id), id)));
+        }
+        let mut stale = Vec::new();
+        let claims = codec::claims(side);
+        for pair in store.scan(&claims, &codec::end_of(&claims)) {
+            let (key, _) = pair?;
+            if missing.remove(&key).is_none() {
+                stale.push(key);
+            }
+        }
+        stale.iter().try_for_each(|key| store.remove(key))?;
+        missing.iter().try_for_each(|(key, id)| store.insert(key, &codec::encode(id)))?;
     }
     Ok(())
 }

@@ -271,3 +271,17 @@ fn no_power_cut_loses_what_was_acknowledged_or_leaves_half_of_what_was_not() {
         }
     }
 }
+
+/// A claim of a folder that was being taken apart outlived the cut, and its debt did not: the name was never free again.
+#[test]
+fn a_name_is_free_after_cuts_amid_what_a_drive_tells_of_it() {
+    for first in [Then::StepA, Then::StepB] {
+        let act = |change, then| Act { change, then };
+        let history = [
+            act(Change::PutSmall(2), first),
+            act(Change::Move(0, 1), Then::Nothing),
+            act(Change::PutSmall(0), Then::Rest),
+        ];
+        Explorer::new(FsKind::Fat, Drives::Both).run(&history);
+    }
+}
