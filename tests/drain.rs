@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         .with("requests_leave_no_line_in_the_log_unless_asked_for", Needs::Nothing, log_level)
         .with("a_log_of_json_has_one_object_a_line", Needs::Nothing, json)
         .with("a_log_that_leads_to_the_journal_has_its_priorities", Needs::Nothing, journald)
+        .with("what_libraries_note_for_themselves_is_in_no_log", Needs::Nothing, libraries)
         .with("a_stderr_that_is_lost_or_stuck_stops_nobody", Needs::Nothing, lost_stderr)
         .main()
 }
@@ -284,6 +285,20 @@ fn journald() {
     assert!(child.wait().unwrap().success());
     assert!(read().lines().any(|line| line.starts_with("<6>drive state")), "{}", read());
     assert!(read().lines().all(|line| line.starts_with('<') || line.starts_with("listening on ")), "{}", read());
+}
+
+/// sled's steps, told where a thread ends, ended the daemon.
+fn libraries() {
+    let (mut twins, _) = twins("log_level = \"trace\"\n");
+    twins.client().put("f", b"bytes").expect(0);
+    // Settings that are read again leave it so.
+    twins.process().signal(Signal::HUP);
+    wait_until("the settings are read", || twins.log().contains("in force"));
+    twins.client().put("g", b"bytes").expect(0);
+    twins.end(End::Drain);
+    let log = twins.log();
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the daemon's own lines are there: {log}");
+    assert!(!log.contains("make_stable"), "{log}");
 }
 
 fn lost_stderr() {

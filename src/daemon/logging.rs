@@ -39,6 +39,7 @@ impl Logging {
         if let Err(error) = began {
             lines.say(&format!("twinstickd: {error}"));
         }
+        hush_libraries();
         Self { filter: handle, lines }
     }
 
@@ -51,7 +52,15 @@ impl Logging {
         if let Err(error) = self.filter.reload(filter.targets()) {
             tracing::error!(%error, "the log's filter stays as it was");
         }
+        // It sets this level too.
+        hush_libraries();
     }
+}
+
+/// Of libraries that tell the `log` crate, warnings are enough. sled notes its every step, also in the destructors of a
+/// thread that ends, where the subscriber's own buffer may be gone: that panic would end the process.
+fn hush_libraries() {
+    log::set_max_level(log::LevelFilter::Warn);
 }
 
 impl Drop for Logging {
