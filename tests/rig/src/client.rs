@@ -122,7 +122,10 @@ impl Client {
         let output = child.wait_with_output().expect("an end");
         let code = output.status.code().unwrap_or(-1);
         let command = format!("fget {}", words.join(" "));
-        assert!(!TIMED_OUT.contains(&code), "{command}: hangs");
+        if TIMED_OUT.contains(&code) {
+            let status = self.command(&["status"]).output().expect("timeout(1) and fget");
+            panic!("{command}: hangs; the status is\n{}", String::from_utf8_lossy(&status.stdout));
+        }
         Outcome { command, code, stdout: output.stdout, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
     }
 }

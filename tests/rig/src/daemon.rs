@@ -3,11 +3,15 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 
 use rustix::process::Signal;
 
 use crate::process::Process;
 use crate::wait::wait_until;
+
+/// So much of the log is shown where a test fails.
+const LAST_LINES: usize = 80;
 
 /// A way for the daemon to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +77,13 @@ impl Daemon {
         String::from_utf8_lossy(&fs::read(&self.log).expect("a log")).into_owned()
     }
 
+    /// What it wrote last, enough to see how it came to where it is.
+    pub fn last_lines(&self) -> String {
+        let log = self.log();
+        let lines = log.lines().collect::<Vec<_>>();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -100,6 +111,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("The daemon's last lines:\n{}", self.last_lines());
+        }
         // Both fail where it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

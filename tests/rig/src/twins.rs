@@ -384,7 +384,7 @@ impl Twins {
         }
     }
 
-    /// What the daemon says of the paths that lines begin with, up to a colon, and how its log ends.
+    /// What the daemon says of the paths that lines begin with, up to a colon.
     pub fn explain(&self, differences: &[String]) -> String {
         let client = self.client();
         let mut text = String::new();
@@ -393,9 +393,6 @@ impl Twins {
             let info = client.run(&["info", "--json", path]);
             text.push_str(&format!("\n{path}: {}{}", String::from_utf8_lossy(&info.stdout), info.stderr));
         }
-        let log = self.daemon.as_ref().map(Daemon::log).unwrap_or_default();
-        let end = log.lines().rev().take(60).collect::<Vec<_>>();
-        end.into_iter().rev().for_each(|line| text.push_str(&format!("\n{line}")));
         text
     }
 
