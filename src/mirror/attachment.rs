@@ -14,6 +14,7 @@ use crate::mirror::io::IoPool;
 use crate::mirror::label::Label;
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::reconcile::inbox::Errands;
+use crate::mirror::steps::Steps;
 use crate::mirror::volume::Volume;
 use crate::mirror::watched::Watched;
 
@@ -45,6 +46,8 @@ pub(crate) struct Attachment {
     pub(crate) log: LogHandle,
     pub(crate) wake: Arc<Wake>,
     pub(crate) errands: Errands,
+    /// Those of its lane.
+    pub(crate) steps: Arc<Steps>,
     pub(crate) gone: watch::Sender<bool>,
 }
 

@@ -14,6 +14,7 @@ use crate::journal::{Catalog, Debt, DriveFact, FileNode, Held, Journal, Place};
 use crate::mirror::reconcile::stock::Stock;
 use crate::mirror::reconcile::survey::Survey;
 use crate::mirror::scan::Copied;
+use crate::mirror::steps::Steps;
 use crate::mirror::volume::{Volume, VolumeError};
 
 mod apart;
@@ -91,6 +92,17 @@ pub(crate) struct Step {
     pub(crate) peer_error: Option<VolumeError>,
     /// What was set aside, by its name in the aside folder.
     pub(crate) aside: Vec<String>,
+    /// What could not be copied because the other lane was moving it: whether that has ended by now. Else this lane is
+    /// woken when it has.
+    pub(crate) has_settled: bool,
+}
+
+/// The drive that can be copied from.
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbour {
+    pub(crate) volume: Arc<dyn Volume>,
+    /// Those of its own lane, that moves what is there.
+    pub(crate) steps: Arc<Steps>,
 }
 
 /// A drive's worker.
@@ -107,6 +119,8 @@ pub(crate) struct Lane {
     stays: BTreeMap<NodeId, Stay>,
     /// The entries of debts whose only copy is damaged: to try them again costs a draft, and only changes help.
     hopeless: BTreeMap<NodeId, Lsn>,
+    /// Debts whose bytes the other lane was moving when they were to be copied.
+    in_motion: BTreeSet<NodeId>,
     /// The journal's head when nothing was owed but copies for the trash.
     only_trash_at: Option<Lsn>,
     drafts: u64,
@@ -123,8 +137,7 @@ pub(crate) struct Lane {
 
 /// One step's state.
 struct Batch {
-    /// The drive that can be copied from.
-    peer: Option<Arc<dyn Volume>>,
+    peer: Option<Neighbour>,
     /// Where nodes are now that this batch moved, or nowhere.
     placed: BTreeMap<NodeId, Option<Held>>,
     /// Paths that this batch emptied, as they compare: not to be used again before that is recorded.
@@ -191,6 +204,7 @@ impl Lane {
             reach: Reach::first(),
             stays: BTreeMap::new(),
             hopeless: BTreeMap::new(),
+            in_motion: BTreeSet::new(),
             only_trash_at: None,
             drafts: 0,
             shaken: BTreeSet::new(),
@@ -242,8 +256,16 @@ impl Lane {
         Ok(())
     }
 
+    /// Whether something waits for the other lane's step to end.
+    pub(crate) fn awaits_peer(&self) -> bool {
+        !self.in_motion.is_empty()
+    }
+
     /// Works off some debts, copying from `peer` what this drive lacks. `now_ns` is told to people, nothing else.
-    pub(crate) fn step(&mut self, peer: Option<Arc<dyn Volume>>, now_ns: i64) -> Result<Step, LaneError> {
+    pub(crate) fn step(&mut self, peer: Option<Neighbour>, now_ns: i64) -> Result<Step, LaneError> {
+        if peer.as_ref().is_none_or(|peer| peer.steps.are_at_rest()) {
+            self.in_motion.clear();
+        }
         let debts = self.next_debts()?;
         let mut batch = Batch::new(peer, now_ns);
         let taken = self.prepare(&mut batch, &debts)?;
@@ -267,7 +289,16 @@ impl Lane {
         // is found nowhere else.
         let must_be_known = |fact: &DriveFact| matches!(fact, DriveFact::Damaged { .. } | DriveFact::TakenApart { .. });
         let barrier = facts.iter().any(must_be_known) || self.gives_up_claims(&batch)?;
-        Ok(Step { facts, barrier, seen: taken, repaired, peer_error: batch.peer_error, aside: batch.aside })
+        let has_settled = self.awaits_peer() && batch.peer.as_ref().is_none_or(|peer| !peer.steps.await_end());
+        Ok(Step {
+            facts,
+            barrier,
+            seen: taken,
+            repaired,
+            peer_error: batch.peer_error,
+            aside: batch.aside,
+            has_settled,
+        })
     }
 
     /// Whether a node was placed that had, or may have had, another name.
@@ -313,7 +344,8 @@ impl Lane {
             let Some((last, _)) = page.last() else { return Ok(debts) };
             at = last.next();
             let wanted = |(id, debt): &(NodeId, Debt)| {
-                !self.stays.contains_key(id) && before.is_none_or(|before| *id < before) && take.takes(debt)
+                let waits = self.stays.contains_key(id) || self.in_motion.contains(id);
+                !waits && before.is_none_or(|before| *id < before) && take.takes(debt)
             };
             debts.extend(page.into_iter().filter(wanted));
             if debts.len() >= self.reach.debts || before.is_some_and(|before| at >= before) {
@@ -353,7 +385,7 @@ impl Lane {
 }
 
 impl Batch {
-    fn new(peer: Option<Arc<dyn Volume>>, now_ns: i64) -> Self {
+    fn new(peer: Option<Neighbour>, now_ns: i64) -> Self {
         Self {
             peer,
             placed: BTreeMap::new(),

@@ -14,7 +14,7 @@ use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::{Durable, Reporter};
 use crate::mirror::core::Core;
 use crate::mirror::label::{self, Label, LabelError};
-use crate::mirror::lane::{Lane, LaneError, Stay, Step};
+use crate::mirror::lane::{Lane, LaneError, Neighbour, Stay, Step};
 use crate::mirror::lane_thread::look::Help;
 use crate::mirror::log_thread::Settled;
 use crate::mirror::manifest::{Keeper, Turn};
@@ -101,7 +101,7 @@ impl Worker<'_> {
                 Err(error) => return self.fail(&error),
             };
             self.tell_of_manifest();
-            let quiet = (step.seen == 0 || !step.worked) && !more;
+            let quiet = (step.seen == 0 || !step.worked) && !more && !step.has_settled;
             let now = clock::now();
             // Stages that are not needed any more are removed by the drive's other threads.
             let at_rest = quiet && self.attachment.io.depth() == 0;
@@ -121,7 +121,7 @@ impl Worker<'_> {
             let wait = match (quiet, unsettled) {
                 (false, _) => None,
                 (true, true) => Some(CHECKPOINT_AFTER),
-                (true, false) if self.lane.stays().is_empty() => Some(SLEEP_MAX),
+                (true, false) if self.lane.stays().is_empty() && !self.lane.awaits_peer() => Some(SLEEP_MAX),
                 (true, false) => Some(RETRY_AFTER),
             };
             let wait = match next {
@@ -175,7 +175,7 @@ impl Worker<'_> {
             return self.install();
         }
         if !self.core.token.take(side, arrival) {
-            return Ok(Done { seen: 0, worked: false });
+            return Ok(Done::default());
         }
         let done = self.install();
         self.core.give_back_token(self.attachment);
@@ -184,14 +184,18 @@ impl Worker<'_> {
 
     fn install(&mut self) -> Result<Done, LaneError> {
         let other = self.core.seat(self.attachment.side.other()).attachment();
-        let peer = |other| Arc::new(Patient::new(Arc::new(Peer::new(other)))) as Arc<dyn Volume>;
-        let peer = other.as_ref().map(peer);
+        let peer = other.as_ref().map(|other| Neighbour {
+            volume: Arc::new(Patient::new(Arc::new(Peer::new(other)))),
+            steps: Arc::clone(&other.steps),
+        });
         let before = self.lane.work();
         // The drive itself says what is done to it, in case that the journal is lost.
         if self.attachment.log.flush().is_none() {
-            return Ok(Done { seen: 0, worked: false });
+            return Ok(Done::default());
         }
-        let Step { facts, barrier, seen, repaired, peer_error, aside } = self.lane.step(peer, clock::wall_ns())?;
+        let under_way = self.attachment.steps.begin();
+        let Step { facts, barrier, seen, repaired, peer_error, aside, has_settled } =
+            self.lane.step(peer, clock::wall_ns())?;
         if let (Some(error), Some(other)) = (&peer_error, &other) {
             self.core.complain(other, error);
         }
@@ -202,18 +206,24 @@ impl Worker<'_> {
             let durable = if barrier || copied { Durable::Now } else { Durable::Later };
             // Before a debt is settled, what it was about is durable here.
             if self.attachment.log.flush().is_none() {
-                return Ok(Done { seen: 0, worked });
+                return Ok(Done { seen: 0, worked, has_settled });
             }
             self.core.committer.note(self.reporter(), facts, durable)?;
             self.add_jobs(aside.into_iter().map(Job::Aside));
             match self.attachment.log.settle() {
-                None => return Ok(Done { seen: 0, worked }),
+                None => return Ok(Done { seen: 0, worked, has_settled }),
                 Some(Settled::Done) => {}
                 Some(Settled::WaitsForManifest) => self.list()?,
             }
         }
+        drop(under_way);
+        if self.attachment.steps.take_awaited()
+            && let Some(other) = self.core.seat(self.attachment.side.other()).attachment()
+        {
+            other.wake.ring();
+        }
         self.core.repaired(self.attachment.side, &repaired);
-        Ok(Done { seen, worked })
+        Ok(Done { seen, worked, has_settled })
     }
 
     fn reporter(&self) -> Reporter {
@@ -288,7 +298,10 @@ impl Worker<'_> {
     }
 }
 
+/// What came of a step, for the loop around it.
+#[derive(Default)]
 struct Done {
     seen: usize,
     worked: bool,
+    has_settled: bool,
 }

@@ -53,6 +53,7 @@ mod stall;
 #[cfg(test)]
 mod stand;
 mod state;
+mod steps;
 mod token;
 pub(crate) mod trash;
 mod upload;

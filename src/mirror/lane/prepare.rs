@@ -11,7 +11,15 @@ use crate::mirror::lane::gather::{Spoiled, Standing, Supply, gather};
 use crate::mirror::lane::{Batch, Lane, LaneError, Stay};
 use crate::mirror::layout;
 use crate::mirror::places;
+use crate::mirror::steps::Moment;
 use crate::mirror::volume::{Attributes, Disposition, FsKind, Volume, VolumeError, VolumeFile};
+
+/// What a draft is made of.
+struct Sources {
+    supplies: Vec<Supply>,
+    /// Before they were looked up.
+    then: Option<Moment>,
+}
 
 /// A draft, and the drives whose copy of it had bad blocks.
 struct Gathered {
@@ -28,6 +36,7 @@ impl Lane {
                 break;
             }
             taken += 1;
+            let then = batch.peer.as_ref().map(|peer| peer.steps.now());
             let needed = match self.lacking(batch, *id, debt)? {
                 Some((place, file)) => {
                     let supplies = self.supplies(batch, &place, &file)?;
@@ -37,7 +46,7 @@ impl Lane {
             };
             let Some((place, file, supplies)) = needed else { continue };
             bytes += file.version.size;
-            self.draft(batch, &place, &file, &supplies)?;
+            self.draft(batch, &place, &file, &Sources { supplies, then })?;
         }
         match batch.drafts.len() {
             0 => {}
@@ -114,7 +123,7 @@ impl Lane {
             Copy::Missing => None,
         };
         let peers = match &batch.peer {
-            Some(volume) => recorded(other, volume)?,
+            Some(peer) => recorded(other, &peer.volume)?,
             None => None,
         };
         let mut supplies: Vec<_> = own.into_iter().chain(peers).collect();
@@ -127,20 +136,27 @@ impl Lane {
         Ok(supplies)
     }
 
-    fn draft(
-        &mut self,
-        batch: &mut Batch,
-        place: &Place,
-        file: &FileNode,
-        supplies: &[Supply],
-    ) -> Result<(), LaneError> {
+    fn draft(&mut self, batch: &mut Batch, place: &Place, file: &FileNode, sources: &Sources) -> Result<(), LaneError> {
+        let supplies = &sources.supplies;
         let path = layout::draft(file.version.ticket, self.arrival, self.drafts);
         self.drafts += 1;
         let copies = supplies.first().is_some_and(|supply| supply.side != self.side);
         if copies {
             tracing::debug!(drive = %self.side, node = %file.id, lsn = %file.lsn, bytes = file.version.size, "copies");
         }
-        match self.write_draft(&path, file, supplies) {
+        let written = self.write_draft(&path, file, supplies);
+        let in_motion = match &written {
+            Ok(_) | Err(Spoiled::Write(_) | Spoiled::Journal(_)) => false,
+            Err(Spoiled::Read(_, error)) if error.disposition == Disposition::DriveLost => false,
+            Err(Spoiled::Block(_) | Spoiled::Whole | Spoiled::Read(..)) => {
+                self.has_moved(batch, place, file, sources)?
+            }
+        };
+        match written {
+            Err(_) if in_motion => {
+                self.in_motion.insert(file.id);
+                batch.deferred.insert(file.id);
+            }
             Ok(Gathered { draft, bad }) => {
                 if copies {
                     self.work.copied_files += 1;
@@ -148,6 +164,9 @@ impl Lane {
                     self.copied.add_file();
                 }
                 for side in bad {
+                    if side != self.side && self.has_moved(batch, place, file, sources)? {
+                        continue;
+                    }
                     tracing::warn!(drive = %side, node = %file.id, "bad copy: made whole from both");
                     if side == self.side {
                         batch.mended.insert(file.id);
@@ -177,6 +196,23 @@ impl Lane {
         match self.volume.remove_file(&path) {
             Err(error) if error.disposition != Disposition::NotFound => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether the other lane may have put something else where this version was looked for, or it elsewhere.
+    fn has_moved(&self, batch: &Batch, place: &Place, file: &FileNode, sources: &Sources) -> Result<bool, StoreError> {
+        let other = self.side.other();
+        let supply = sources.supplies.iter().find(|supply| supply.side == other);
+        let Some(((peer, then), supply)) = batch.peer.as_ref().zip(sources.then).zip(supply) else { return Ok(false) };
+        if !peer.steps.were_at_rest_since(then) {
+            return Ok(true);
+        }
+        let snapshot = self.journal.snapshot();
+        match snapshot.node(place)? {
+            Some(Node::File(now)) if now.id == file.id && now.version == file.version => {
+                Ok(places::source(&snapshot, other, place, &now)?.as_ref() != Some(&supply.source))
+            }
+            Some(_) | None => Ok(true),
         }
     }
 

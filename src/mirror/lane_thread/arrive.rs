@@ -299,6 +299,7 @@ fn attach(
         log,
         wake: Arc::default(),
         errands: Errands::default(),
+        steps: Arc::default(),
         gone,
     });
     let seat = core.seat(side);

@@ -18,6 +18,7 @@ pub(super) enum Act {
     MakeFolder(usize),
     Move(usize, usize),
     Step(bool, u8),
+    StepAround(bool),
     StepAmid(bool, u8, Vec<Amid>),
     ReturnAmid(bool, u8, Vec<Amid>),
     Checkpoint(bool),
@@ -65,6 +66,7 @@ fn acts() -> impl Strategy<Value = Act> {
         3 => path.clone().prop_map(Act::MakeFolder),
         6 => (path.clone(), path).prop_map(|(from, to)| Act::Move(from, to)),
         8 => (any::<bool>(), 1u8..4).prop_map(|(side, n)| Act::Step(side, n)),
+        4 => any::<bool>().prop_map(Act::StepAround),
         6 => (any::<bool>(), 1u8..20, proptest::collection::vec(amid(), 1..3))
             .prop_map(|(side, nth, amid)| Act::StepAmid(side, nth, amid)),
         5 => (any::<bool>(), 1u8..30, proptest::collection::vec(amid(), 1..3))
@@ -154,6 +156,7 @@ pub(super) fn act(world: &mut World, act: &Act) {
         Act::Step(first, times) => (0..times).for_each(|_| {
             world.step(side(first));
         }),
+        Act::StepAround(first) => world.step_around(side(first)),
         Act::StepAmid(first, nth, amid) => world.commit_amid(During::Step, side(first), u64::from(nth), &amid),
         Act::ReturnAmid(first, nth, amid) => {
             world.commit_amid(During::Arrival, side(first), u64::from(nth), &amid);

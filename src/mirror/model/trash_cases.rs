@@ -40,6 +40,24 @@ fn what_was_overwritten_and_removed_is_brought_back_from_the_trash() {
 }
 
 #[test]
+fn what_the_other_lane_is_just_moving_to_the_trash_is_not_taken_for_damaged() {
+    let mut world = world();
+    world.pull(Side::A);
+    world.put("f", b"one", Way::File);
+    world.step(Side::B);
+    world.put("f", b"two", Way::File);
+    world.bring_back(Side::A);
+    world.step(Side::A);
+    world.step_around(Side::B);
+    // No help comes: what was passed over is tried again by itself.
+    for side in [Side::A, Side::A, Side::B, Side::A] {
+        world.step(side);
+    }
+    assert!(!world.waits_for_damaged(Side::A, Side::B) && !world.owes(Side::A));
+    settle(world);
+}
+
+#[test]
 fn a_path_keeps_no_more_than_its_last_versions() {
     let mut world = world();
     for number in 0_u8..24 {

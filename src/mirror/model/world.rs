@@ -28,13 +28,14 @@ use crate::ids::{Arrival, DriveId, MirrorId, Nonce, PerSide, Side};
 use crate::journal::mem_store::MemDisk;
 use crate::journal::{DriveFact, Enrolled, Enrolment, Journal, Staged, Version, Writer};
 use crate::mirror::drive_log::DriveLog;
-use crate::mirror::lane::{Lane, LaneError};
+use crate::mirror::lane::{Lane, LaneError, Neighbour, Step};
 use crate::mirror::limits::AsideMax;
 use crate::mirror::manifest::Keeper;
 use crate::mirror::model::oracle::Oracle;
 use crate::mirror::reconcile::hints::Hint;
 use crate::mirror::reconcile::inbox::Job;
 use crate::mirror::sim_volume::SimDisk;
+use crate::mirror::steps::Steps;
 use crate::mirror::volume::{Disposition, FsKind, Volume};
 
 use adopted::Manifests;
@@ -56,11 +57,19 @@ struct Drive {
     volume: Arc<dyn Volume>,
     log: DriveLog,
     lane: Lane,
+    steps: Arc<Steps>,
     /// Where the drives tell of the mirror.
     keeper: Option<Keeper>,
     /// Names that the kernel told the daemon of.
     hints: Vec<Hint>,
     watched: BTreeSet<String>,
+}
+
+/// What came of a lane's work on its drive.
+enum Worked {
+    Step(Step),
+    /// The drive was lost by it.
+    Lost,
 }
 
 /// A PUT whose bytes are staged and not committed.
@@ -243,17 +252,51 @@ impl World {
     }
 
     pub(super) fn step(&mut self, side: Side) -> bool {
-        let peer = self.drives.get(side.other()).as_ref().map(|drive| Arc::clone(&drive.volume));
+        match self.work(side) {
+            Some(Worked::Step(step)) => self.record(side, step),
+            Some(Worked::Lost) => true,
+            None => false,
+        }
+    }
+
+    /// A lane's step, of which the journal does not hear before the other lane has made one too. On FAT one lane at a
+    /// time gives names.
+    pub(super) fn step_around(&mut self, side: Side) {
+        if self.kind == FsKind::Fat {
+            self.step(side);
+            return;
+        }
+        let steps = self.drives.get(side).as_ref().map(|drive| (drive.arrival, Arc::clone(&drive.steps)));
+        let Some((arrival, steps)) = steps else { return };
+        let under_way = steps.begin();
+        let Some(Worked::Step(step)) = self.work(side) else { return };
+        self.step(side.other());
+        if self.drives.get(side).as_ref().is_some_and(|drive| drive.arrival == arrival) {
+            self.record(side, step);
+        }
+        drop(under_way);
+    }
+
+    fn neighbour_of(&self, side: Side) -> Option<Neighbour> {
+        let other = self.drives.get(side.other()).as_ref()?;
+        Some(Neighbour { volume: Arc::clone(&other.volume), steps: Arc::clone(&other.steps) })
+    }
+
+    fn work(&mut self, side: Side) -> Option<Worked> {
+        let peer = self.neighbour_of(side);
         let now_ns = self.tick();
-        let Some(drive) = self.drives.get_mut(side) else { return false };
-        let step = match drive.lane.step(peer, now_ns) {
-            Ok(step) => step,
+        let drive = self.drives.get_mut(side).as_mut()?;
+        match drive.lane.step(peer, now_ns) {
+            Ok(step) => Some(Worked::Step(step)),
             Err(LaneError::Volume(_)) => {
                 self.lose(side);
-                return true;
+                Some(Worked::Lost)
             }
             Err(LaneError::Store(error)) => panic!("{error}"),
-        };
+        }
+    }
+
+    fn record(&mut self, side: Side, step: Step) -> bool {
         if step.peer_error.as_ref().is_some_and(|error| error.disposition == Disposition::DriveLost) {
             self.lose(side.other());
         }

@@ -92,8 +92,8 @@ impl World {
         {
             return self.lose(side);
         }
-        *self.drives.get_mut(side) =
-            Some(Drive { arrival, volume, log, lane, keeper, hints: Vec::new(), watched: BTreeSet::new() });
+        let (steps, hints, watched) = (Arc::default(), Vec::new(), BTreeSet::new());
+        *self.drives.get_mut(side) = Some(Drive { arrival, volume, log, lane, steps, keeper, hints, watched });
         self.take_snapshot(side);
         if !self.is_present(side) {
             return;
@@ -212,7 +212,7 @@ impl World {
         self.store.clear_fault();
         self.disks.get(side).clear_faults();
         self.disks.get(side).fail_nth(nth, None, Fault::Kill);
-        let peer = self.drives.get(side.other()).as_ref().map(|drive| Arc::clone(&drive.volume));
+        let peer = self.neighbour_of(side);
         let now_ns = self.tick();
         if let Some(drive) = self.drives.get_mut(side) {
             // Where it ended before the call, only the record of it is lost.
