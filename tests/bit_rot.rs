@@ -34,12 +34,15 @@ const LARGE_BYTES: usize = 160 << 20;
 /// What a scrub must get done while clients keep the drives busy.
 const BESIDE_CLIENTS_BYTES: u64 = 3 << 20;
 const CLIENTS: usize = 4;
+/// Exit code of `fget` where bytes are not what they were.
+const INTEGRITY: i32 = 8;
 
 fn main() -> ExitCode {
     Trials::default()
         .with("bits_flipped_in_the_drives_images_reach_no_client_and_are_healed", Needs::LoopMounts, images)
         .with("bits_flipped_in_plain_folders_reach_no_client_and_are_healed", Needs::Nothing, folders)
         .with("a_block_bad_on_both_sticks_is_served_by_none_and_named", Needs::Nothing, beyond_repair)
+        .with("a_wait_ends_where_only_what_no_drive_has_whole_is_lacking", Needs::Nothing, lost)
         .with("a_killed_scrub_repeats_little_and_a_paused_one_holds", Needs::Nothing, interrupted)
         .with("a_scrub_moves_beside_clients_and_goes_on_where_a_pull_left_it", Needs::Nothing, pulled)
         .main()
@@ -266,6 +269,50 @@ fn beyond_repair() {
     client.put(&name(0), &bytes).expect(0);
     client.run(&["status", "--wait"]).expect(0);
     wait_until("all is well again", || client.run(&["status", "--check"]).code == 0);
+}
+
+/// A file that is bad on both sticks, and is removed, brought back, and put again: none of it may wait for ever.
+fn lost() {
+    let mut twins = twins(Drives::Plain);
+    let client = twins.client();
+    let bytes = Content { seed: 1, len: 3 * BLOCK_BYTES }.bytes();
+    for file in 0..2 {
+        client.put(&name(file), &bytes).expect(0);
+    }
+    client.run(&["status", "--wait"]).expect(0);
+    for (bit, side) in Side::BOTH.into_iter().enumerate() {
+        for file in 0..2 {
+            flip_file(twins.root(side), Flip { side, file, at: BLOCK_BYTES + 7, bit: bit as u8 });
+            forget_cached(&twins.root(side).join(name(file)));
+        }
+    }
+    client.run(&["scrub", "start"]).expect(0);
+    wait_until("the scrub is done", || {
+        Side::BOTH.into_iter().all(|side| client.drive(side)["scrub"]["state"] == "done")
+    });
+    client.put(&name(0), b"something else").expect(0);
+    client.run(&["rm", &name(1)]).expect(0);
+    let waited = client.run(&["status", "--wait"]).expect(INTEGRITY);
+    assert!(waited.stderr.contains("in sync, but for what no drive has whole: "), "{}", waited.stderr);
+    client.run(&["undo", &name(1)]).expect(0);
+    client.run(&["status", "--wait"]).expect(INTEGRITY);
+    client.run(&["status", "--check"]).expect(1);
+    assert!(client.notices().contains(&name(1)), "{}", client.notices());
+    twins.end(End::Kill);
+    twins.serve();
+    let client = twins.client();
+    client.run(&["status", "--wait"]).expect(INTEGRITY);
+    assert_ne!(client.get(&name(1)).code, 0);
+    // Ejecting it takes nothing away that anybody could have.
+    let lacking = Side::BOTH.into_iter().find(|side| client.drive(*side)["lost"] != 0).expect("one that lacks some");
+    let ejected = client.run(&["eject", lacking.name()]).expect(0);
+    assert!(String::from_utf8_lossy(&ejected.stdout).contains(" that it could not be given"), "{ejected:?}");
+    twins.command(&["unpark", lacking.name()]).expect(0);
+    client.put(&name(1), &bytes).expect(0);
+    client.run(&["trash", "empty"]).expect(0);
+    client.run(&["status", "--wait"]).expect(0);
+    wait_until("all is well again", || client.run(&["status", "--check"]).code == 0);
+    twins.check_identical();
 }
 
 fn interrupted() {

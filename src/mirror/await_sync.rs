@@ -30,7 +30,7 @@ impl Mirror {
     }
 
     /// Returns when all that was acknowledged before the call is installed on every enrolled, not parked drive, one at
-    /// least. A drive that is absent is waited for.
+    /// least; but for what no drive has whole any more. A drive that is absent is waited for.
     pub async fn wait_in_sync(&self) {
         let head = self.core.journal.head();
         let mut changed = self.core.changed.subscribe();

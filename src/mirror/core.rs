@@ -11,7 +11,7 @@ use crate::clock;
 use crate::elapsed::Stopwatch;
 use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Change, DriveFact, FileNode, Journal, Keeping, Place, Released, Stage};
+use crate::journal::{Catalog as _, Change, DriveFact, FileNode, Journal, Keeping, Place, Released, Stage};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::flaps::Ending;
@@ -401,19 +401,32 @@ impl Core {
         }
     }
 
-    /// Whether a drive still lacks something committed up to `head`.
+    /// Whether a drive still lacks something committed up to `head` that a drive has, or will have.
     pub(crate) fn lacks(&self, side: Side, head: Lsn) -> bool {
         const PAGE: usize = 1024;
-        let mut at = crate::ids::NodeId::ROOT;
+        let mut at = NodeId::ROOT;
+        let mut losses = None;
         loop {
             // Nobody knows while the journal is closed.
             let Ok(page) = self.journal.snapshot().debts(side, at, PAGE) else { return true };
             let Some((last, _)) = page.last() else { return false };
             at = last.next();
-            if page.iter().any(|(_, debt)| debt.lsn <= head) {
-                return true;
+            let owed = page.iter().filter(|(_, debt)| debt.lsn <= head);
+            for (id, debt) in owed {
+                if losses.get_or_insert_with(|| self.seat(side).losses()).get(id) != Some(&debt.lsn) {
+                    return true;
+                }
             }
         }
+    }
+
+    /// Paths that a drive owes and no drive has whole.
+    pub(crate) fn lost(&self, side: Side) -> u64 {
+        let snapshot = self.journal.snapshot();
+        let lost = self.seat(side).losses();
+        // Nobody knows while the journal is closed.
+        let is_owed = |id, lsn| snapshot.debt(side, id).is_ok_and(|debt| debt.is_some_and(|debt| debt.lsn == lsn));
+        lost.into_iter().filter(|(id, lsn)| is_owed(*id, *lsn)).count() as u64
     }
 
     /// A drive was given a label.

@@ -29,6 +29,8 @@ pub struct Ejected {
     pub side: Side,
     pub path: PathBuf,
     pub unmounted: Unmounted,
+    /// Paths that it could not be given.
+    pub lacking: u64,
     /// Whether no drive is there any more.
     pub last: bool,
 }
@@ -45,11 +47,19 @@ impl Ejected {
     /// What to tell who asked.
     pub fn message(&self) -> String {
         let (side, path) = (self.side, self.path.display());
+        let but = match self.lacking {
+            0 => String::new(),
+            lacking => {
+                format!(" but {} that it could not be given ('fget status' says why)", count(lacking, "path"))
+            }
+        };
         let mut message = match &self.unmounted {
-            Unmounted::Done => format!("drive {side} may be pulled: all is on it, and it is unmounted"),
-            Unmounted::Nothing => format!("drive {side} is let go of: all is on it; {path} is no mount of its own"),
+            Unmounted::Done => format!("drive {side} may be pulled: all is on it{but}, and it is unmounted"),
+            Unmounted::Nothing => {
+                format!("drive {side} is let go of: all is on it{but}; {path} is no mount of its own")
+            }
             Unmounted::Refused(why) => format!(
-                "drive {side} is let go of, and all is on it; twinstickd could not unmount it ({why}): it may be pulled \
+                "drive {side} is let go of, and all is on it{but}; twinstickd could not unmount it ({why}): it may be pulled \
                  after '{}'",
                 self.command().unwrap_or_default()
             ),
@@ -74,7 +84,7 @@ impl Mirror {
             self.wait_in_sync().await;
         }
         let attachment = self.present(side).await?;
-        self.finish(&attachment, loss).await?;
+        let lacking = self.finish(&attachment, loss).await?;
         self.check_alone(side, loss)?;
         attachment.wake.ring_for_eject();
         let seat = self.core.seat(side);
@@ -84,7 +94,7 @@ impl Mirror {
             match seat.ejection() {
                 Some(Ejection::Over { visit, unmounted }) if visit == attachment.visit => {
                     let last = self.core.attachments().is_empty();
-                    return Ok(Ejected { side, path: self.last_place(side), unmounted, last });
+                    return Ok(Ejected { side, path: self.last_place(side), unmounted, lacking, last });
                 }
                 Some(Ejection::UnderWay { visit }) if visit == attachment.visit => {}
                 Some(_) | None if attachment.is_gone() => return Err(self.not_there(side)),
@@ -117,8 +127,9 @@ impl Mirror {
         Refusal::Unavailable { drive: Some(side), message }
     }
 
-    /// Waits until a drive has all that was acknowledged before the call, or can have no more of it.
-    async fn finish(&self, attachment: &Attachment, loss: Loss) -> Result<(), Refusal> {
+    /// Waits until a drive has all that was acknowledged before the call and that a drive has, or can have no more of it
+    /// now; how many paths that is.
+    async fn finish(&self, attachment: &Attachment, loss: Loss) -> Result<u64, Refusal> {
         let (side, head) = (attachment.side, self.core.journal.head());
         let mut changed = self.core.changed.subscribe();
         loop {
@@ -126,13 +137,13 @@ impl Mirror {
             if attachment.is_gone() {
                 return Err(self.not_there(side));
             }
-            if !self.core.lacks(side, head) {
-                return Ok(());
-            }
             let (behind, stays) = (self.behind(side).paths, self.core.seat(side).stays().len() as u64);
+            if !self.core.lacks(side, head) {
+                return Ok(stays.min(behind));
+            }
             if stays > 0 && behind <= stays {
                 return match loss {
-                    Loss::Accepted => Ok(()),
+                    Loss::Accepted => Ok(behind),
                     Loss::Refused => Err(Refusal::NeedsForce {
                         drive: side,
                         message: format!(

@@ -77,6 +77,16 @@ pub(crate) enum Stay {
     Refused(String),
 }
 
+impl Stay {
+    /// Whether no drive has the bytes whole: then waiting does not help.
+    pub(crate) fn is_loss(&self) -> bool {
+        match self {
+            Self::Lost | Self::Damaged(_) => true,
+            Self::WaitsFor(_) | Self::HoldsName | Self::NoRoom | Self::Refused(_) => false,
+        }
+    }
+}
+
 /// What came of a step.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
@@ -117,8 +127,10 @@ pub(crate) struct Lane {
     reach: Reach,
     /// Debts that can't be worked off now. Forgotten when something changes that could help.
     stays: BTreeMap<NodeId, Stay>,
-    /// The entries of debts whose only copy is damaged: to try them again costs a draft, and only changes help.
-    hopeless: BTreeMap<NodeId, Lsn>,
+    /// Their entries when that was found.
+    judged: BTreeMap<NodeId, Lsn>,
+    /// Those whose only copy is damaged: to try them again costs a draft, and only changes help.
+    hopeless: BTreeSet<NodeId>,
     /// Debts whose bytes the other lane was moving when they were to be copied.
     in_motion: BTreeSet<NodeId>,
     /// The journal's head when nothing was owed but copies for the trash.
@@ -203,7 +215,8 @@ impl Lane {
             cursor: NodeId::ROOT,
             reach: Reach::first(),
             stays: BTreeMap::new(),
-            hopeless: BTreeMap::new(),
+            judged: BTreeMap::new(),
+            hopeless: BTreeSet::new(),
             in_motion: BTreeSet::new(),
             only_trash_at: None,
             drafts: 0,
@@ -233,9 +246,16 @@ impl Lane {
         &self.stays
     }
 
+    /// What no drive has whole, and the entry that it is owed for.
+    pub(crate) fn lost(&self) -> BTreeMap<NodeId, Lsn> {
+        let lost = self.stays.iter().filter(|(_, stay)| stay.is_loss());
+        lost.filter_map(|(id, _)| Some((*id, *self.judged.get(id)?))).collect()
+    }
+
     /// Something came that may help debts that stay: another drive, room.
     pub(crate) fn forget_stays(&mut self) {
         self.stays.clear();
+        self.judged.clear();
         self.hopeless.clear();
         self.only_trash_at = None;
         self.cursor = NodeId::ROOT;
@@ -243,14 +263,16 @@ impl Lane {
 
     /// As [`Lane::forget_stays`], where nothing is known to have come: what is hopeless stays unless its debt is another.
     pub(crate) fn retry_stays(&mut self) -> Result<(), StoreError> {
-        let (mut stays, hopeless) = (std::mem::take(&mut self.stays), std::mem::take(&mut self.hopeless));
+        let mut stays = std::mem::take(&mut self.stays);
+        let (judged, hopeless) = (std::mem::take(&mut self.judged), std::mem::take(&mut self.hopeless));
         self.forget_stays();
         let snapshot = self.journal.snapshot();
-        for (id, lsn) in hopeless {
-            let same = snapshot.debt(self.side, id)?.is_some_and(|debt| debt.lsn == lsn);
-            if let (true, Some(stay)) = (same, stays.remove(&id)) {
+        for id in hopeless {
+            let (Some(stay), Some(lsn)) = (stays.remove(&id), judged.get(&id)) else { continue };
+            if snapshot.debt(self.side, id)?.is_some_and(|debt| debt.lsn == *lsn) {
                 self.stays.insert(id, stay);
-                self.hopeless.insert(id, lsn);
+                self.judged.insert(id, *lsn);
+                self.hopeless.insert(id);
             }
         }
         Ok(())
@@ -282,6 +304,11 @@ impl Lane {
                 Progress::Stays(stay) => {
                     self.stays.insert(*id, stay);
                 }
+            }
+        }
+        for (id, debt) in debts.iter().take(taken) {
+            if self.stays.contains_key(id) {
+                self.judged.insert(*id, debt.lsn);
             }
         }
         let Finished { facts, repaired } = self.finish(&mut batch, now_ns)?;
@@ -344,7 +371,7 @@ impl Lane {
             let Some((last, _)) = page.last() else { return Ok(debts) };
             at = last.next();
             let wanted = |(id, debt): &(NodeId, Debt)| {
-                let waits = self.stays.contains_key(id) || self.in_motion.contains(id);
+                let waits = self.in_motion.contains(id) || self.stays_as_it_was(*id, debt.lsn);
                 !waits && before.is_none_or(|before| *id < before) && take.takes(debt)
             };
             debts.extend(page.into_iter().filter(wanted));
@@ -353,6 +380,11 @@ impl Lane {
                 return Ok(debts);
             }
         }
+    }
+
+    /// Whether a debt stays, and is still the one that this was found of.
+    fn stays_as_it_was(&self, id: NodeId, lsn: Lsn) -> bool {
+        self.stays.contains_key(&id) && self.judged.get(&id).is_none_or(|judged| *judged == lsn)
     }
 
     /// The place a node has on the drive, this batch's moves included.

@@ -129,6 +129,7 @@ impl Mirror {
             behind,
             waiting,
             waiting_count,
+            lost: core.lost(side),
             errors: seat.errors(),
             repaired: core.repairs.on(side),
             replay: scan.as_ref().map(|scan| replay_status(scan, now)),

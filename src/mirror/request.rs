@@ -239,6 +239,8 @@ pub struct DriveStatus {
     pub waiting: Vec<Waiting>,
     /// How many there are.
     pub waiting_count: u64,
+    /// Paths that no drive has whole, so that this one cannot get them.
+    pub lost: u64,
     pub errors: DriveErrors,
     /// Damaged or vanished copies that were made whole again since the daemon's start.
     pub repaired: u64,

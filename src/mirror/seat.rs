@@ -1,5 +1,6 @@
 //! A drive's seat in the mirror: its state, and its attachment while it is there.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -7,7 +8,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::ids::{Arrival, NodeId, Side};
+use crate::ids::{Arrival, Lsn, NodeId, Side};
 use crate::journal::Released;
 use crate::mirror::attachment::Attachment;
 use crate::mirror::core::Alive;
@@ -53,6 +54,8 @@ struct Inner {
     space: Option<Space>,
     scan: Option<Scan>,
     stays: Vec<(NodeId, Stay)>,
+    /// Those of them that no drive has whole.
+    lost: BTreeMap<NodeId, Lsn>,
     /// Why changes in some of its folders are not told by the kernel.
     unwatched: Option<Unwatched>,
     /// What lies aside on it, as it was last seen.
@@ -116,6 +119,7 @@ impl Seat {
             space: None,
             scan: None,
             stays: Vec::new(),
+            lost: BTreeMap::new(),
             unwatched: None,
             aside: AsideStatus::default(),
             released: Vec::new(),
@@ -381,8 +385,17 @@ impl Seat {
         self.inner.lock().stays.clone()
     }
 
-    pub(crate) fn set_stays(&self, stays: Vec<(NodeId, Stay)>) {
-        self.inner.lock().stays = stays;
+    /// Takes over the debts that stay; whether they are others than before.
+    pub(crate) fn set_stays(&self, stays: Vec<(NodeId, Stay)>, lost: BTreeMap<NodeId, Lsn>) -> bool {
+        let mut inner = self.inner.lock();
+        let changed = inner.stays != stays || inner.lost != lost;
+        (inner.stays, inner.lost) = (stays, lost);
+        changed
+    }
+
+    /// What no drive has whole, so that this one cannot get it, and the entry that it is owed for.
+    pub(crate) fn losses(&self) -> BTreeMap<NodeId, Lsn> {
+        self.inner.lock().lost.clone()
     }
 
     pub(crate) fn unwatched(&self) -> Option<Unwatched> {

@@ -348,6 +348,7 @@ mod tests {
             behind: Behind { paths: 3, bytes: 2048 },
             waiting: Vec::new(),
             waiting_count: 0,
+            lost: 0,
             errors: DriveErrors::default(),
             repaired: 0,
             replay: None,

@@ -153,6 +153,7 @@ fn drive(drive: DriveStatus) -> DriveDocument {
             .map(|waiting| WaitingDocument { path: waiting.path, holder: waiting.holder.name().to_owned() })
             .collect(),
         waiting_count: drive.waiting_count,
+        lost: drive.lost,
         replay: drive.replay.map(replay),
         scan: drive.scan.map(scan),
         scrub: drive.scrub.map(scrub),

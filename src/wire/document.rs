@@ -155,6 +155,9 @@ pub struct DriveDocument {
     /// How many there are; more than are named above, it may be.
     #[serde(default)]
     pub waiting_count: u64,
+    /// Paths that no drive has whole, so that this one cannot get them.
+    #[serde(default)]
+    pub lost: u64,
     /// The work since the drive last came back.
     #[serde(default)]
     pub replay: Option<ReplayDocument>,

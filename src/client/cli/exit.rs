@@ -71,6 +71,8 @@ pub(crate) enum CommandError {
     NoAnswer { address: String, after: Duration },
     #[error("not in sync after {after}: {state}", after = humantime::format_duration(*after))]
     NotInSync { after: Duration, state: String },
+    #[error("in sync, but for what no drive has whole: {0}")]
+    NotWhole(String),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -84,6 +86,7 @@ impl CommandError {
             Self::FewerCopies { .. } => Exit::FewerCopies,
             Self::Document(_) => Exit::Other,
             Self::CannotTell(_) => Exit::Check(None),
+            Self::NotWhole(_) => Exit::Integrity,
             Self::NoAnswer { .. } | Self::NotInSync { .. } => Exit::Unavailable,
             Self::Output(error) => exit_of_output(error),
         }
@@ -104,7 +107,7 @@ impl CommandError {
                 | ClientError::Local { .. }
                 | ClientError::Shrunk { .. } => None,
             },
-            Self::NotInSync { .. } => Some("'fget status' says what to do"),
+            Self::NotInSync { .. } | Self::NotWhole(_) => Some("'fget status' says what to do"),
             Self::Usage(_)
             | Self::CannotTell(_)
             | Self::NoAnswer { .. }

@@ -41,6 +41,11 @@ async fn show(client: &mut Client, args: &Status, remarks: Remarks) -> Result<Ex
     if let Waited::GaveUp(after) = waited {
         return Err(CommandError::NotInSync { after, state: render::waiting_for(&picture.document) });
     }
+    if args.wait
+        && let Some(lost) = render::lost(&picture.document)
+    {
+        return Err(CommandError::NotWhole(lost));
+    }
     if !args.wait || args.json || args.problems {
         print(&text(client, args, &picture, remarks))?;
     }

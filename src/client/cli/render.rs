@@ -78,6 +78,13 @@ pub(crate) fn waiting_for(document: &StatusDocument) -> String {
     if text.is_empty() { "in sync, but for what is being written".to_owned() } else { text }
 }
 
+/// What drives lack that no drive has whole.
+pub(crate) fn lost(document: &StatusDocument) -> Option<String> {
+    let lacking = document.drives.iter().filter(|drive| drive.lost > 0);
+    let parts: Vec<_> = lacking.map(|drive| format!("{} lacks {}", drive.name, count(drive.lost, "path"))).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
 fn state(state: HealthState) -> &'static str {
     match state {
         HealthState::Healthy => "healthy",
@@ -251,7 +258,11 @@ fn below_table(document: &StatusDocument) -> String {
         if drive.behind.paths > 0 {
             let lacking =
                 if drive.behind.bytes == 0 { String::new() } else { format!(", {}", bytes(drive.behind.bytes)) };
-            say(name, &format!("{} behind{lacking}", count(drive.behind.paths, "path")));
+            let lost = match drive.lost {
+                0 => String::new(),
+                lost => format!(", of which no drive has {lost} whole"),
+            };
+            say(name, &format!("{} behind{lacking}{lost}", count(drive.behind.paths, "path")));
         }
         // The notice of that drive says it already, from a daemon that gives it one.
         if let Some(reason) = drive.reason.as_ref().filter(|reason| !is_noticed(document, name, reason)) {

@@ -180,11 +180,11 @@ impl Lane {
             }
             Err(Spoiled::Block(number)) => {
                 tracing::warn!(drive = %self.side, node = %file.id, block = number, "no copy has this block whole");
-                self.keep_pieces(batch, file, supplies)?;
+                self.keep_pieces(batch, file, supplies);
             }
             Err(Spoiled::Whole) => {
                 tracing::warn!(drive = %self.side, node = %file.id, expected = %file.version.crc32, "bad copy");
-                self.keep_pieces(batch, file, supplies)?;
+                self.keep_pieces(batch, file, supplies);
             }
             Err(Spoiled::Write(error)) if error.disposition == Disposition::NoSpace => {
                 self.stays.insert(file.id, Stay::NoRoom);
@@ -217,17 +217,15 @@ impl Lane {
     }
 
     /// No present drive has every block: nothing of the version is given up meanwhile.
-    fn keep_pieces(&mut self, batch: &mut Batch, file: &FileNode, supplies: &[Supply]) -> Result<(), StoreError> {
+    fn keep_pieces(&mut self, batch: &mut Batch, file: &FileNode, supplies: &[Supply]) {
         let other = self.side.other();
         batch.deferred.insert(file.id);
         if batch.peer.is_none() && file.copies.get(other).is_durable() {
             self.stays.insert(file.id, Stay::WaitsFor(other));
-            return Ok(());
+            return;
         }
         self.stays.insert(file.id, Stay::Damaged(supplies.first().map_or(self.side, |supply| supply.side)));
-        let debt = self.journal.snapshot().debt(self.side, file.id)?;
-        self.hopeless.extend(debt.map(|debt| (file.id, debt.lsn)));
-        Ok(())
+        self.hopeless.insert(file.id);
     }
 
     fn spoiled_read(
@@ -252,7 +250,7 @@ impl Lane {
         self.volume.probe()?;
         if error.disposition != Disposition::NotFound {
             // A stage that cannot be read now is kept: it may have what the other copy lacks.
-            self.keep_pieces(batch, file, &[])?;
+            self.keep_pieces(batch, file, &[]);
         } else if !self.has_its_name(batch, place, file)? {
             self.report_missing_stage(batch, place, file);
         }

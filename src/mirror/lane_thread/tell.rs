@@ -55,7 +55,9 @@ impl Worker<'_> {
         if full {
             self.ask_for_room(&stays);
         }
-        seat.set_stays(stays);
+        if seat.set_stays(stays, self.lane.lost()) {
+            self.core.tell_change();
+        }
         seat.set_unwatched(self.hints.unwatched());
         self.tell_aside();
         if step.worked {
