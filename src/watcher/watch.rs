@@ -303,6 +303,11 @@ impl Watcher {
         for place in self.known_places.clone() {
             self.look_at(&place);
         }
+        self.expand();
+    }
+
+    /// Finds out which places the patterns name now.
+    fn expand(&mut self) {
         if !self.config.pace.places.is_empty() {
             let patterns = self.config.pace.places.clone();
             self.jobs.start(Job::Expand, move || {
@@ -353,7 +358,12 @@ impl Watcher {
                     self.probe(side);
                 }
             }
-            (Job::Expand, Done::Expanded(places)) => self.expanded(places).await,
+            (Job::Expand, Done::Expanded(places)) => {
+                self.expanded(places).await;
+                if again == Again::Yes {
+                    self.expand();
+                }
+            }
             (job, done) => unreachable!("{job:?} ended as {done:?}"),
         }
     }

@@ -23,6 +23,22 @@ struct Stand {
     handle: WatcherHandle,
 }
 
+fn config(folder: &Path, patterns: &[&str], ground: Ground) -> WatcherConfig {
+    let place = |side: Side| folder.join(side.name());
+    WatcherConfig {
+        mirror: MIRROR,
+        known: PerSide::new(|side| KnownDrive { id: *DRIVES.get(side), places: vec![place(side)] }),
+        ground,
+        serials: Arc::default(),
+        holder: "the watcher's test".to_owned(),
+        pace: Pace {
+            places: patterns.iter().map(|pattern| format!("{}/{pattern}", folder.display())).collect(),
+            tick: Duration::from_millis(50),
+            probe_timeout: Duration::from_mins(1),
+        },
+    }
+}
+
 impl Stand {
     /// Both drives in their places, the watcher running.
     fn new(patterns: &[&str]) -> Self {
@@ -38,22 +54,8 @@ impl Stand {
     }
 
     fn on(folder: TempDir, patterns: &[&str], ground: Ground) -> Self {
-        let place = |side: Side| folder.path().join(side.name());
-        let known = PerSide::new(|side| KnownDrive { id: *DRIVES.get(side), places: vec![place(side)] });
-        let config = WatcherConfig {
-            mirror: MIRROR,
-            known,
-            ground,
-            serials: Arc::default(),
-            holder: "the watcher's test".to_owned(),
-            pace: Pace {
-                places: patterns.iter().map(|pattern| format!("{}/{pattern}", folder.path().display())).collect(),
-                tick: Duration::from_millis(50),
-                probe_timeout: Duration::from_mins(1),
-            },
-        };
         let (sender, news) = mpsc::channel(16);
-        let (watcher, handle) = Watcher::new(config, sender);
+        let (watcher, handle) = Watcher::new(config(folder.path(), patterns, ground), sender);
         tokio::spawn(watcher.run());
         Self { folder, news, handle }
     }
@@ -239,6 +241,18 @@ async fn a_copy_of_a_present_drive_is_refused() {
     stand.rename("made", "media");
     stand.handle.rescan();
     assert_eq!(stand.refused().await, (stand.path("media/copy"), RefusedLabel::Copy { side: Side::B }));
+}
+
+#[tokio::test]
+async fn places_are_expanded_once_more_when_that_was_asked_for_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, _news) = mpsc::channel(16);
+    for (again, expands) in [(Again::Yes, true), (Again::No, false)] {
+        let (mut watcher, _handle) =
+            Watcher::new(config(folder.path(), &["media/*"], Ground::AnyFolder), sender.clone());
+        watcher.done(Job::Expand, Done::Expanded(Vec::new()), again).await;
+        assert_eq!(watcher.jobs.is_running(&Job::Expand), expands);
+    }
 }
 
 #[tokio::test]
