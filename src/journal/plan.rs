@@ -243,6 +243,7 @@ impl Planner<'_, '_> {
         for side in Side::BOTH {
             let was = old.clone().map(Node::File);
             let (old_debt, have, maybe) = self.owed(side, id, was.as_ref(), &place)?;
+            let have = have.map(|have| have.outdated(was.as_ref()));
             let bytes = if stages.get(side).is_some() { 0 } else { bytes_of(&content) };
             let debt = Debt { lsn, want: Some(place.clone()), have, maybe, bytes };
             self.draft.set_debt(side, id, old_debt.as_ref(), Some(&debt));
@@ -315,6 +316,7 @@ impl Planner<'_, '_> {
         let mut pending = PerSide::default();
         for side in Side::BOTH {
             let (old_debt, have, maybe) = self.owed(side, id, Some(node), place)?;
+            let have = have.map(|have| have.outdated(Some(node)));
             *pending.get_mut(side) = have.is_some() || !maybe.is_empty();
             let debt = Debt { lsn, want: None, have, maybe, bytes: 0 };
             self.draft.set_debt(side, id, old_debt.as_ref(), Some(&debt).filter(|_| *pending.get(side)));

@@ -169,6 +169,20 @@ pub struct Held {
     pub content: Content,
 }
 
+impl Held {
+    /// What a drive has of a version that goes. Whether the copy is damaged makes no difference any more: it is told by
+    /// the size and time that it was given from what somebody else put there.
+    pub(super) fn outdated(self, was: Option<&Node>) -> Self {
+        match (self.content, was) {
+            (Content::File { version, observed: None }, Some(Node::File(file))) if version == file.version => {
+                let observed = Some(Observed { size: version.size, mtime_ns: file.mtime_ns });
+                Self { content: Content::File { version, observed }, ..self }
+            }
+            (Content::File { .. } | Content::Folder, _) => self,
+        }
+    }
+}
+
 /// What one drive is behind with one node.
 ///
 /// Invariant: there is one exactly as long as what the drive durably has differs from what the catalog says.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Lsn, NodeId};
-use crate::journal::FileNode;
+use crate::journal::{FileNode, Observed};
 use crate::mirror::lane::carry::Carried;
 use crate::mirror::lane::{Batch, Lane};
 use crate::mirror::layout;
@@ -196,10 +196,19 @@ impl Lane {
     /// Why what lies where a file was is not the file: what still has the size and the time that the mirror gave it
     /// was changed by nobody.
     pub(super) fn cause(&self, path: &str, file: &FileNode) -> Result<Cause> {
+        self.cause_of_change(path, Observed { size: file.version.size, mtime_ns: file.mtime_ns })
+    }
+
+    /// The same of an outdated version, of which only its size and time are known; nobody knows what is not.
+    pub(super) fn cause_of_old(&self, path: &str, observed: Option<Observed>) -> Result<Cause> {
+        observed.map_or(Ok(Cause::Edited), |written| self.cause_of_change(path, written))
+    }
+
+    fn cause_of_change(&self, path: &str, written: Observed) -> Result<Cause> {
         let is_as_written = self.volume.stat(path)?.is_some_and(|meta| {
             meta.kind == FileKind::File
-                && meta.observed.size == file.version.size
-                && meta.observed.mtime_ns.abs_diff(file.mtime_ns) <= MTIME_SLACK_NS
+                && meta.observed.size == written.size
+                && meta.observed.mtime_ns.abs_diff(written.mtime_ns) <= MTIME_SLACK_NS
         });
         Ok(if is_as_written { Cause::Damaged } else { Cause::Edited })
     }

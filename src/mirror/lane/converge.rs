@@ -1,7 +1,7 @@
 //! One node from what its drive has to what the catalog says.
 
 use crate::ids::NodeId;
-use crate::journal::{Catalog, Content, Debt, FileNode, Held, Node, Place, Version};
+use crate::journal::{Catalog, Content, Debt, FileNode, Held, Node, Observed, Place, Version};
 use crate::mirror::content::{Found, compare, compare_bytes};
 use crate::mirror::lane::way::{Wanted, Way};
 use crate::mirror::lane::{Batch, Lane, LaneError, Progress, Stay};
@@ -81,8 +81,12 @@ impl Lane {
             Content::File { version, observed } => match compare(self.volume.as_ref(), &path, &version, observed)? {
                 Found::Nothing => {}
                 Found::Same(_) => self.volume.remove_file(&path)?,
-                Found::Other if self.set_aside(batch, &path, self.blamed(id, Cause::Edited), debt.lsn)? => {}
-                Found::Other => return Ok(aside_is_full(&path)),
+                Found::Other => {
+                    let cause = self.cause_of_old(&path, observed)?;
+                    if !self.set_aside(batch, &path, self.blamed(id, cause), debt.lsn)? {
+                        return Ok(aside_is_full(&path));
+                    }
+                }
             },
             Content::Folder => match self.remove_folder(batch, id, debt, &path)? {
                 Progress::There => {}
@@ -217,7 +221,7 @@ impl Lane {
             {
                 Ok(self.adopt(batch, place, file))
             }
-            Found::Other => self.renew_other(batch, version, place, file, path),
+            Found::Other => self.renew_other(batch, (version, observed), place, file, path),
         }
     }
 
@@ -226,12 +230,13 @@ impl Lane {
     fn renew_other(
         &mut self,
         batch: &mut Batch,
-        had: Version,
+        (had, observed): (Version, Option<Observed>),
         place: &Place,
         file: &FileNode,
         path: &str,
     ) -> Result<Progress> {
-        let seen = if had == file.version { self.cause(path, file)? } else { Cause::Edited };
+        let is_current = had == file.version;
+        let seen = if is_current { self.cause(path, file)? } else { self.cause_of_old(path, observed)? };
         let cause = self.blamed(file.id, seen);
         match (cause, self.ready(batch, file).is_some()) {
             (Cause::Damaged, false) => Ok(self.stay(batch, file)),
@@ -243,7 +248,7 @@ impl Lane {
                     if cause == Cause::Damaged {
                         note_mended(batch, &had, file);
                     }
-                    if seen == Cause::Damaged {
+                    if seen == Cause::Damaged && is_current {
                         batch.replaced.extend(batch.aside.last().map(|item| (file.id, item.clone())));
                     }
                     return self.install(batch, place, file, path, Over::Nothing);
@@ -319,7 +324,8 @@ impl Lane {
             Found::Nothing => {}
             Found::Same(_) => self.volume.remove_file(&from)?,
             Found::Other => {
-                let cause = if version == file.version { self.cause(&from, file)? } else { Cause::Edited };
+                let is_current = version == file.version;
+                let cause = if is_current { self.cause(&from, file)? } else { self.cause_of_old(&from, observed)? };
                 if !self.set_aside(batch, &from, self.blamed(file.id, cause), file.lsn)? {
                     return Ok(aside_is_full(&from));
                 }

@@ -106,7 +106,15 @@ impl Lane {
         if let Content::File { version, observed } = held.content
             && compare(self.volume.as_ref(), path, &version, observed)? == Found::Other
         {
-            self.set_aside(batch, path, self.blamed(id, Cause::Edited), debt.lsn)?;
+            let wanted = match &debt.want {
+                Some(want) => self.journal.snapshot().node(want)?,
+                None => None,
+            };
+            let cause = match wanted {
+                Some(Node::File(file)) if file.version == version => self.cause(path, &file)?,
+                Some(Node::File(_) | Node::Folder(_)) | None => self.cause_of_old(path, observed)?,
+            };
+            self.set_aside(batch, path, self.blamed(id, cause), debt.lsn)?;
             batch.placed.insert(id, None);
             return Ok(());
         }

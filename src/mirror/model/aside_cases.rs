@@ -177,3 +177,57 @@ fn a_damaged_copy_without_a_whole_one_in_its_place_is_kept() {
         settle(world);
     }
 }
+
+#[test]
+fn a_copy_that_rotted_is_not_taken_for_an_edit_once_its_version_is_outdated() {
+    for kind in [FsKind::Atomic, FsKind::Fat] {
+        for nth in 0..3 {
+            let mut world = world(kind);
+            for side in Side::BOTH {
+                world.damage(side, "f");
+                world.scrub(side);
+            }
+            match nth {
+                0 => world.put("f", &b"f".repeat(BYTES as usize), Way::Log),
+                1 => world.put("f", b"another", Way::Log),
+                _ => world.remove("f"),
+            }
+            rest(&mut world);
+            for side in Side::BOTH {
+                let own = world.disk(side).own_tree();
+                assert!(!own.keys().any(|path| path.contains(" edited ")), "{kind:?}, {nth}, {side}: {own:?}");
+            }
+            world.empty_aside();
+            settle(world);
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_rotted_is_not_taken_for_an_edit_where_it_is_in_the_way() {
+    let mut world = world(FsKind::Atomic);
+    for side in Side::BOTH {
+        world.damage(side, "f");
+        world.scrub(side);
+    }
+    world.move_to("f", "h");
+    world.put("f", b"another", Way::Log);
+    rest(&mut world);
+    for side in Side::BOTH {
+        let own = world.disk(side).own_tree();
+        assert!(!own.keys().any(|path| path.contains(" edited ")), "{side}: {own:?}");
+    }
+}
+
+#[test]
+fn an_edit_that_was_taken_for_damage_is_kept_though_its_version_is_outdated() {
+    let mut world = world(FsKind::Atomic);
+    world.report_damage(Side::B, "f");
+    let volume = world.disk(Side::B).mount().unwrap();
+    let file = volume.open_write("f").unwrap();
+    file.write_at(b"edited by somebody", 0).unwrap();
+    file.sync().unwrap();
+    world.put("f", b"another", Way::Log);
+    rest(&mut world);
+    assert_eq!(lying(&world), ["edited"]);
+}
