@@ -269,6 +269,12 @@ fn beyond_repair() {
     client.put(&name(0), &bytes).expect(0);
     client.run(&["status", "--wait"]).expect(0);
     wait_until("all is well again", || client.run(&["status", "--check"]).code == 0);
+    // Nobody edited the damaged copies.
+    let foreign = client.status()["foreign"].clone();
+    assert_eq!((&foreign["changed"], &foreign["kept"]), (&0.into(), &0.into()), "{foreign}");
+    twins.check_identical();
+    let listed = client.run(&["ls", "d0"]).expect(0).stdout;
+    assert_eq!(String::from_utf8_lossy(&listed).lines().count(), 1, "{}", String::from_utf8_lossy(&listed));
 }
 
 /// A file that is bad on both sticks, and is removed, brought back, and put again: none of it may wait for ever.

@@ -165,6 +165,8 @@ struct Batch {
     mended: BTreeSet<NodeId>,
     /// Their damaged copies, by their names in the aside folder.
     replaced: BTreeMap<NodeId, String>,
+    /// Last copies that are damaged: they are moved as they are.
+    moved_damaged: BTreeSet<NodeId>,
     /// Versions of which the other drive's copy was found to have bad blocks: to be told once this drive has all.
     bad_copies: BTreeMap<NodeId, (Place, FileNode)>,
     /// Nodes that have to wait for the next step.
@@ -428,6 +430,7 @@ impl Batch {
             under_way: BTreeSet::new(),
             mended: BTreeSet::new(),
             replaced: BTreeMap::new(),
+            moved_damaged: BTreeSet::new(),
             bad_copies: BTreeMap::new(),
             deferred: BTreeSet::new(),
             facts: Vec::new(),

@@ -281,7 +281,7 @@ impl Lane {
                 self.evict(batch, file.id, place)?;
                 return Ok(Progress::Deferred);
             }
-            let last = self.is_last_on_fat(batch, place, file);
+            let last = self.is_last_on_fat(batch, place, file) && !batch.moved_damaged.contains(&file.id);
             // Elsewhere what is in the way, though it be the same, is somebody's.
             let own = (self.volume.kind() == FsKind::Fat).then_some(file);
             match (self.make_way(batch, file.id, place, path, own.map_or(Wanted::Moved, Wanted::File))?, last) {

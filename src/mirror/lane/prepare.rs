@@ -14,8 +14,17 @@ use crate::mirror::places;
 use crate::mirror::steps::Moment;
 use crate::mirror::volume::{Attributes, Disposition, FsKind, Volume, VolumeError, VolumeFile};
 
+/// What a draft is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Install,
+    /// To give this drive's own copy another name.
+    Move,
+}
+
 /// What a draft is made of.
 struct Sources {
+    purpose: Purpose,
     supplies: Vec<Supply>,
     /// Before they were looked up.
     then: Option<Moment>,
@@ -37,16 +46,16 @@ impl Lane {
             }
             taken += 1;
             let then = batch.peer.as_ref().map(|peer| peer.steps.now());
-            let needed = match self.lacking(batch, *id, debt)? {
+            let (purpose, needed) = match self.lacking(batch, *id, debt)? {
                 Some((place, file)) => {
                     let supplies = self.supplies(batch, &place, &file)?;
-                    Some((place, file, supplies)).filter(|(_, _, supplies)| !supplies.is_empty())
+                    (Purpose::Install, Some((place, file, supplies)).filter(|(_, _, supplies)| !supplies.is_empty()))
                 }
-                None => self.last_to_move(batch, *id, debt)?,
+                None => (Purpose::Move, self.last_to_move(batch, *id, debt)?),
             };
             let Some((place, file, supplies)) = needed else { continue };
             bytes += file.version.size;
-            self.draft(batch, &place, &file, &Sources { supplies, then })?;
+            self.draft(batch, &place, &file, &Sources { purpose, supplies, then })?;
         }
         match batch.drafts.len() {
             0 => {}
@@ -177,6 +186,11 @@ impl Lane {
                 batch.drafts.insert(file.version.ticket, path);
                 // One file is synced alone, several by one sync of them all.
                 return if batch.drafts.len() == 1 { Ok(draft.sync()?) } else { Ok(()) };
+            }
+            // A cut in a rename can lose it; there is nothing whole to lose, and what comes in its place must not wait.
+            Err(Spoiled::Block(_) | Spoiled::Whole) if sources.purpose == Purpose::Move => {
+                tracing::warn!(drive = %self.side, node = %file.id, "the only copy is damaged: moved as it is");
+                batch.moved_damaged.insert(file.id);
             }
             Err(Spoiled::Block(number)) => {
                 tracing::warn!(drive = %self.side, node = %file.id, block = number, "no copy has this block whole");
