@@ -217,6 +217,9 @@ fn attributes_come_back(volume: &dyn Volume) {
     assert_ne!(volume.stat("t/g").unwrap().unwrap().observed.mtime_ns, mtime_ns, "a write is seen");
 }
 
+/// No disk of a machine is smaller.
+const OWN_BYTES_MAX: u64 = 1 << 30;
+
 fn room_is_made_ahead(volume: &dyn Volume) {
     let file = volume.create("t/f").unwrap();
     file.preallocate(100_000).unwrap();
@@ -226,7 +229,10 @@ fn room_is_made_ahead(volume: &dyn Volume) {
     assert_eq!((bytes[50_000], bytes[49_999], bytes[99_999]), (b'x', 0, 0));
     let space = volume.space().unwrap();
     assert!(space.free <= space.size && space.size > 0);
-    fails(file.preallocate(space.size.saturating_mul(2)), Disposition::NoSpace);
+    // On a disk that others use, too, all its room would be taken for the moment in which that fails.
+    if space.size <= OWN_BYTES_MAX {
+        fails(file.preallocate(space.size.saturating_mul(2)), Disposition::NoSpace);
+    }
 }
 
 fn everything_can_be_synced(volume: &dyn Volume) {
