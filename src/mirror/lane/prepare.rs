@@ -173,9 +173,6 @@ impl Lane {
                     self.copied.add_file();
                 }
                 for side in bad {
-                    if side != self.side && self.has_moved(batch, place, file, sources)? {
-                        continue;
-                    }
                     tracing::warn!(drive = %side, node = %file.id, "bad copy: made whole from both");
                     if side == self.side {
                         batch.mended.insert(file.id);
