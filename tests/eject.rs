@@ -102,6 +102,9 @@ fn folder() {
     client.put("f", b"1").expect(0);
     let told = client.run(&["eject", "b"]).expect(0);
     assert!(String::from_utf8_lossy(&told.stdout).contains("is no mount of its own"), "{told:?}");
+    let events = client.status()["events"].clone();
+    let last = events.as_array().and_then(|events| events.last()).expect("an event");
+    assert_eq!(last["what"], "it was ejected, and nothing is open on it", "{events}");
     client.put("g", b"2").expect(0);
     client.run(&["status", "--wait"]).expect(0);
     assert_eq!(client.state(Side::B), "parked");

@@ -54,6 +54,8 @@ fn a_file_comes_back_as_it_was_before_each_mistake() {
     client.run(&["trash", "empty"]).expect(0);
     assert!(on_drive(&twins, Side::A).is_empty() && on_drive(&twins, Side::B).is_empty());
     client.run(&["undo", "notes.txt"]).expect(4);
+    let unknown = client.run(&["undo", "--lsn", "99999", "notes.txt"]).expect(4);
+    assert!(unknown.stderr.contains("version 99999 of notes.txt is not in the trash"), "{}", unknown.stderr);
 }
 
 #[test]

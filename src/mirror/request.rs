@@ -396,7 +396,7 @@ pub enum VerifyLine {
 pub enum Refusal {
     #[error("no such file: {0}")]
     NotFound(String),
-    #[error("nothing of {0} is in the trash: fget trash lists what is")]
+    #[error("{0} is not in the trash: 'fget trash' lists what is")]
     NotInTrash(String),
     #[error("{0} exists: choose another name or remove it first")]
     Exists(String),

@@ -230,7 +230,7 @@ impl Seat {
     pub(crate) fn ejected(&self, visit: u64, unmounted: Unmounted) {
         let mut inner = self.inner.lock();
         if inner.ejection == Some(Ejection::UnderWay { visit }) {
-            inner.reason = Some(match &unmounted {
+            let reason = match &unmounted {
                 Unmounted::Done => "it was ejected, and may be pulled".to_owned(),
                 Unmounted::Nothing => "it was ejected, and nothing is open on it".to_owned(),
                 Unmounted::Refused(why) => {
@@ -238,7 +238,9 @@ impl Seat {
                         "it was ejected, and may be pulled once somebody has unmounted it; twinstickd could not: {why}"
                     )
                 }
-            });
+            };
+            self.history.add(Moment::now().wall_ns, Some(self.side), reason.clone());
+            inner.reason = Some(reason);
             inner.ejection = Some(Ejection::Over { visit, unmounted });
         }
     }

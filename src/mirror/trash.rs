@@ -72,6 +72,9 @@ impl Mirror {
             (Ok(receipt), _) => Ok(Undone { receipt, restored: before + 1 }),
             // A removal that was broken off left the folder itself.
             (Err(Refusal::NotInTrash(_)), Some(undone)) => Ok(undone),
+            (Err(Refusal::NotInTrash(path)), None) => {
+                Err(Refusal::NotInTrash(lsn.map_or(path.clone(), |lsn| format!("version {lsn} of {path}"))))
+            }
             (Err(refusal), _) => Err(refusal),
         }
     }

@@ -56,7 +56,7 @@ fn staged(path: &str, len: usize) -> Twins {
         fs::remove_file(twins.root(side).join(path)).unwrap();
     }
     let said = twins.check(&[]).expect(CLEAN);
-    assert!(said.stderr.contains(".twinstick/aside: 10000 things were set aside"), "{}", said.stderr);
+    assert!(said.stderr.contains(".twinstick/aside: 10000 things set aside"), "{}", said.stderr);
     twins
 }
 

@@ -7,6 +7,7 @@ use crate::mirror::layout;
 use crate::mirror::os_volume::{LOCK_PATH, OsVolume};
 use crate::mirror::volume::Disposition;
 use crate::path::OWN_FOLDER;
+use crate::units::count;
 
 use crate::daemon::check::drive::Broken;
 use crate::daemon::check::kind::Kind;
@@ -24,7 +25,8 @@ pub(super) fn check(audit: &Audit, side: Side, volume: &OsVolume, report: &mut R
     }
     let aside = names(volume, layout::ASIDE_FOLDER)?.iter().filter(|name| layout::lies_aside(name)).count();
     if aside > 0 {
-        let text = format!("{aside} things were set aside: look through them, and remove what nobody needs");
+        let things = count(aside as u64, "thing");
+        let text = format!("{things} set aside: 'fget aside' lists them, 'fget aside drop' removes what nobody needs");
         report.note(Some(side), Some(layout::ASIDE_FOLDER), Kind::Aside, &text);
     }
     check_stages(audit, side, volume, report)
