@@ -43,7 +43,7 @@ pub enum DriveFact {
     Names { side: Side, namespace: Namespace },
     /// The drive is there, and its backfill goes on, if one is on record.
     Fills { side: Side, paths: u64, bytes: u64 },
-    /// A drive that was waived has come: what it had is set apart.
+    /// A drive that was waived has come: what it has of the mirror is known, as the facts before this one say.
     Returned { side: Side },
     /// The drive has everything: its backfill, if one is on record, has ended.
     Filled { side: Side },

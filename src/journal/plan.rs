@@ -16,7 +16,7 @@ use crate::journal::trash::{Cause, Keeping, Wanted, is_held};
 use crate::namespace::Misfit;
 use crate::path::{Name, RelPath};
 
-/// Most goals given up that a debt remembers; past it the oldest goes, and its leftovers are set aside, not deleted.
+/// Goals given up that a debt remembers, beside what it began with; past it the oldest goes, and its leftovers are set aside, not deleted.
 const MAYBE_MAX: usize = 8;
 
 const EVERY_DRIVE: PerSide<bool> = PerSide { a: true, b: true };
@@ -433,7 +433,7 @@ impl Planner<'_, '_> {
             && !maybe.contains(&goal)
             && debt.have.as_ref() != Some(&goal)
         {
-            if maybe.len() == MAYBE_MAX {
+            if maybe.len() >= MAYBE_MAX {
                 maybe.remove(0);
             }
             maybe.push(goal);

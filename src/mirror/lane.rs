@@ -24,10 +24,12 @@ mod converge;
 mod finish;
 mod gather;
 mod last_installs;
+mod likeness;
 mod look;
 mod prepare;
 mod reach;
 mod reclaim;
+mod recognize;
 mod search;
 mod supersede;
 mod sweep;
@@ -36,7 +38,7 @@ mod way;
 use finish::Finished;
 pub(crate) use look::{Finding, Look};
 use reach::Reach;
-pub(crate) use reclaim::{look_again, reclaim};
+pub(crate) use reclaim::{Known, look_again, reclaim};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaneError {

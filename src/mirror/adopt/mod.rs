@@ -2,7 +2,7 @@
 //!
 //! `survey` reads one drive and changes nothing. `past` folds what the drives say of the catalog. `tree` finds out
 //! which node each file and folder is, `late` takes in PUTs whose commit no drive tells of, `settle` decides what
-//! nobody knows or both have differently. The outcome is a catalog with what each drive has and owes; nothing on a
+//! nobody knows or both have differently, `unseen` what a drive may have that was not looked through. The outcome is a catalog with what each drive has and owes; nothing on a
 //! drive is moved or written: that is for the lanes, once the journal is there.
 //!
 //! Memory: about 1 KiB a file.
@@ -15,6 +15,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unseen;
 
 use crate::ids::{NodeId, Nonce, PerSide, Side, random};
 use crate::mirror::adopt::outcome::Rebuild;
@@ -29,6 +30,7 @@ pub(crate) use survey::{Progress, Survey, survey};
 pub(crate) fn rebuild(mut surveys: PerSide<Option<Survey>>, gap: u64, now_ns: i64) -> Result<Outcome, Diverged> {
     let past = past::fold(&surveys)?;
     let mut rebuild = Rebuild::begin(past, gap, Nonce(random()), now_ns);
+    rebuild.unseen = PerSide::new(|side| surveys.get(side).is_none());
     for side in Side::BOTH {
         if let Some(survey) = surveys.get_mut(side) {
             rebuild.take_tree(side, std::mem::take(&mut survey.tree));

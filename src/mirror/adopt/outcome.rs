@@ -58,7 +58,7 @@ pub(crate) struct Outcome {
     pub(crate) head: Lsn,
     pub(crate) next_node: NodeId,
     pub(crate) nodes: Vec<RebuiltNode>,
-    /// Nodes that were removed and that a drive still has.
+    /// Nodes that were removed and that a drive still has, or may have.
     pub(crate) removed: Vec<(NodeId, PerSide<Option<Debt>>)>,
     pub(crate) report: Report,
 }
@@ -132,22 +132,24 @@ impl Alive {
         }
     }
 
-    fn debt(&self, side: Side) -> Option<Debt> {
+    /// `maybe` is what the drive may have.
+    fn debt(&self, side: Side, maybe: Vec<Held>) -> Option<Debt> {
         if self.is_home(side) {
             return None;
         }
         let lacks = !self.copies.get(side).is_durable();
         let bytes = self.version().filter(|_| lacks).map_or(0, |version| version.size);
         let (want, have) = (Some(self.place.clone()), self.have.get(side).clone());
-        Some(Debt { lsn: self.lsn, want, have, maybe: Vec::new(), bytes })
+        Some(Debt { lsn: self.lsn, want, have, maybe, bytes })
     }
 }
 
-/// A node that was removed and that a drive still has.
+/// A node that was removed and that a drive still has, or may have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gone {
     pub(super) lsn: Lsn,
     pub(super) have: PerSide<Option<Held>>,
+    pub(super) maybe: PerSide<Vec<Held>>,
 }
 
 #[derive(Debug)]
@@ -158,6 +160,8 @@ pub(super) struct Rebuild {
     pub(super) places: BTreeMap<Place, NodeId>,
     pub(super) gone: BTreeMap<NodeId, Gone>,
     pub(super) strays: PerSide<Vec<Stray>>,
+    /// Drives that were not seen.
+    pub(super) unseen: PerSide<bool>,
     pub(super) report: Report,
     head: Lsn,
     next_node: NodeId,
@@ -178,6 +182,7 @@ impl Rebuild {
             places: BTreeMap::new(),
             gone: BTreeMap::new(),
             strays: PerSide::default(),
+            unseen: PerSide::default(),
             report: Report::default(),
             head,
             next_node: NodeId(last_node.0 + gap).next(),
@@ -323,7 +328,7 @@ impl Rebuild {
             self.places.remove(&node.place);
             if let Some(origin) = node.origin() {
                 self.report.missing.add(format!("{}, in the trash", origin.path));
-                self.gone.insert(id, Gone { lsn: node.lsn, have: node.have });
+                self.gone.insert(id, Gone { lsn: node.lsn, have: node.have, maybe: PerSide::default() });
                 continue;
             }
             let path = self.path(&node.place);
@@ -333,9 +338,10 @@ impl Rebuild {
                 self.keep_older(id, node);
             }
         }
+        self.note_removed();
         let mut nodes = Vec::with_capacity(self.nodes.len());
-        for (id, node) in self.nodes {
-            let debts = PerSide::new(|side| node.debt(side));
+        for (id, node) in std::mem::take(&mut self.nodes) {
+            let debts = PerSide::new(|side| node.debt(side, self.maybe(side, id, &node)));
             match &node.body {
                 Body::Folder { .. } => self.report.folders += 1,
                 Body::File { version, .. } => {
@@ -348,8 +354,9 @@ impl Rebuild {
         }
         let removed = self.gone.into_iter().map(|(id, gone)| {
             let debt = |side: Side| {
-                let have = Some(gone.have.get(side).clone()?);
-                Some(Debt { lsn: gone.lsn, want: None, have, maybe: Vec::new(), bytes: 0 })
+                let (have, maybe) = (gone.have.get(side).clone(), gone.maybe.get(side).clone());
+                let is_owed = have.is_some() || !maybe.is_empty();
+                is_owed.then_some(Debt { lsn: gone.lsn, want: None, have, maybe, bytes: 0 })
             };
             (id, PerSide::new(debt))
         });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Crc32;
 use crate::ids::{Lsn, NodeId, PerSide, Side, Ticket};
-use crate::journal::{Body, Change, Listed, Place, Version};
+use crate::journal::{Body, Change, Content, Held, Listed, Place, Version};
 use crate::mirror::adopt::survey::Survey;
 
 /// The drives' histories contradict each other: two daemons wrote apart from each other.
@@ -27,6 +27,8 @@ pub(crate) struct Known {
     pub(crate) newest: Change,
     /// All versions of a file, the newest among them.
     pub(crate) versions: Vec<Version>,
+    /// All that it was, each with the LSN up to which that is told.
+    pub(crate) was: Vec<(Lsn, Held)>,
     /// The digests of the blocks of versions whose bytes were seen.
     pub(crate) blocks: BTreeMap<Ticket, Vec<Crc32>>,
     /// Where each drive last heard that it is.
@@ -57,6 +59,7 @@ impl Past {
         let known = self.nodes.entry(change.node).or_insert_with(|| Known {
             newest: change.clone(),
             versions: Vec::new(),
+            was: Vec::new(),
             blocks: BTreeMap::new(),
             own: PerSide::default(),
         });
@@ -68,6 +71,13 @@ impl Past {
             *own = Some((change.lsn, change.now.as_ref().map(|now| now.place.clone())));
         }
         let Some(Listed { place, body }) = &change.now else { return };
+        let content = match body {
+            Body::Folder { .. } => Content::Folder,
+            Body::File { version, .. } | Body::Trashed { version, .. } => {
+                Content::File { version: *version, observed: None }
+            }
+        };
+        known.note(change.lsn, Held { place: place.clone(), content });
         if let Body::File { version, .. } | Body::Trashed { version, .. } = body
             && !known.versions.contains(version)
         {
@@ -76,6 +86,16 @@ impl Past {
         let there = self.places.entry(place.clone()).or_default();
         if !there.contains(&change.node) {
             there.push(change.node);
+        }
+    }
+}
+
+impl Known {
+    fn note(&mut self, lsn: Lsn, held: Held) {
+        // The last one as a rule: a file has one place and many versions, or the other way round.
+        match self.was.iter_mut().rev().find(|(_, was)| *was == held) {
+            Some((last, _)) => *last = lsn.max(*last),
+            None => self.was.push((lsn, held)),
         }
     }
 }

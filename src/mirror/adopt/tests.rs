@@ -320,3 +320,53 @@ fn two_nodes_that_were_told_to_be_in_one_place_are_both_kept() {
         assert!(outcome.nodes.iter().all(|node| node.debts.get(side).is_some() || side == Side::A));
     }
 }
+
+/// What drive b may have of each node: the numbers of tickets, and places.
+fn maybe_on_b(outcome: &Outcome) -> Vec<(u64, Vec<(u64, Place)>)> {
+    let debts = outcome.nodes.iter().map(|node| (node.node.id(), &node.debts));
+    let debts = debts.chain(outcome.removed.iter().map(|(id, debts)| (*id, debts)));
+    let number = |ticket: Ticket| (0..9).find(|number| ticket == Ticket::new(Nonce([5; 8]), *number)).unwrap_or(9);
+    let maybe = debts.filter_map(|(id, debts)| {
+        let held = debts.b.as_ref()?.maybe.iter().map(|held| match held.content {
+            Content::File { version, .. } => (number(version.ticket), held.place.clone()),
+            Content::Folder => (0, held.place.clone()),
+        });
+        Some((id.0, held.collect()))
+    });
+    let mut maybe: Vec<_> = maybe.collect();
+    maybe.sort();
+    maybe
+}
+
+#[test]
+fn a_drive_that_was_not_seen_may_have_all_that_a_node_was() {
+    let changes = [
+        folder(1, 1, 0, "d"),
+        file(2, 2, 0, "f", b"first"),
+        file(3, 2, 0, "f", b"second"),
+        file(4, 3, 1, "g", b"third"),
+        gone(5, 3),
+        trashed(6, 2, "f", (3, b"second")),
+        gone(7, 1),
+    ];
+    let a = with_trash(drive(&changes, &[]), &[("6-f", b"second")]);
+    let outcome = rebuild(PerSide { a: Some(a), b: None }, 0, 7).unwrap();
+    let f = vec![(2, place(0, "f")), (3, place(0, "f")), (3, in_trash(6, "f"))];
+    assert_eq!(maybe_on_b(&outcome), [(1, vec![(0, place(0, "d"))]), (2, f), (3, vec![(4, place(1, "g"))])]);
+    assert!(outcome.removed.iter().all(|(_, debts)| debts.a.is_none()));
+}
+
+#[test]
+fn a_newer_version_than_any_that_was_found_is_not_taken_for_an_old_one() {
+    let changes = [file(1, 1, 0, "f", b"first"), file(2, 1, 0, "f", b"second"), file(3, 1, 0, "f", b"third")];
+    let maybe = |found: &[u8]| {
+        let a = drive(&changes, &[("f", found)]);
+        maybe_on_b(&rebuild(PerSide { a: Some(a), b: None }, 0, 7).unwrap())
+    };
+    // The third may be on the other drive alone, and so may be the second.
+    assert_eq!(maybe(b"first"), [(1, vec![(1, place(0, "f"))])]);
+    // What somebody wrote has no place in the order of versions.
+    assert_eq!(maybe(b"by hand"), [(1, vec![(9, place(0, "f"))])]);
+    let all = [1, 2, 3].map(|ticket| (ticket, place(0, "f")));
+    assert_eq!(maybe(b"third"), [(1, all.to_vec())]);
+}

@@ -1,7 +1,7 @@
 //! Which nodes the files and folders of a drive are.
 
 use crate::digest::{Crc32, FileDigest};
-use crate::ids::{NodeId, PerSide, Side};
+use crate::ids::{NodeId, Side};
 use crate::journal::{Body, Content, Copy, Held, Observed, Place, Version};
 use crate::mirror::adopt::is_own;
 use crate::mirror::adopt::outcome::{Alive, Gone, Rebuild};
@@ -162,7 +162,7 @@ impl Rebuild {
             return;
         }
         let lsn = self.past.nodes.get(&id).map(|known| known.newest.lsn).unwrap_or_default();
-        let gone = self.gone.entry(id).or_insert_with(|| Gone { lsn, have: PerSide::default() });
+        let gone = self.gone.entry(id).or_insert_with(|| Gone { lsn, ..Gone::default() });
         *gone.have.get_mut(side) = Some(held);
     }
 }

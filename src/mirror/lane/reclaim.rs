@@ -17,6 +17,15 @@ use crate::mirror::volume::Volume;
 /// Debts read at once.
 pub(super) const PAGE: usize = 1024;
 
+/// What is known of what a drive has that comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// The journal was there when it left.
+    Recorded,
+    /// The journal was rebuilt without it: its debts say what it may have.
+    Maybe,
+}
+
 /// What an arrival found.
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
@@ -33,7 +42,7 @@ pub(crate) fn reclaim(
     journal: &Journal,
     volume: &dyn Volume,
     side: Side,
-    exposed: Lsn,
+    (known, exposed): (Known, Lsn),
     now_ns: i64,
 ) -> Result<Arrived, LaneError> {
     make_own_folders(volume)?;
@@ -49,8 +58,9 @@ pub(crate) fn reclaim(
         }
         Ok(note_stage(journal, side, id, &debt, &mut stages, &mut arrived)?)
     })?;
-    let mut search = search(journal, volume, side, |search, id, debt| {
-        Ok((debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(id, debt)?)
+    let mut search = search(journal, volume, side, known, |search, id, debt| match known {
+        Known::Recorded => Ok((debt.lsn <= exposed || !debt.maybe.is_empty()) && !search.is_nowhere(id, debt)?),
+        Known::Maybe => Ok(true),
     })?;
     arrived.facts = search.facts(now_ns)?;
     search.give_up_lost_folders(&mut arrived.facts)?;
@@ -64,7 +74,11 @@ pub(crate) fn reclaim(
     sweep_limbo(volume, |id| search.lies_in_limbo(id))?;
     sweep_trash(journal, volume, side, |id| search.found.get(&id)?.as_ref())?;
     search.verify_last_installs(&mut arrived, folders)?;
-    arrived.shaken.extend(search.doubtful.keys());
+    match known {
+        Known::Recorded => arrived.shaken.extend(search.doubtful.keys()),
+        // Nobody knows what was being worked on: what is nobody's may be somebody's edit.
+        Known::Maybe => {}
+    }
     Ok(arrived)
 }
 
@@ -75,7 +89,7 @@ pub(crate) fn look_again(
     side: Side,
     now_ns: i64,
 ) -> Result<Vec<DriveFact>, LaneError> {
-    let search = search(journal, volume, side, |_, _, debt| Ok(!debt.maybe.is_empty()))?;
+    let search = search(journal, volume, side, Known::Recorded, |_, _, debt| Ok(!debt.maybe.is_empty()))?;
     search.facts(now_ns)
 }
 
@@ -85,6 +99,7 @@ fn search<'a>(
     journal: &'a Journal,
     volume: &'a dyn Volume,
     side: Side,
+    known: Known,
     is_doubtful: impl Fn(&Search<'a>, NodeId, &Debt) -> Result<bool, LaneError>,
 ) -> Result<Search<'a>, LaneError> {
     loop {
@@ -95,8 +110,13 @@ fn search<'a>(
             }
             Ok(())
         })?;
-        search.note_respelled();
-        search.run()?;
+        match known {
+            Known::Recorded => {
+                search.note_respelled();
+                search.run()?;
+            }
+            Known::Maybe => search.recognize()?,
+        }
         if !search.is_stale()? {
             return Ok(search);
         }

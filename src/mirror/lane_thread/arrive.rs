@@ -15,7 +15,7 @@ use crate::mirror::drive_log::DriveLog;
 use crate::mirror::flaps::Ending;
 use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
-use crate::mirror::lane::{Lane, LaneError, look_again, reclaim};
+use crate::mirror::lane::{Known, Lane, LaneError, look_again, reclaim};
 use crate::mirror::lane_thread::Worker;
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::manifest::{Head, Keeper};
@@ -172,10 +172,15 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
     if let Some(why) = core.outdated.get() {
         return Err(Turned::Outdated(why.clone()));
     }
-    let label = welcome(core, drive)?;
+    let (label, known) = welcome(core, drive)?;
     let exposed = core.committer.detach(side).map_err(|_| Turned::Closed)?;
     let volume = drive.volume.as_ref();
-    let arrived = reclaim(&core.journal, volume, side, exposed, clock::wall_ns())?;
+    let mut arrived = reclaim(&core.journal, volume, side, (known, exposed), clock::wall_ns())?;
+    match known {
+        Known::Recorded => {}
+        // Last: cut short before, all of it is found out again.
+        Known::Maybe => arrived.facts.push(DriveFact::Returned { side }),
+    }
     let keeper = open_manifest(core, drive, &label)?;
     // What this lets go of on this drive waits at the seat.
     let reporter = Reporter { side, drive: label.drive };
@@ -213,12 +218,12 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
 }
 
 /// Checks the label against the journal, and writes the new arrival and epoch into it.
-fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
+fn welcome(core: &Core, drive: &NewDrive) -> Result<(Label, Known), Turned> {
     let (epoch, head) = (core.journal.epoch(), core.journal.head());
     let label = &drive.label;
-    let waived = core.journal.is_waived(drive.side)?;
-    if waived {
+    let (known, committed) = if core.journal.is_waived(drive.side)? {
         set_apart(drive.volume.as_ref()).map_err(LaneError::from)?;
+        (Known::Maybe, Lsn(0))
     } else if label.epoch > epoch || label.committed > head {
         let side = drive.side;
         return Err(Turned::Ahead {
@@ -229,21 +234,19 @@ fn welcome(core: &Core, drive: &NewDrive) -> Result<Label, Turned> {
             head,
             command: adopt_command(core, drive),
         });
-    }
+    } else {
+        (Known::Recorded, label.committed)
+    };
     let enrolment = core.journal.enrolment();
     let enrolled = PerSide::new(|side| enrolment.drives.get(side).id);
     if *enrolled.get(drive.side) != label.drive {
         return Err(Turned::Replaced);
     }
-    let committed = if waived { Lsn(0) } else { label.committed };
     let label = Label { epoch, enrolled, committed, arrivals: label.arrivals.next(), ..label.clone() };
     let serial = label::write(drive.volume.as_ref(), &label)?;
     let reporter = Reporter { side: drive.side, drive: label.drive };
     core.labelled(reporter, serial)?;
-    if waived {
-        core.committer.note(reporter, vec![DriveFact::Returned { side: drive.side }], Durable::Now)?;
-    }
-    Ok(label)
+    Ok((label, known))
 }
 
 /// The command that rebuilds the journal from this drive and the other one.

@@ -10,7 +10,7 @@ use crate::mirror::model::world::adopted::Loss;
 use crate::mirror::volume::FsKind;
 
 /// What is done to a mirror whose journal is lost in the end.
-fn acts_before_a_loss() -> impl Strategy<Value = Act> {
+pub(super) fn acts_before_a_loss() -> impl Strategy<Value = Act> {
     let path = 0..PATHS.len();
     prop_oneof![
         8 => (path.clone(), any::<u8>(), 0u16..9, any::<bool>()).prop_map(|(p, b, n, l)| Act::Put(p, b, n, l)),
@@ -55,7 +55,7 @@ fn run_with_loss(seed: u64, history: &[Act], rest: Rest, loss: Loss) {
         return;
     }
     let was_at_rest = world.is_at_rest();
-    world.lose_journal(loss);
+    world.lose_journal(loss, None);
     if was_at_rest {
         world.check_reads();
         world.drain();
@@ -67,7 +67,7 @@ fn run_with_loss(seed: u64, history: &[Act], rest: Rest, loss: Loss) {
 }
 
 /// Fewer of them: each is two mirrors.
-fn config_of_losses() -> ProptestConfig {
+pub(super) fn config_of_losses() -> ProptestConfig {
     let config = config();
     ProptestConfig { cases: config.cases.div_ceil(5), ..config }
 }

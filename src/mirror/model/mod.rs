@@ -13,4 +13,5 @@ mod losses;
 mod oracle;
 mod random;
 mod trash_cases;
+mod waived;
 mod world;

@@ -105,7 +105,7 @@ fn path_of_any() -> std::ops::Range<usize> {
     0..PATHS.len()
 }
 
-fn amid() -> impl Strategy<Value = Amid> {
+pub(super) fn amid() -> impl Strategy<Value = Amid> {
     let path = 0..PATHS.len();
     prop_oneof![
         3 => Just(Amid::Put),

@@ -134,6 +134,8 @@ pub(super) struct World {
     pub(super) oracle: Oracle,
     /// What others wrote on the drives, not in the mirror yet: kept, whatever happens.
     foreign: Vec<Vec<u8>>,
+    /// What was taken in of that, by the paths that it got.
+    pub(super) taken_in: Vec<String>,
     /// What is to be taken in from each drive that is there.
     jobs: PerSide<Vec<Job>>,
     now: Instant,
@@ -203,6 +205,7 @@ impl World {
             rebuilt: false,
             oracle: Oracle::default(),
             foreign: Vec::new(),
+            taken_in: Vec::new(),
             jobs: PerSide::default(),
             now: crate::clock::now(),
             wall_ns: 0,

@@ -9,11 +9,15 @@ use crate::journal::mem_store::MemDisk;
 use crate::journal::{Beginning, Change, Enrolment};
 use crate::mirror::adopt::{Progress, Survey, rebuild, survey};
 use crate::mirror::label::{self, Label, LabelError};
-use crate::mirror::lane::LaneError;
+use crate::mirror::lane::{Known, LaneError};
 use crate::mirror::log_thread::Taken;
 use crate::mirror::manifest::{self, Head, Keeper, Turn};
 use crate::mirror::model::world::World;
+use crate::mirror::set_apart::set_apart;
 use crate::mirror::volume::{FsKind, Volume};
+
+/// As the command has it, where a drive is waived.
+const WAIVED_GAP: u64 = 1 << 32;
 
 /// Whether the drives have labels and manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,16 +67,23 @@ impl World {
         self.manifests == Manifests::Kept && !self.untold
     }
 
+    /// What is known of a drive that comes; where that is what it may have, its own history is set apart.
+    pub(super) fn welcome(&self, side: Side, volume: &Arc<dyn Volume>) -> Result<Known, LaneError> {
+        if !self.journal.is_waived(side).unwrap() {
+            return Ok(Known::Recorded);
+        }
+        set_apart(volume.as_ref())?;
+        let label = read_label(volume.as_ref())?;
+        write_label(volume.as_ref(), &Label { committed: Lsn(0), ..label })?;
+        Ok(Known::Maybe)
+    }
+
     /// What a drive that comes is given to say.
     pub(super) fn open_manifest(&self, side: Side, volume: &Arc<dyn Volume>) -> Result<Option<Keeper>, LaneError> {
         if self.manifests == Manifests::Not {
             return Ok(None);
         }
-        let label = match label::read(volume.as_ref()) {
-            Ok(label) => label.expect("a label"),
-            Err(LabelError::Volume(error)) => return Err(error.into()),
-            Err(error) => panic!("{error}"),
-        };
+        let label = read_label(volume.as_ref())?;
         let label = Label { epoch: self.journal.epoch(), arrivals: Arrival(self.arrivals), ..label };
         write_label(volume.as_ref(), &label)?;
         let enrolment = self.journal.enrolment().as_ref().clone();
@@ -128,9 +139,10 @@ impl World {
         }
     }
 
-    /// The boot disk is gone; the journal is rebuilt from both drives, and the daemon started on that.
-    pub(in crate::mirror::model) fn lose_journal(&mut self, loss: Loss) {
-        for side in Side::BOTH {
+    /// The boot disk is gone; the journal is rebuilt from both drives, or without one that stays away, and the daemon
+    /// started on that.
+    pub(in crate::mirror::model) fn lose_journal(&mut self, loss: Loss, without: Option<Side>) {
+        for side in Side::BOTH.into_iter().filter(|side| Some(*side) != without) {
             self.disks.get(side).clear_faults();
             let mut choice = self.choose();
             match loss {
@@ -142,34 +154,52 @@ impl World {
         self.drives = PerSide { a: None, b: None };
         let enrolment = self.journal.enrolment().as_ref().clone();
         let store = MemDisk::new();
-        self.adopt(&store, enrolment);
+        self.adopt(&store, enrolment, without);
         (self.store, self.rebuilt) = (store, true);
+        if let Some(side) = without {
+            // It is not counted on before it is back.
+            self.oracle.forget(side);
+        }
         self.start();
     }
 
-    fn adopt(&mut self, store: &MemDisk, enrolment: Enrolment) {
+    fn adopt(&mut self, store: &MemDisk, enrolment: Enrolment, without: Option<Side>) {
         let now_ns = self.tick();
         let volume = |side: Side| self.disks.get(side).mount().unwrap();
-        let found = |side: Side| -> (Survey, Label) {
-            let label = label::read(&volume(side)).unwrap().expect("a label");
-            (survey(&volume(side), Some(label.clone()), &Progress::default()).unwrap(), label)
-        };
-        let (a, b) = (found(Side::A), found(Side::B));
-        let labels = PerSide { a: a.1, b: b.1 };
-        let outcome = rebuild(PerSide { a: Some(a.0), b: Some(b.0) }, 0, now_ns).unwrap();
-        for side in Side::BOTH {
+        let found = PerSide::new(|side| {
+            (Some(side) != without).then(|| {
+                let label = label::read(&volume(side)).unwrap().expect("a label");
+                (survey(&volume(side), Some(label.clone()), &Progress::default()).unwrap(), label)
+            })
+        });
+        let found: PerSide<Option<(Survey, Label)>> = found;
+        let labels = PerSide::new(|side| found.get(side).as_ref().map(|(_, label)| label.clone()));
+        let surveys = PerSide { a: found.a.map(|(survey, _)| survey), b: found.b.map(|(survey, _)| survey) };
+        let gap = if without.is_some() { WAIVED_GAP } else { 0 };
+        let outcome = rebuild(surveys, gap, now_ns).unwrap();
+        for (side, _) in labels.iter().filter(|(_, label)| label.is_some()) {
             manifest::outdate(&volume(side)).unwrap();
         }
+        let epochs = labels.iter().filter_map(|(_, label)| Some(label.as_ref()?.epoch.0));
+        let namespace = self.journal.namespaces().unwrap().a;
         let beginning = Beginning {
             enrolment,
-            epoch: labels.a.epoch.max(labels.b.epoch),
+            epoch: Epoch(epochs.max().unwrap_or_default() + gap),
             head: outcome.head,
             next_node: outcome.next_node,
-            serials: PerSide::new(|side| Some(labels.get(side).serial)),
-            namespaces: PerSide::new(|side| volume(side).namespace()),
-            waived: PerSide::default(),
+            serials: PerSide::new(|side| labels.get(side).as_ref().map(|label| label.serial)),
+            namespaces: PerSide::new(|_| namespace),
+            waived: PerSide::new(|side| Some(side) == without),
         };
         outcome.import(&store.open(), &beginning).unwrap();
+    }
+}
+
+fn read_label(volume: &dyn Volume) -> Result<Label, LaneError> {
+    match label::read(volume) {
+        Ok(label) => Ok(label.expect("a label")),
+        Err(LabelError::Volume(error)) => Err(error.into()),
+        Err(error) => panic!("{error}"),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::ids::{Arrival, DriveId, NodeId, Nonce, PerSide, Side};
 use crate::journal::mem_store::{BarrierError, BarrierFault};
 use crate::journal::{Attached, DriveFact, Enrolled, Writer};
 use crate::mirror::drive_log::DriveLog;
-use crate::mirror::lane::{Lane, LaneError, look_again, reclaim};
+use crate::mirror::lane::{Known, Lane, LaneError, look_again, reclaim};
 use crate::mirror::limits::AsideMax;
 use crate::mirror::model::world::{CAPACITY, Drive, World};
 use crate::mirror::reconcile::inbox::Job;
@@ -48,7 +48,15 @@ impl World {
         let arrival = Arrival(self.arrivals);
         let volume: Arc<dyn Volume> = Arc::new(self.disks.get(side).mount().unwrap());
         let now_ns = self.tick();
-        let arrived = match reclaim(&self.journal, volume.as_ref(), side, exposed, now_ns) {
+        let arrived = self.welcome(side, &volume).and_then(|known| {
+            let mut arrived = reclaim(&self.journal, volume.as_ref(), side, (known, exposed), now_ns)?;
+            match known {
+                Known::Recorded => {}
+                Known::Maybe => arrived.facts.push(DriveFact::Returned { side }),
+            }
+            Ok(arrived)
+        });
+        let arrived = match arrived {
             Ok(arrived) => arrived,
             Err(LaneError::Volume(_)) => return self.lose(side),
             Err(LaneError::Store(error)) => panic!("{error}"),

@@ -224,6 +224,7 @@ impl World {
         match newcomer.meta.kind {
             FileKind::Folder => {
                 self.make_folder(&path);
+                self.taken_in.push(path.clone());
                 if let Resolved::Found(_, Node::Folder(folder)) = self.resolve(&path)
                     && let Some(drive) = self.drives.get_mut(side)
                 {
@@ -299,6 +300,7 @@ impl World {
             Ok(_) | Err(_) => {
                 let verdict = self.oracle.judge_put(path);
                 self.take_put(upload, answer);
+                self.taken_in.push(path.to_owned());
                 verdict == Verdict::Done && matches!(self.resolve(path), Resolved::Found(_, Node::File(_)))
             }
         }

@@ -7,6 +7,8 @@
     reason = "a test makes files, says its figures, and stops at the first surprise"
 )]
 
+mod waived;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -34,6 +36,10 @@ fn main() -> ExitCode {
         .with("nothing_acknowledged_is_lost_with_the_journal", Needs::Nothing, lost_on_plain)
         .with("what_a_drive_missed_is_known_when_the_journal_is_lost", Needs::Nothing, missed)
         .with("a_drive_that_was_waived_is_compared_when_it_comes", Needs::Nothing, without_one)
+        .with("nothing_removed_or_moved_comes_back_with_a_drive_that_was_waived", Needs::Nothing, waived::on_plain)
+        .with("nothing_comes_back_with_a_waived_loop_drive", Needs::LoopMounts, waived::on_loop)
+        .with("what_was_written_by_hand_on_a_drive_that_was_waived_is_kept", Needs::Nothing, waived::edits_are_kept)
+        .with("a_waived_drive_that_comes_alone_is_judged_by_what_is_known", Needs::Nothing, waived::alone)
         .with("an_old_journal_is_replaced_and_kept", Needs::Nothing, old_journal)
         .with("drives_with_two_histories_are_refused_with_the_choice", Needs::Nothing, diverged)
         .with("what_cannot_be_adopted_is_refused_with_what_to_do", Needs::Nothing, refusals)
