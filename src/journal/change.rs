@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Lsn, NodeId};
 use crate::journal::codec::{self, Space};
-use crate::journal::record::{Debt, Entry, Node, Place, Version};
+use crate::journal::record::{Content, Debt, Entry, Held, Node, Place, Version};
 use crate::journal::store::StoreError;
 use crate::journal::trash::{Cause, Keeping, Kept};
 use crate::journal::{Catalog, Snapshot};
+
+/// The LSN of what a node was before all that is told of it: nothing has been committed with it.
+pub const BEFORE: Lsn = Lsn(0);
 
 /// What the catalog says of one node from an LSN on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +69,17 @@ impl From<Kept> for Origin {
 }
 
 impl Listed {
+    /// What tells a node apart by what a drive has of it.
+    fn before(held: &Held) -> Self {
+        let body = match held.content {
+            Content::Folder => Body::Folder { mtime_ns: 0 },
+            Content::File { version, .. } => {
+                Body::File { version, mtime_ns: 0, executable: false, owner: String::new() }
+            }
+        };
+        Self { place: held.place.clone(), body }
+    }
+
     /// `kept` is the record of what lies in the trash.
     fn of(place: Place, node: &Node, kept: Option<Kept>) -> Self {
         let body = match node {
@@ -129,6 +143,29 @@ impl Snapshot<'_> {
         let Some(place) = &debt.want else { return Ok(Some(Change { lsn: debt.lsn, node: id, now: None })) };
         let Some(node) = self.node(place)?.filter(|node| node.id() == id) else { return Ok(None) };
         Ok(Some(Change { lsn: debt.lsn, node: id, now: Some(self.listed(place.clone(), &node)?) }))
+    }
+
+    /// What a debt is about that the catalog does not tell: that a node was removed, and what a drive has of it, or may
+    /// have, which it was [`BEFORE`].
+    pub fn past_of(&self, id: NodeId, debt: &Debt) -> Result<Vec<Change>, StoreError> {
+        let now = match &debt.want {
+            Some(place) => self.node(place)?.filter(|node| node.id() == id).map(|node| (place, node)),
+            None => None,
+        };
+        let is_now = |held: &Held| match (&now, held.content) {
+            (Some((place, Node::File(file))), Content::File { version, .. }) => {
+                held.place == **place && version == file.version
+            }
+            (Some((place, Node::Folder(_))), Content::Folder) => held.place == **place,
+            (Some((_, Node::File(_))), Content::Folder)
+            | (Some((_, Node::Folder(_))), Content::File { .. })
+            | (None, _) => false,
+        };
+        let removed = debt.want.is_none().then_some(Change { lsn: debt.lsn, node: id, now: None });
+        let was =
+            debt.have.iter().chain(&debt.maybe).filter(|held| !is_now(held) && held.place.parent != NodeId::LIMBO);
+        let was = was.map(|held| Change { lsn: BEFORE, node: id, now: Some(Listed::before(held)) });
+        Ok(removed.into_iter().chain(was).collect())
     }
 }
 

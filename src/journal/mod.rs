@@ -33,7 +33,7 @@ mod writer;
 
 pub use alarm::Generation;
 pub use catalog::{Catalog, Child, Resolved};
-pub use change::{Body, Change, Listed, Origin};
+pub use change::{BEFORE, Body, Change, Listed, Origin};
 pub use fact::DriveFact;
 pub use import::{Beginning, Importer};
 pub use plan::{Precondition, Released};

@@ -102,6 +102,9 @@ pub(crate) fn on_loop() {
 fn nothing_comes_back(twins: &mut Twins, words: &[&str], how: Pull) {
     lose(twins, how);
     go_on(twins, words);
+    // Once more: what is known is on drive a again by now.
+    lose_state(twins);
+    adopt(twins, &[Side::A], &[words, &["--without", "b"]].concat()).expect(0);
     twins.serve();
     twins.bring_back(Side::B);
     check(twins, &[]);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Crc32;
 use crate::ids::{Lsn, NodeId, PerSide, Side, Ticket};
-use crate::journal::{Body, Change, Content, Held, Listed, Place, Version};
+use crate::journal::{BEFORE, Body, Change, Content, Held, Listed, Place, Version};
 use crate::mirror::adopt::survey::Survey;
 
 /// The drives' histories contradict each other: two daemons wrote apart from each other.
@@ -51,6 +51,8 @@ pub(crate) fn fold(surveys: &PerSide<Option<Survey>>) -> Result<Past, Diverged> 
         *past.last.get_mut(side) = survey.last();
         survey.changes.iter().for_each(|change| past.take(side, change));
     }
+    // What a node was is worth something beside what it became alone, which a damaged manifest may lack.
+    past.nodes.retain(|_, known| known.newest.lsn > BEFORE);
     Ok(past)
 }
 
@@ -107,7 +109,7 @@ fn check_one_history(surveys: &PerSide<Option<Survey>>) -> Result<(), Diverged> 
     let (Some(a), Some(b)) = (&surveys.a, &surveys.b) else { return Ok(()) };
     let mut said: BTreeMap<Lsn, Said> = BTreeMap::new();
     for (side, survey) in [(Side::A, a), (Side::B, b)] {
-        for change in &survey.changes {
+        for change in survey.changes.iter().filter(|change| change.lsn > BEFORE) {
             let digest = postcard::to_stdvec(&change.now).map(|bytes| Crc32::of(&bytes)).unwrap_or_default();
             let nodes = said.entry(change.lsn).or_default().get_mut(side);
             if !nodes.contains(&(change.node, digest)) {

@@ -51,7 +51,9 @@ impl Known {
             Some(_) => self.was.iter().filter(|(_, held)| is_it(held)).map(|(lsn, _)| *lsn).max(),
             None => Some(Lsn(u64::MAX)),
         };
-        let mut was: Vec<_> = self.was.iter().filter(|(lsn, _)| last.is_some_and(|last| *lsn <= last)).collect();
+        // Of two that are told of as being before all the rest nobody knows which was first.
+        let is_past = |lsn: Lsn, held: &Held| last.is_some_and(|last| lsn < last || is_it(held));
+        let mut was: Vec<_> = self.was.iter().filter(|(lsn, held)| is_past(*lsn, held)).collect();
         was.sort_by_key(|(lsn, _)| *lsn);
         was.into_iter().map(|(_, held)| held.clone()).collect()
     }

@@ -33,6 +33,16 @@ pub(crate) enum News {
     NoRoom,
 }
 
+/// Where a snapshot goes on.
+#[derive(Clone, Debug)]
+enum Cursor {
+    /// Behind this place of the catalog.
+    Nodes(Option<Place>),
+    /// With the drives' debts from this node on: what was removed is in no catalog, and what was moved or overwritten was
+    /// something else before. Without that nobody would know what a drive is that comes when the journal was lost.
+    Debts(Side, NodeId),
+}
+
 /// A drive's manifest while it is there.
 ///
 /// Invariant: before a debt is settled in the journal, what it was about is durable in the manifest or the drive log.
@@ -45,7 +55,7 @@ pub(crate) struct Keeper {
     /// All changes up to here that concern the drive are in what was appended, or in the snapshot to come.
     covered: Lsn,
     /// Where the snapshot goes on.
-    cursor: Option<Place>,
+    cursor: Cursor,
     /// Whether to look if a snapshot is due: something was appended since the last look.
     look: bool,
     /// What was last said of it.
@@ -57,7 +67,7 @@ impl Keeper {
     pub(crate) fn open(volume: Arc<dyn Volume>, side: Side, head: Head, covered: Lsn) -> Result<Self> {
         let drive = head.drive;
         let writer = Writer::open(Arc::clone(&volume), head)?;
-        Ok(Self { side, drive, volume, writer, covered, cursor: None, look: true, told: News::Whole })
+        Ok(Self { side, drive, volume, writer, covered, cursor: Cursor::Nodes(None), look: true, told: News::Whole })
     }
 
     /// The head up to which the drive's manifest and log say everything.
@@ -139,22 +149,39 @@ impl Keeper {
             }
             let Some(position) = position() else { return Ok(Turn::Done) };
             self.writer.begin_snapshot(position)?;
-            self.cursor = None;
+            self.cursor = Cursor::Nodes(None);
             return Ok(if self.writer.is_snapshotting() { Turn::More } else { Turn::Done });
         }
         let snapshot = journal.snapshot();
-        let page = snapshot.nodes(self.cursor.as_ref(), PAGE)?;
-        let Some((last, _)) = page.last() else {
-            drop(snapshot);
+        let (changes, cursor) = match &self.cursor {
+            Cursor::Nodes(after) => {
+                let page = snapshot.nodes(after.as_ref(), PAGE)?;
+                let next = page.last().map(|(last, _)| Cursor::Nodes(Some(last.clone())));
+                let listing = |(place, node)| snapshot.listing(place, &node);
+                let nodes = page.into_iter().map(listing).collect::<std::result::Result<Vec<_>, _>>()?;
+                (nodes, next.or(Some(Cursor::Debts(Side::A, NodeId::ROOT))))
+            }
+            Cursor::Debts(side, from) => {
+                let page = snapshot.debts(*side, *from, PAGE)?;
+                let next = match (page.last(), side) {
+                    (Some((last, _)), side) => Some(Cursor::Debts(*side, last.next())),
+                    (None, Side::A) => Some(Cursor::Debts(Side::B, NodeId::ROOT)),
+                    (None, Side::B) => None,
+                };
+                let past = page.iter().map(|(id, debt)| snapshot.past_of(*id, debt));
+                (past.collect::<std::result::Result<Vec<_>, _>>()?.concat(), next)
+            }
+        };
+        drop(snapshot);
+        if !changes.is_empty() {
+            self.writer.add_nodes(&changes)?;
+        }
+        let Some(cursor) = cursor else {
             self.writer.end_snapshot()?;
             tracing::info!(drive = %self.side, "the manifest has a new snapshot");
             return Ok(Turn::Done);
         };
-        self.cursor = Some(last.clone());
-        let listing = |(place, node)| snapshot.listing(place, &node);
-        let nodes = page.into_iter().map(listing).collect::<std::result::Result<Vec<_>, _>>()?;
-        drop(snapshot);
-        self.writer.add_nodes(&nodes)?;
+        self.cursor = cursor;
         Ok(if self.writer.is_snapshotting() { Turn::More } else { Turn::Done })
     }
 
