@@ -157,7 +157,7 @@ impl DriveLog {
         mut staged: BTreeMap<(Arrival, u32), BTreeSet<Ticket>>,
     ) -> Result<Self> {
         let mut segments = BTreeMap::new();
-        for name in volume.list(layout::LOG_FOLDER)? {
+        for name in volume.list(layout::LOG_FOLDER)?.names {
             let Some(key) = layout::segment_of(&name) else { continue };
             let path = layout::join(layout::LOG_FOLDER, &name);
             match staged.remove(&key) {

@@ -11,7 +11,7 @@ mod lock;
 mod probe;
 mod unmount;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,7 +28,7 @@ use self::file::OsFile;
 pub use self::lock::{DriveLock, LOCK_PATH, LockError};
 pub use self::unmount::{MountPoint, Unmounted};
 use crate::mirror::layout;
-use crate::mirror::volume::{FileKind, FsKind, Meta, Observed, Result, Space, Volume, VolumeFile, VolumePath};
+use crate::mirror::volume::{FileKind, FsKind, Listing, Meta, Observed, Result, Space, Volume, VolumeFile, VolumePath};
 use crate::namespace::Namespace;
 
 /// Statfs magic of vfat (linux/magic.h).
@@ -188,11 +188,6 @@ impl OsVolume {
         Ok(names)
     }
 
-    fn list_names(&self, path: &VolumePath) -> rustix::io::Result<Vec<String>> {
-        let names = self.raw_names(path)?.into_iter();
-        Ok(names.filter_map(|name| name.into_string().inspect_err(|name| warn_of_name(path, name)).ok()).collect())
-    }
-
     fn remove(&self, op: &'static str, path: &VolumePath, flags: AtFlags) -> Result<()> {
         match self.kind {
             FsKind::Atomic => self.unlink(path, flags).map_err(Act::Change.of(op, path)),
@@ -270,13 +265,8 @@ impl Volume for OsVolume {
         }
     }
 
-    fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
-        self.list_names(path).map_err(Act::Look.of("list", path))
-    }
-
-    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>> {
-        let names = self.names(path)?.into_iter();
-        Ok(names.filter(|name| name.to_str().is_none()).collect())
+    fn list(&self, path: &VolumePath) -> Result<Listing> {
+        Ok(self.names(path)?.into_iter().collect())
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {
@@ -369,11 +359,6 @@ fn without_atime(flags: OFlags, open: impl Fn(OFlags) -> rustix::io::Result<Owne
         Err(Errno::PERM) => open(flags),
         opened => opened,
     }
-}
-
-/// Names are UTF-8 in the mirror; others can be neither served nor addressed.
-fn warn_of_name(folder: &VolumePath, name: &OsStr) {
-    tracing::warn!(folder, name = %name.to_string_lossy(), "a name that is not UTF-8 is left alone");
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 //! given up in the middle. Requests of clients go without this, and are told to come again: a drive's few threads are not
 //! to wait for what those who are served hold.
 
-use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mirror::os_volume::MountPoint;
-use crate::mirror::volume::{Attributes, Disposition, FsKind, Meta, Result, Space, Volume, VolumeFile, VolumePath};
+use crate::mirror::volume::{
+    Attributes, Disposition, FsKind, Listing, Meta, Result, Space, Volume, VolumeFile, VolumePath,
+};
 use crate::namespace::Namespace;
 
 /// Before a call is tried again.
@@ -83,12 +84,8 @@ impl Volume for Patient {
         insist(|| self.inner.stat(path))
     }
 
-    fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
+    fn list(&self, path: &VolumePath) -> Result<Listing> {
         insist(|| self.inner.list(path))
-    }
-
-    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>> {
-        insist(|| self.inner.list_not_utf8(path))
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {

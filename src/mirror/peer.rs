@@ -1,14 +1,13 @@
 //! A drive as the other drive's lane sees it: every call runs on the drive's own threads, and is waited for only while
 //! the drive is there. So a drive that hangs holds up no lane but its own.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::mirror::attachment::Attachment;
 use crate::mirror::os_volume::MountPoint;
 use crate::mirror::volume::{
-    Attributes, Disposition, FsKind, Meta, Result, Space, Volume, VolumeError, VolumeFile, VolumePath,
+    Attributes, Disposition, FsKind, Listing, Meta, Result, Space, Volume, VolumeError, VolumeFile, VolumePath,
 };
 use crate::namespace::Namespace;
 
@@ -92,12 +91,8 @@ impl Volume for Peer {
         self.call("stat", path, |volume, path| volume.stat(path))
     }
 
-    fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
+    fn list(&self, path: &VolumePath) -> Result<Listing> {
         self.call("list", path, |volume, path| volume.list(path))
-    }
-
-    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>> {
-        self.call("list", path, |volume, path| volume.list_not_utf8(path))
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::mirror::volume::{Disposition, Result, Volume};
 pub(super) fn set_apart(volume: &dyn Volume) -> Result<()> {
     let names = match volume.list(LOG_FOLDER) {
         Err(error) if error.disposition == Disposition::NotFound => return Ok(()),
-        names => names?,
+        listing => listing?.names,
     };
     if !names.is_empty() && volume.stat(ASIDE_FOLDER)?.is_none() {
         volume.make_folder(ASIDE_FOLDER)?;

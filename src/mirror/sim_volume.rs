@@ -23,7 +23,6 @@ mod medium;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ use parking_lot::Mutex;
 
 use crate::mirror::layout;
 use crate::mirror::os_volume::MountPoint;
-use crate::mirror::volume::{FsKind, Meta, Result, Space, Volume, VolumeFile, VolumePath};
+use crate::mirror::volume::{FsKind, Listing, Meta, Result, Space, Volume, VolumeFile, VolumePath};
 use crate::namespace::Namespace;
 
 pub(crate) use crash::Choice;
@@ -263,13 +262,8 @@ impl Volume for SimVolume {
         self.call(CallKind::Look, "stat", path, |medium| medium.stat(path))
     }
 
-    fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
+    fn list(&self, path: &VolumePath) -> Result<Listing> {
         self.call(CallKind::Look, "list", path, |medium| medium.list(path))
-    }
-
-    /// A simulated drive has no such names.
-    fn list_not_utf8(&self, _path: &VolumePath) -> Result<Vec<OsString>> {
-        Ok(Vec::new())
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::mirror::mirror::Mirror;
 use crate::mirror::places;
 use crate::mirror::request::{Contents, Refusal, Verified, VerifyLine};
 use crate::mirror::scrub::pass::{Flaw, Pass, Turn};
-use crate::mirror::volume::{FileKind, Volume};
+use crate::mirror::volume::{FileKind, Listing, Volume};
 use crate::path::{Name, is_reserved};
 use crate::units::lossless;
 
@@ -256,15 +256,15 @@ impl Verify<'_> {
         let side = attachment.side;
         let on_drive = places::folder_path(&self.core.journal.snapshot(), side, id)?;
         let Some(at) = on_drive else { return Ok(()) };
-        let names = on(attachment, move |volume| {
+        let listing = on(attachment, move |volume| {
             Ok(if volume.stat(&at)?.is_some_and(|meta| meta.kind == FileKind::Folder) {
-                (volume.list(&at)?, volume.list_not_utf8(&at)?)
+                volume.list(&at)?
             } else {
-                (Vec::new(), Vec::new())
+                Listing::default()
             })
         });
-        let (names, not_utf8) = match names {
-            Ok(names) => names,
+        let Listing { names, not_utf8 } = match listing {
+            Ok(listing) => listing,
             Err(error) => return self.fail(path, Some(side), &error.to_string()),
         };
         for name in names {

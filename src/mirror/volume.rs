@@ -72,6 +72,27 @@ pub struct Meta {
     pub executable: bool,
 }
 
+/// What is in a folder, in no order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    pub names: Vec<String>,
+    /// Names that no path can have. Nothing below them is ever looked at.
+    pub not_utf8: Vec<OsString>,
+}
+
+impl FromIterator<OsString> for Listing {
+    fn from_iter<T: IntoIterator<Item = OsString>>(all: T) -> Self {
+        let mut listing = Self::default();
+        for name in all {
+            match name.into_string() {
+                Ok(name) => listing.names.push(name),
+                Err(name) => listing.not_utf8.push(name),
+            }
+        }
+        listing
+    }
+}
+
 /// Bytes of a file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
@@ -120,10 +141,8 @@ pub trait Volume: Send + Sync + fmt::Debug {
     fn open_write(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>>;
     /// What a name is, without following links; `None` where there is nothing.
     fn stat(&self, path: &VolumePath) -> Result<Option<Meta>>;
-    /// Names in a folder, in no order.
-    fn list(&self, path: &VolumePath) -> Result<Vec<String>>;
-    /// The names that `list` leaves out, in no order: those that are not UTF-8. Nothing below them is ever looked at.
-    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>>;
+    /// What is in a folder.
+    fn list(&self, path: &VolumePath) -> Result<Listing>;
     fn make_folder(&self, path: &VolumePath) -> Result<()>;
     /// Moves a file or folder to a name that is free. `InTheWay` where it is not.
     fn rename(&self, from: &VolumePath, to: &VolumePath) -> Result<()>;

@@ -35,7 +35,7 @@ pub(crate) fn check(volume: &dyn Volume) {
 }
 
 fn clear(volume: &dyn Volume, path: &str) {
-    for name in volume.list(path).unwrap() {
+    for name in volume.list(path).unwrap().names {
         let child = format!("{path}/{name}");
         match volume.stat(&child).unwrap().unwrap().kind {
             FileKind::Folder => clear(volume, &child),
@@ -147,7 +147,7 @@ fn replacing_leaves_one_file(volume: &dyn Volume) {
     put(volume, "t/g", b"new");
     let old = volume.open("t/f").unwrap();
     volume.replace("t/g", "t/f").unwrap();
-    assert_eq!(volume.list("t").unwrap(), ["f"]);
+    assert_eq!(volume.list("t").unwrap().names, ["f"]);
     assert_eq!(read(volume, "t/f"), b"new");
     assert_eq!(read_file(old.as_ref()), b"old");
     volume.make_folder("t/d").unwrap();
@@ -161,14 +161,14 @@ fn folders_nest_and_list(volume: &dyn Volume) {
     volume.make_folder("t/d/e").unwrap();
     put(volume, "t/d/e/deep", b"1");
     put(volume, "t/d/f", b"2");
-    let mut names = volume.list("t/d").unwrap();
+    let mut names = volume.list("t/d").unwrap().names;
     names.sort();
     assert_eq!(names, ["e", "f"]);
-    assert!(volume.list("").unwrap().contains(&"t".to_owned()));
+    assert!(volume.list("").unwrap().names.contains(&"t".to_owned()));
     fails(volume.remove_folder("t/d"), Disposition::InTheWay);
     volume.remove_file("t/d/e/deep").unwrap();
     volume.remove_folder("t/d/e").unwrap();
-    assert_eq!(volume.list("t/d").unwrap(), ["f"]);
+    assert_eq!(volume.list("t/d").unwrap().names, ["f"]);
 }
 
 fn folders_and_files_are_told_apart(volume: &dyn Volume) {

@@ -7,7 +7,6 @@
 mod file;
 mod ledger;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +17,9 @@ pub(crate) use self::ledger::Ledger;
 use crate::clock;
 use crate::mirror::os_volume::MountPoint;
 use crate::mirror::stall::{Judge, Progress, Verdict};
-use crate::mirror::volume::{Disposition, FsKind, Meta, Result, Space, Volume, VolumeError, VolumeFile, VolumePath};
+use crate::mirror::volume::{
+    Disposition, FsKind, Listing, Meta, Result, Space, Volume, VolumeError, VolumeFile, VolumePath,
+};
 use crate::namespace::Namespace;
 
 /// A drive's volume, for one stay of it.
@@ -138,12 +139,8 @@ impl Volume for Watched {
         self.call("stat", path, |inner| inner.stat(path))
     }
 
-    fn list(&self, path: &VolumePath) -> Result<Vec<String>> {
+    fn list(&self, path: &VolumePath) -> Result<Listing> {
         self.call("list", path, |inner| inner.list(path))
-    }
-
-    fn list_not_utf8(&self, path: &VolumePath) -> Result<Vec<OsString>> {
-        self.call("list", path, |inner| inner.list_not_utf8(path))
     }
 
     fn make_folder(&self, path: &VolumePath) -> Result<()> {

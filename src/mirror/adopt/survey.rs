@@ -12,7 +12,7 @@ use crate::mirror::drive_log::{Position, Record};
 use crate::mirror::label::Label;
 use crate::mirror::layout;
 use crate::mirror::manifest::{self, Manifest, Said};
-use crate::mirror::volume::{Disposition, FileKind, Result, Volume, VolumeError};
+use crate::mirror::volume::{Disposition, FileKind, Listing, Result, Volume, VolumeError};
 use crate::path::{Name, is_reserved};
 use crate::units::lossless;
 
@@ -138,7 +138,7 @@ fn read_past(volume: &dyn Volume, label: &Label, survey: &mut Survey) -> Result<
     match volume.list(layout::LOG_FOLDER) {
         Err(error) if error.disposition != Disposition::NotFound => return Err(error),
         Err(_) => {}
-        Ok(names) => segments.extend(names.iter().filter_map(|name| layout::segment_of(name))),
+        Ok(listing) => segments.extend(listing.names.iter().filter_map(|name| layout::segment_of(name))),
     }
     // In the order in which they were written.
     for (arrival, number) in segments {
@@ -191,7 +191,7 @@ impl Walk<'_> {
         if !is_folder(self.volume, layout::STAGE_FOLDER)? {
             return Ok(());
         }
-        for name in self.volume.list(layout::STAGE_FOLDER)? {
+        for name in self.volume.list(layout::STAGE_FOLDER)?.names {
             // A lane's drafts are copies of what lies elsewhere.
             let Some((ticket, true)) = layout::staged(&name) else { continue };
             let path = layout::join(layout::STAGE_FOLDER, &name);
@@ -207,9 +207,9 @@ impl Walk<'_> {
             self.survey.passed_over.push(format!("{path}: deeper than a path can be"));
             return Ok(());
         }
-        let mut names = self.volume.list(path)?;
+        let Listing { mut names, not_utf8 } = self.volume.list(path)?;
         names.sort_unstable();
-        for name in self.volume.list_not_utf8(path)? {
+        for name in not_utf8 {
             let at = layout::join(path, &lossless(&name));
             self.survey.passed_over.push(format!("{at}: its name is not UTF-8: rename it"));
         }

@@ -33,7 +33,7 @@ impl Lane {
         self.stock = Stock::new(bytes_max);
         let volume = self.volume.as_ref();
         let (names, said): (Vec<_>, Vec<_>) =
-            volume.list(layout::ASIDE_FOLDER)?.into_iter().partition(|name| layout::lies_aside(name));
+            volume.list(layout::ASIDE_FOLDER)?.names.into_iter().partition(|name| layout::lies_aside(name));
         let mut replaced: BTreeSet<_> = said.iter().filter_map(|name| layout::replaced_of(name)).collect();
         for name in names {
             let bytes = measure(volume, &layout::join(layout::ASIDE_FOLDER, &name))?;
@@ -62,7 +62,7 @@ impl Lane {
         let mut admission = self.stock.admit(bytes);
         if admission == Admission::Full {
             // Its owner may have emptied it by hand.
-            let names = self.volume.list(layout::ASIDE_FOLDER)?;
+            let names = self.volume.list(layout::ASIDE_FOLDER)?.names;
             let Totals { items, bytes_max, .. } = self.stock.totals();
             if names.iter().filter(|name| layout::lies_aside(name)).count() as u64 != items {
                 self.count_aside(bytes_max)?;

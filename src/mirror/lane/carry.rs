@@ -63,7 +63,7 @@ pub(super) fn sweep_parts(volume: &dyn Volume) -> std::result::Result<(), LaneEr
     if volume.kind() == FsKind::Atomic {
         return Ok(());
     }
-    for name in volume.list(layout::ASIDE_FOLDER)? {
+    for name in volume.list(layout::ASIDE_FOLDER)?.names {
         if let Some(item) = layout::part_of(&name) {
             remove_all(volume, &layout::join(layout::ASIDE_FOLDER, item))?;
             volume.remove_file(&layout::part(item))?;

@@ -113,7 +113,7 @@ impl Lane {
         match self.volume.stat(path)? {
             None => Ok(Progress::There),
             Some(meta) if meta.kind == FileKind::Folder => {
-                for name in self.volume.list(path)? {
+                for name in self.volume.list(path)?.names {
                     let cause = self.blamed(id, Cause::Found);
                     if !self.set_aside(batch, &layout::join(path, &name), cause, debt.lsn)? {
                         return Ok(aside_is_full(path));

@@ -2,6 +2,7 @@
 //! gives or takes names there, so what differs from the catalog was done by somebody else.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::time::Instant;
 
 use crate::digest::{BLOCK_BYTES, Crc32};
@@ -14,7 +15,7 @@ use crate::mirror::reconcile::inbox::Newcomer;
 use crate::mirror::reconcile::survey::{
     Depth, Doubt, Next, Reading, Stage, Suspect, TURN_NAMES_MAX, Turn, Visit, is_same,
 };
-use crate::mirror::volume::{Disposition, FileKind, Meta, VolumeError};
+use crate::mirror::volume::{Disposition, FileKind, Listing, Meta, VolumeError};
 use crate::mirror::{layout, places};
 use crate::namespace::folded;
 use crate::path::{Name, RelPath, is_reserved};
@@ -153,10 +154,9 @@ impl Lane {
                 match (is_end, path) {
                     (false, _) => Some(Stage::Catalog { after: last }),
                     (true, Some(path)) => {
-                        for name in self.volume.list_not_utf8(&path)? {
-                            look.findings.push(Finding::BadName(layout::join(&path, &lossless(&name))));
-                        }
-                        Some(Stage::Drive { names: self.volume.list(&path)? })
+                        let Listing { names, not_utf8 } = self.volume.list(&path)?;
+                        look.tell_not_utf8(&path, &not_utf8);
+                        Some(Stage::Drive { names })
                     }
                     (true, None) => None,
                 }
@@ -446,6 +446,10 @@ impl Look {
             passed_over: false,
             absence: false,
         }
+    }
+
+    fn tell_not_utf8(&mut self, folder: &str, names: &[OsString]) {
+        self.findings.extend(names.iter().map(|name| Finding::BadName(layout::join(folder, &lossless(name)))));
     }
 
     fn changed(&mut self, side: Side, place: &Place, node: Node, path: RelPath) {

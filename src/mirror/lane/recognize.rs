@@ -248,7 +248,8 @@ impl Recognition<'_, '_> {
 
     /// The names in a folder that can be the mirror's, in their order.
     pub(super) fn names_in(&self, folder: NodeId, path: &str) -> Result<Vec<Named>> {
-        let mut names = unless_lost(self.search.volume.list(path))?.unwrap_or_default();
+        let listing = unless_lost(self.search.volume.list(path))?;
+        let mut names = listing.map(|listing| listing.names).unwrap_or_default();
         names.sort_unstable();
         let mut found = Vec::new();
         for text in names {

@@ -260,7 +260,7 @@ impl<'a> Search<'a> {
             return Ok(true);
         }
         match self.volume.list(folder) {
-            Ok(names) => Ok(names.iter().any(|name| name == place.name.as_str())),
+            Ok(listing) => Ok(listing.names.iter().any(|name| name == place.name.as_str())),
             Err(error) if error.disposition == Disposition::DriveLost => Err(error.into()),
             // There is no such folder.
             Err(_) => Ok(false),

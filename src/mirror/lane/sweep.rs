@@ -43,7 +43,7 @@ pub(super) fn sweep_stages(
     mut needed: BTreeMap<Ticket, (NodeId, Place)>,
 ) -> Result<Vec<(NodeId, Place)>, LaneError> {
     let mut kept = BTreeSet::new();
-    for name in volume.list(layout::STAGE_FOLDER)? {
+    for name in volume.list(layout::STAGE_FOLDER)?.names {
         let path = layout::join(layout::STAGE_FOLDER, &name);
         match layout::staged(&name) {
             Some((ticket, true)) if needed.contains_key(&ticket) => drop(kept.insert(ticket)),
@@ -67,7 +67,7 @@ pub(super) fn sweep_limbo(
     if volume.kind() == FsKind::Atomic {
         return Ok(());
     }
-    for name in volume.list(layout::LIMBO_FOLDER)? {
+    for name in volume.list(layout::LIMBO_FOLDER)?.names {
         let Some(id) = name.parse().ok().map(NodeId) else { continue };
         let path = layout::limbo(id);
         let is_file = volume.stat(&path)?.is_some_and(|meta| meta.kind == FileKind::File);
@@ -88,7 +88,7 @@ pub(super) fn sweep_trash<'a>(
     found: impl Fn(NodeId) -> Option<&'a Held>,
 ) -> Result<(), LaneError> {
     let mut lying = Vec::new();
-    for text in volume.list(layout::TRASH_FOLDER)? {
+    for text in volume.list(layout::TRASH_FOLDER)?.names {
         let place = Name::parse(&text).ok().map(|name| Place::new(NodeId::TRASH, name));
         let wanted = match &place {
             Some(place) => journal.snapshot().node(place)?.map(|node| node.id()),

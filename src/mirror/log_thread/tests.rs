@@ -65,7 +65,7 @@ fn changes() -> Vec<Change> {
 }
 
 fn segments(volume: &dyn Volume) -> usize {
-    volume.list(layout::LOG_FOLDER).unwrap().len()
+    volume.list(layout::LOG_FOLDER).unwrap().names.len()
 }
 
 #[test]

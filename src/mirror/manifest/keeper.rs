@@ -81,7 +81,7 @@ impl Keeper {
             return Ok(());
         }
         let covered = self.covered;
-        for name in self.volume.list(layout::LOG_FOLDER)? {
+        for name in self.volume.list(layout::LOG_FOLDER)?.names {
             let Some((arrival, _)) = layout::segment_of(&name) else { continue };
             let path = layout::join(layout::LOG_FOLDER, &name);
             let Some(bytes) = unless_bad(read_segment(self.volume.as_ref(), &path))? else { continue };

@@ -173,7 +173,7 @@ fn a_snapshot_that_finds_no_room_leaves_the_older_one() {
     let many: Vec<_> = (1..200).map(|lsn| change(lsn, lsn)).collect();
     writer.add_nodes(&many).unwrap();
     assert!(!writer.is_snapshotting());
-    assert_eq!(volume.list(MANIFEST_FOLDER).unwrap(), ["1-0"]);
+    assert_eq!(volume.list(MANIFEST_FOLDER).unwrap().names, ["1-0"]);
     let (manifest, found, _) = nodes(volume.as_ref());
     assert_eq!((manifest, found.len()), (Manifest::Whole, 1));
 }

@@ -296,7 +296,7 @@ impl Snapshot {
 
 /// What lies in the manifest's folder; names that are none of a manifest's are left alone.
 pub(super) fn kinds(volume: &dyn Volume) -> Result<Vec<Kind>> {
-    let mut kinds: Vec<_> = volume.list(MANIFEST_FOLDER)?.iter().filter_map(|name| Kind::parse(name)).collect();
+    let mut kinds: Vec<_> = volume.list(MANIFEST_FOLDER)?.names.iter().filter_map(|name| Kind::parse(name)).collect();
     kinds.sort_unstable();
     Ok(kinds)
 }

@@ -4,7 +4,9 @@
     reason = "a test stops at the first surprise, and plays the hand that changes a stick elsewhere"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
@@ -71,7 +73,17 @@ fn what_is_written_is_read_also_deep_down_and_from_the_cache() {
     if let Some(count) = file.read_cached_at(&mut bytes, 1).unwrap() {
         assert_eq!(bytes.get(..count).unwrap(), b"ello".get(..count).unwrap());
     }
-    assert_eq!(volume.list("a/b").unwrap(), ["c"]);
+    assert_eq!(volume.list("a/b").unwrap().names, ["c"]);
+}
+
+#[test]
+fn names_that_no_path_can_have_are_listed_apart() {
+    let (folder, volume) = drive();
+    put(&volume, "plain", b"");
+    let other = OsStr::from_bytes(b"caf\xe9");
+    fs::write(folder.path().join("drive").join(other), "").unwrap();
+    let Listing { names, not_utf8 } = volume.list("").unwrap();
+    assert_eq!((names, not_utf8), (vec!["plain".to_owned()], vec![other.to_owned()]));
 }
 
 #[test]
@@ -104,7 +116,7 @@ fn names_in_the_way_and_missing_ones_are_told_apart() {
     assert_eq!(volume.stat("folder/file/below").unwrap(), None);
     volume.remove_file("folder/file").unwrap();
     volume.remove_folder("folder").unwrap();
-    assert_eq!(volume.list("").unwrap(), Vec::<String>::new());
+    assert_eq!(volume.list("").unwrap().names, Vec::<String>::new());
 }
 
 #[test]

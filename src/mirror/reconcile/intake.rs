@@ -261,7 +261,7 @@ impl Tree {
         let mut at = 0;
         while let Some(folder) = tree.folders.get(at).cloned() {
             at += 1;
-            for name in volume.list(&folder)? {
+            for name in volume.list(&folder)?.names {
                 let path = layout::join(&folder, &name);
                 match volume.stat(&path)? {
                     Some(meta) if meta.kind == FileKind::File => tree.files.push((path, meta)),
@@ -277,6 +277,6 @@ impl Tree {
 
 /// The things in a drive's aside folder that can be taken in.
 pub(crate) fn items(volume: &dyn Volume) -> VolumeResult<Vec<String>> {
-    let names = volume.list(layout::ASIDE_FOLDER)?;
+    let names = volume.list(layout::ASIDE_FOLDER)?.names;
     Ok(names.into_iter().filter(|name| Item::parse(name).is_some_and(|item| item.cause != Cause::Damaged)).collect())
 }

@@ -86,7 +86,7 @@ fn id(name: &str) -> String {
 }
 
 fn list(side: Side, volume: &dyn Volume) -> VolumeResult<Vec<AsideItem>> {
-    let names = volume.list(layout::ASIDE_FOLDER)?;
+    let names = volume.list(layout::ASIDE_FOLDER)?.names;
     let replaced: BTreeSet<_> = names.iter().filter_map(|name| layout::replaced_of(name)).map(str::to_owned).collect();
     let lying = names.into_iter().filter(|name| layout::lies_aside(name));
     let mut names: Vec<_> = lying.map(|name| (Item::parse(&name), name)).collect();
@@ -135,7 +135,7 @@ fn look(volume: &dyn Volume, name: &str) -> VolumeResult<Option<Extent>> {
     let mut extent = Extent { path: String::new(), files: 0, bytes: 0 };
     let (mut folders, mut branched) = (vec![top.clone()], false);
     while let Some(folder) = folders.pop() {
-        let names = volume.list(&folder)?;
+        let names = volume.list(&folder)?.names;
         branched |= names.len() > 1;
         if !branched && let Some(only) = names.first() {
             extent.path = layout::join(&extent.path, only);
@@ -159,7 +159,7 @@ fn look(volume: &dyn Volume, name: &str) -> VolumeResult<Option<Extent>> {
 }
 
 fn remove(volume: &dyn Volume, wanted: &str, note: impl FnOnce(Taken)) -> VolumeResult<Removed> {
-    let mut names = volume.list(layout::ASIDE_FOLDER)?.into_iter().filter(|name| layout::lies_aside(name));
+    let mut names = volume.list(layout::ASIDE_FOLDER)?.names.into_iter().filter(|name| layout::lies_aside(name));
     let Some(name) = names.find(|name| id(name) == wanted) else { return Ok(Removed::NotThere) };
     let mut bytes = 0;
     let removed = let_go(volume, &name, &mut bytes);
@@ -191,7 +191,7 @@ fn remove_all(volume: &dyn Volume, top: &str, bytes: &mut u64) -> VolumeResult<(
     let mut at = 0;
     while let Some(folder) = folders.get(at).cloned() {
         at += 1;
-        for name in volume.list(&folder)? {
+        for name in volume.list(&folder)?.names {
             let path = layout::join(&folder, &name);
             match volume.stat(&path)? {
                 Some(meta) if meta.kind == FileKind::Folder => folders.push(path),
@@ -221,7 +221,7 @@ pub(crate) fn measure(volume: &dyn Volume, top: &str) -> VolumeResult<u64> {
     };
     let mut bytes = 0;
     while let Some(folder) = folders.pop() {
-        for name in volume.list(&folder)? {
+        for name in volume.list(&folder)?.names {
             let path = layout::join(&folder, &name);
             match volume.stat(&path)? {
                 Some(meta) if meta.kind == FileKind::Folder => folders.push(path),

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::fault::{CallKind, Calls, Fault, Faults, Interlude};
 use super::image::{FileNode, FolderNode, Image, Ino, NameOp, Node, Place};
-use crate::mirror::volume::{Attributes, FileKind, FsKind, Meta, Observed, Space, VolumePath};
+use crate::mirror::volume::{Attributes, FileKind, FsKind, Listing, Meta, Observed, Space, VolumePath};
 
 /// Between two readings of the clock: even FAT can tell them apart.
 const TICK_NS: i64 = 2_000_000_000;
@@ -311,8 +311,10 @@ impl Medium {
         }
     }
 
-    pub(super) fn list(&self, path: &VolumePath) -> Result<Vec<String>, Errno> {
-        Ok(self.live.folder(self.live.resolve(path)?)?.entries.keys().cloned().collect())
+    /// A simulated drive has UTF-8 names alone.
+    pub(super) fn list(&self, path: &VolumePath) -> Result<Listing, Errno> {
+        let names = self.live.folder(self.live.resolve(path)?)?.entries.keys().cloned().collect();
+        Ok(Listing { names, not_utf8: Vec::new() })
     }
 
     pub(super) fn space(&self) -> Space {

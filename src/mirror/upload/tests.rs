@@ -90,7 +90,7 @@ impl Stand {
     }
 
     fn has_manifest(&self, side: Side) -> bool {
-        let names = self.volume(side).list(layout::MANIFEST_FOLDER).unwrap_or_default();
+        let names = self.volume(side).list(layout::MANIFEST_FOLDER).unwrap_or_default().names;
         names.iter().any(|name| name == "1-0")
     }
 
@@ -220,7 +220,7 @@ async fn an_upload_dropped_at_any_await_leaves_no_stage() {
     for side in Side::BOTH {
         let attachment = stand.mirror.core.seat(side).attachment().unwrap();
         // A commit that had got far enough goes on without its client: the lane takes the stage then.
-        let stages = || stand.volume(side).list(layout::STAGE_FOLDER).unwrap();
+        let stages = || stand.volume(side).list(layout::STAGE_FOLDER).unwrap().names;
         while attachment.io.depth() > 0 || !stages().is_empty() {
             assert!(clock::now() < deadline, "left on {side}: {:?}", stages());
             std::thread::yield_now();

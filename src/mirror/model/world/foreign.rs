@@ -391,7 +391,7 @@ fn read_file(volume: &dyn Volume, path: &str) -> Result<Vec<u8>> {
 fn remove_all(volume: &dyn Volume, path: &str) -> Result<()> {
     match volume.stat(path)?.map(|meta| meta.kind) {
         Some(FileKind::Folder) => {
-            for name in volume.list(path)? {
+            for name in volume.list(path)?.names {
                 remove_all(volume, &crate::mirror::layout::join(path, &name))?;
             }
             volume.remove_folder(path)

@@ -166,5 +166,5 @@ impl World {
 
 /// What lies aside on a drive.
 fn lying(volume: &dyn Volume) -> Vec<String> {
-    volume.list(layout::ASIDE_FOLDER).unwrap().into_iter().filter(|name| layout::lies_aside(name)).collect()
+    volume.list(layout::ASIDE_FOLDER).unwrap().names.into_iter().filter(|name| layout::lies_aside(name)).collect()
 }
