@@ -9,7 +9,9 @@
 )]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         .with("what_is_done_on_a_mounted_drive_is_noticed_at_once", Needs::LoopMounts, || {
             under_the_daemon(Drives::Loop { bytes: DRIVE_BYTES });
         })
+        .with("a_name_that_is_no_utf8_is_told_of_at_once", Needs::Nothing, name_not_utf8)
         .with("a_damaged_copy_that_was_replaced_is_listed_until_it_is_dropped", Needs::Nothing, damaged)
         .with("the_oldest_replaced_copies_go_and_what_lies_aside_stays_bounded", Needs::Nothing, bounded)
         .with("an_edit_waits_for_the_drive_with_the_original", Needs::Nothing, original_away)
@@ -129,6 +132,20 @@ fn elsewhere(drives: Drives) {
     let text = String::from_utf8(client.run(&["status"]).expect(0).stdout).unwrap();
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(line.contains("kept as d/notes (edited on b "), "{text}");
+}
+
+/// The mirror cannot have it; the event alone leads to it, as the drive has been searched by then.
+fn name_not_utf8() {
+    let twins = twins(Drives::Plain);
+    let client = twins.client();
+    client.put("d/known", b"the mirror's").expect(0);
+    twins.check_identical();
+    fs::write(twins.root(Side::B).join("d/searched"), "somebody else's").unwrap();
+    wait_until("the drive is watched", || client.status()["foreign"]["new"] == 1);
+    fs::write(twins.root(Side::B).join("d").join(OsStr::from_bytes(b"caf\xe9")), "").unwrap();
+    wait_until("it is told of", || client.status()["foreign"]["refused"] == 1);
+    let last = &client.status()["foreign"]["last"][1];
+    assert_eq!((&last["drive"], &last["path"]), (&"b".into(), &r"d/caf\xe9".into()), "{last}");
 }
 
 fn damaged() {

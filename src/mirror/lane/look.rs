@@ -1,28 +1,25 @@
 //! Looking for what somebody else changed on the drive. The lane does it, when it has no debts to work off: nobody else
 //! gives or takes names there, so what differs from the catalog was done by somebody else.
 
+mod doubts;
+mod hinted;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Instant;
 
-use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::ids::{NodeId, Side};
 use crate::journal::{Catalog, Copy, DriveFact, Node, Place};
 use crate::mirror::lane::finish::prove;
 use crate::mirror::lane::{Lane, LaneError};
 use crate::mirror::reconcile::hints::{Hint, Watch};
 use crate::mirror::reconcile::inbox::Newcomer;
-use crate::mirror::reconcile::survey::{
-    Depth, Doubt, Next, Reading, Stage, Suspect, TURN_NAMES_MAX, Turn, Visit, is_same,
-};
-use crate::mirror::volume::{Disposition, FileKind, Listing, Meta, VolumeError};
+use crate::mirror::reconcile::survey::{Depth, Doubt, Next, Stage, Suspect, TURN_NAMES_MAX, Turn, Visit, is_same};
+use crate::mirror::volume::{Disposition, FileKind, Listing, Meta};
 use crate::mirror::{layout, places};
 use crate::namespace::folded;
 use crate::path::{Name, RelPath, is_reserved};
 use crate::units::lossless;
-
-/// Bytes that one turn reads.
-const TURN_BYTES_MAX: u64 = 4 << 20;
 
 type Result<T> = std::result::Result<T, LaneError>;
 
@@ -62,19 +59,6 @@ impl Lane {
     /// Also looks at names that something was done to.
     pub(crate) fn look_at_hints(&mut self, hints: Vec<Hint>) {
         self.survey.add_hints(hints);
-    }
-
-    /// Looks at such names at once, and at nothing else.
-    pub(crate) fn look_at_names(
-        &mut self,
-        hints: &[Hint],
-        now: Instant,
-        watch: &mut dyn FnMut(&str) -> Watch,
-    ) -> Result<Look> {
-        let mut look = Look::new();
-        let looked = hints.iter().try_for_each(|hint| self.look_at_hint(&mut look, hint, now, watch));
-        self.or_passed_over(&mut look, looked)?;
-        Ok(look)
     }
 
     /// Looks at some names, or reads a part of a file.
@@ -173,62 +157,6 @@ impl Lane {
             self.survey.go_on_visiting(Visit { stage, ..visit });
         }
         Ok(())
-    }
-
-    /// Looks at a name that something was done to, perhaps by the mirror itself.
-    fn look_at_hint(
-        &mut self,
-        look: &mut Look,
-        hint: &Hint,
-        now: Instant,
-        watch: &mut dyn FnMut(&str) -> Watch,
-    ) -> Result<()> {
-        let Some(Near { folder, path, name, known }) = self.nearest(hint)? else { return Ok(()) };
-        let at = layout::join(&path, &name);
-        match known {
-            Some((place, node)) => {
-                self.look_at(look, &place, node.clone(), &path, Depth::Alone, now)?;
-                if let Node::Folder(found) = node
-                    && is_as_known(&node, self.side, self.stat(&at)?)
-                    && watch(&at) == Watch::Begun
-                {
-                    self.survey.add(found.id, Depth::WithAllBelow);
-                }
-            }
-            // It may be another name's other case.
-            None if self.volume.namespace().folds_case() => {
-                if self.stat(&at)?.is_some() {
-                    self.survey.add(folder, Depth::Alone);
-                }
-            }
-            None => self.look_at_name(look, folder, &BTreeSet::new(), &path, &name, now)?,
-        }
-        Ok(())
-    }
-
-    /// The first name on the way to what a hint is about that is no folder of the catalog's, or the last one.
-    fn nearest(&self, hint: &Hint) -> Result<Option<Near>> {
-        let snapshot = self.journal.snapshot();
-        let (mut folder, mut path) = (NodeId::ROOT, String::new());
-        let above = hint.folder.split('/').filter(|name| !name.is_empty());
-        let mut names = above.chain([hint.name.as_str()]).peekable();
-        while let Some(name) = names.next() {
-            let known = match exact_name(name).map(|name| Place::new(folder, name)) {
-                Some(place) => snapshot.node(&place)?.map(|node| (place, node)),
-                None => None,
-            };
-            if let Some((_, Node::Folder(below))) = &known
-                && names.peek().is_some()
-            {
-                folder = below.id;
-                path = layout::join(&path, name);
-                continue;
-            }
-            // Where the folder itself is on its way, the lane's other work is about it.
-            let is_there = places::folder_path(&snapshot, self.side, folder)?.is_some_and(|there| there == path);
-            return Ok(is_there.then(|| Near { folder, path, name: name.to_owned(), known }));
-        }
-        Ok(None)
     }
 
     /// Compares a child of the catalog with what the drive has. What is owed for it is the lane's other work.
@@ -350,71 +278,13 @@ impl Lane {
         Ok(())
     }
 
-    fn open(&mut self, look: &mut Look, doubt: Doubt) -> Result<()> {
-        let opened = self.volume.open(&doubt.path).and_then(|handle| handle.forget_cached().map(|()| handle));
-        match opened {
-            Ok(handle) => {
-                let hasher = crc32fast::Hasher::new();
-                self.survey.go_on_reading(Reading { doubt, handle, offset: 0, hasher });
-                Ok(())
+    /// What is in a folder; nothing where it has gone.
+    fn list(&self, path: &str) -> Result<Listing> {
+        match self.volume.list(path) {
+            Err(error) if matches!(error.disposition, Disposition::InTheWay | Disposition::NotFound) => {
+                Ok(Listing::default())
             }
-            Err(error) => self.unreadable(look, doubt, error),
-        }
-    }
-
-    fn read_on(&mut self, look: &mut Look, mut reading: Reading, now: Instant, now_ns: i64) -> Result<()> {
-        let size = reading.doubt.file.version.size;
-        let end = size.min(reading.offset + TURN_BYTES_MAX);
-        let mut buffer = vec![0; BLOCK_BYTES.min(size as usize)];
-        while reading.offset < end {
-            let want = (end - reading.offset).min(BLOCK_BYTES as u64) as usize;
-            let part = buffer.get_mut(..want).unwrap_or_default();
-            let read = match reading.handle.read_at(part, reading.offset) {
-                Ok(read) => read,
-                Err(error) => return self.unreadable(look, reading.doubt, error),
-            };
-            reading.hasher.update(part.get(..read).unwrap_or_default());
-            reading.offset += read as u64;
-            if read < want {
-                break;
-            }
-        }
-        if reading.offset == end && end < size {
-            self.survey.go_on_reading(reading);
-            return Ok(());
-        }
-        let Reading { doubt: Doubt { place, path, file, meta }, hasher, .. } = reading;
-        let crc = Crc32(hasher.finalize());
-        let now_there = self.stat(&path)?;
-        if !is_same(now_there, Some(meta)) {
-            self.survey.suspect(place, now_there, now);
-        } else if crc == file.version.crc32 {
-            let observed = meta.observed;
-            look.facts.push(DriveFact::Restamped { side: self.side, place, file, observed, verified_ns: now_ns });
-        } else if let Some(path) = self.journal.path_of(&place)? {
-            look.changed(self.side, &place, Node::File(file), path);
-        }
-        Ok(())
-    }
-
-    /// A file cannot be read: it is damaged, unless the whole drive is gone.
-    fn unreadable(&self, look: &mut Look, doubt: Doubt, error: VolumeError) -> Result<()> {
-        match error.disposition {
-            Disposition::DriveLost => Err(error.into()),
-            Disposition::BadRead => {
-                self.volume.probe()?;
-                let Doubt { place, file, .. } = doubt;
-                look.facts.push(DriveFact::Damaged { side: self.side, place, file });
-                Ok(())
-            }
-            Disposition::NoSpace
-            | Disposition::NotFound
-            | Disposition::InTheWay
-            | Disposition::Refused
-            | Disposition::Shortage => {
-                look.passed_over |= is_trouble(error.disposition);
-                Ok(())
-            }
+            listing => Ok(listing?),
         }
     }
 
@@ -425,15 +295,6 @@ impl Lane {
             found => Ok(found?),
         }
     }
-}
-
-/// A name in a folder of the catalog, and what the catalog has there.
-struct Near {
-    folder: NodeId,
-    /// That of the folder.
-    path: String,
-    name: String,
-    known: Option<(Place, Node)>,
 }
 
 impl Look {

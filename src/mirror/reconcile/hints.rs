@@ -31,11 +31,17 @@ const GATHER: Duration = Duration::from_secs(1);
 /// How long the lane waits for a watch. One that takes longer is on a drive that hangs.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A name in a folder, by their paths on the drive.
+/// Where something was done, by a folder's path on the drive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Hint {
-    pub(crate) folder: String,
-    pub(crate) name: String,
+pub(crate) enum Hint {
+    Name {
+        folder: String,
+        name: String,
+    },
+    /// To a name that is not UTF-8.
+    NotUtf8 {
+        folder: String,
+    },
 }
 
 /// What was told.
@@ -239,6 +245,12 @@ impl Shared {
                 }
                 None => Vec::new(),
             },
+            Event::NotUtf8(watch) => {
+                if let Some(folder) = told.paths.get(&watch).cloned() {
+                    told.note(Hint::NotUtf8 { folder });
+                }
+                Vec::new()
+            }
             Event::Ended(watch) => {
                 // Not by us, who forget a watch before it ends; or it was begun again in that moment.
                 match told.paths.remove(&watch) {
@@ -287,16 +299,20 @@ impl Gathered {
             Change::Gone => self.forget_folder(path),
             Change::Other => Vec::new(),
         };
-        if self.everything {
-            return ended;
-        }
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-        self.names.insert(Hint { folder: layout::parent(path).to_owned(), name });
+        self.note(Hint::Name { folder: layout::parent(path).to_owned(), name });
+        ended
+    }
+
+    fn note(&mut self, hint: Hint) {
+        if self.everything {
+            return;
+        }
+        self.names.insert(hint);
         if self.names.len() > NAMES_MAX {
             self.everything = true;
             self.names.clear();
         }
-        ended
     }
 
     /// A folder that has gone from its name is watched no more, nor are those in it: where they are now is found out anew.
@@ -351,7 +367,7 @@ mod tests {
     use super::*;
 
     fn hint(folder: &str, name: &str) -> Hint {
-        Hint { folder: folder.to_owned(), name: name.to_owned() }
+        Hint::Name { folder: folder.to_owned(), name: name.to_owned() }
     }
 
     #[test]

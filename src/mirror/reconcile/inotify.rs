@@ -1,6 +1,7 @@
 //! The kernel's events of single folders, inotify(7): those of changes alone. Each file that a client gets is opened, and
 //! to be told of that too (as `notify` is) cost half of a GET's CPU time again.
 
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -36,6 +37,8 @@ pub(super) enum Change {
 pub(super) enum Event {
     /// Something was done to a name in a folder.
     Name(WatchId, String, Change),
+    /// A name that is not UTF-8 came to a folder, or something was done to it there.
+    NotUtf8(WatchId),
     /// A folder is watched no more.
     Ended(WatchId),
     /// Events were lost.
@@ -78,8 +81,7 @@ impl Inotify {
         loop {
             match reader.next() {
                 Ok(event) => {
-                    let name = event.file_name().and_then(|name| name.to_str().ok()).map(str::to_owned);
-                    if let Some(event) = event_of(WatchId(event.wd()), event.events(), name) {
+                    if let Some(event) = event_of(WatchId(event.wd()), event.events(), event.file_name()) {
                         tell(event);
                     }
                 }
@@ -101,7 +103,7 @@ impl Inotify {
 }
 
 /// What an event says; nothing where it is about the folder itself, of which the one above tells.
-fn event_of(watch: WatchId, flags: ReadFlags, name: Option<String>) -> Option<Event> {
+fn event_of(watch: WatchId, flags: ReadFlags, name: Option<&CStr>) -> Option<Event> {
     if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
         return Some(Event::Overflow);
     }
@@ -109,13 +111,20 @@ fn event_of(watch: WatchId, flags: ReadFlags, name: Option<String>) -> Option<Ev
         return Some(Event::Ended(watch));
     }
     let gone = flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM);
-    Some(Event::Name(watch, name?, if gone { Change::Gone } else { Change::Other }))
+    match (name?.to_str(), gone) {
+        (Ok(name), true) => Some(Event::Name(watch, name.to_owned(), Change::Gone)),
+        (Ok(name), false) => Some(Event::Name(watch, name.to_owned(), Change::Other)),
+        (Err(_), true) => None,
+        (Err(_), false) => Some(Event::NotUtf8(watch)),
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 mod tests {
+    use std::ffi::OsStr;
     use std::fs;
+    use std::os::unix::ffi::OsStrExt;
     use std::sync::Arc;
 
     use super::*;
@@ -161,6 +170,17 @@ mod tests {
             assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
         });
         assert_eq!(looked, []);
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_told_of_while_it_is_there() {
+        let mut events = told(|folder| {
+            let other = folder.join(OsStr::from_bytes(b"caf\xe9"));
+            fs::write(&other, "one").unwrap();
+            fs::remove_file(&other).unwrap();
+        });
+        events.dedup();
+        assert!(matches!(*events, [Event::NotUtf8(_)]), "{events:?}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl World {
     pub(in crate::mirror::model) fn tell(&mut self, side: Side, path: &str) {
         if let Some(drive) = self.drives.get_mut(side) {
             let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-            drive.hints.push(Hint { folder: layout::parent(path).to_owned(), name });
+            drive.hints.push(Hint::Name { folder: layout::parent(path).to_owned(), name });
         }
     }
 
