@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "tests"
 )]
 
@@ -12,8 +13,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use twinstick_rig::{Binaries, Drives, End, Needs, PATIENCE, Pull, Side, Trials, Twins, wait_until};
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
             under_the_daemon(Drives::Loop { bytes: DRIVE_BYTES });
         })
         .with("a_name_that_is_no_utf8_is_told_of_at_once", Needs::Nothing, name_not_utf8)
+        .with("a_tree_put_onto_a_drive_is_soon_on_both_however_deep_it_is", Needs::Nothing, || deep_tree(Drives::Plain))
+        .with("a_tree_put_onto_a_mounted_drive_is_soon_on_both_however_deep_it_is", Needs::LoopMounts, || {
+            deep_tree(Drives::Loop { bytes: DRIVE_BYTES });
+        })
         .with("a_damaged_copy_that_was_replaced_is_listed_until_it_is_dropped", Needs::Nothing, damaged)
         .with("the_oldest_replaced_copies_go_and_what_lies_aside_stays_bounded", Needs::Nothing, bounded)
         .with("an_edit_waits_for_the_drive_with_the_original", Needs::Nothing, original_away)
@@ -355,4 +360,50 @@ fn under_the_daemon(drives: Drives) {
         assert_eq!(client.get(path).expect(0).stdout, path.as_bytes());
     }
     twins.end(End::Drain);
+}
+
+/// Four levels of folders that come at once, with files in each.
+fn deep_tree(drives: Drives) {
+    let twins = twins(drives);
+    twins.client().put("d/known", b"the mirror's").expect(0);
+    twins.check_identical();
+    let source = twins.home().join("tree");
+    let mut expected = BTreeMap::new();
+    let mut folder = PathBuf::from("tree");
+    for level in 1..=4 {
+        for number in 0..3 {
+            let path = folder.join(format!("{number}.txt"));
+            expected.insert(path.to_str().unwrap().to_owned(), format!("{number} of level {level}").into_bytes());
+        }
+        folder.push(format!("level {level}"));
+    }
+    for (path, bytes) in &expected {
+        let at = twins.home().join(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, bytes).unwrap();
+    }
+    fs::create_dir(source.join("empty")).unwrap();
+    let search = || twins.client().drive(Side::B)["search"].clone();
+    wait_until("the search at its arrival has ended", || search().is_null());
+    let begin = std::time::Instant::now();
+    let copied = Command::new("cp").arg("-r").arg(&source).arg(twins.root(Side::B)).status().unwrap();
+    assert!(copied.success());
+    wait_until("status tells of a search", || !search().is_null());
+    let text = String::from_utf8(twins.client().run(&["status"]).expect(0).stdout).unwrap();
+    assert!(text.contains("b: looking for what others changed: "), "{text}");
+    wait_until("it has ended", || search().is_null());
+    twins.client().run(&["status", "--wait"]).expect(0);
+    for side in Side::BOTH {
+        let files = files(twins.root(side));
+        assert!(expected.iter().all(|(path, bytes)| files.get(path) == Some(bytes)), "{side:?}: {files:?}");
+        assert!(twins.root(side).join("tree/empty").is_dir());
+    }
+    println!("a tree of four levels was on both drives after {:.1} s", begin.elapsed().as_secs_f64());
+    let foreign = &twins.client().status()["foreign"];
+    assert_eq!(
+        (&foreign["new"], &foreign["refused"], &foreign["kept"]),
+        (&17.into(), &0.into(), &0.into()),
+        "{foreign}"
+    );
+    twins.check_identical();
 }

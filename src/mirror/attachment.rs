@@ -14,6 +14,7 @@ use crate::mirror::io::IoPool;
 use crate::mirror::label::Label;
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::reconcile::inbox::Errands;
+use crate::mirror::reconcile::survey::Ahead;
 use crate::mirror::steps::Steps;
 use crate::mirror::volume::Volume;
 use crate::mirror::watched::Watched;
@@ -48,6 +49,9 @@ pub(crate) struct Attachment {
     pub(crate) errands: Errands,
     /// Those of its lane.
     pub(crate) steps: Arc<Steps>,
+    /// What lies ahead of the lane's search. Held while something goes from there to the inbox, or comes from the errands,
+    /// so that who looks at all three misses nothing.
+    pub(crate) ahead: Mutex<Ahead>,
     pub(crate) gone: watch::Sender<bool>,
 }
 

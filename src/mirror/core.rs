@@ -22,8 +22,9 @@ use crate::mirror::limits::AsideMax;
 use crate::mirror::patient::TRY_AGAIN_AFTER;
 use crate::mirror::reconcile::inbox::Inbox;
 use crate::mirror::reconcile::ledger::Ledger;
+use crate::mirror::reconcile::survey::Ahead;
 use crate::mirror::repairs::Repairs;
-use crate::mirror::request::{Notice, Refusal};
+use crate::mirror::request::{Notice, Refusal, SearchStatus};
 use crate::mirror::scrub::Desk;
 use crate::mirror::seat::Seat;
 use crate::mirror::state::DriveEvent;
@@ -120,6 +121,18 @@ impl Core {
     /// The drives that are there.
     pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
         Side::BOTH.into_iter().filter_map(|side| self.seat(side).attachment()).collect()
+    }
+
+    /// The search for what others changed on a drive; `None` while there is none, and nothing to be taken in.
+    pub(crate) fn search_status(&self, side: Side) -> Option<SearchStatus> {
+        let attachment = self.seat(side).attachment()?;
+        let ahead = attachment.ahead.lock();
+        // In this order: a folder that is taken in becomes an errand first, and is done then.
+        let taking_in = self.inbox.open(side);
+        let asked = attachment.errands.folders();
+        let Ahead { folders, settling } = *ahead;
+        let search = SearchStatus { folders: folders + asked, settling, taking_in };
+        (search != SearchStatus::default()).then_some(search)
     }
 
     pub(crate) fn present(&self) -> PerSide<bool> {

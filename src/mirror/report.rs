@@ -134,6 +134,7 @@ impl Mirror {
             repaired: core.repairs.on(side),
             replay: scan.as_ref().map(|scan| replay_status(scan, now)),
             aside: seat.aside(),
+            search: core.search_status(side),
             scrub: self.scrub_status(side, now),
             scan: scan_status(scan.as_ref(), fill.as_ref(), behind, now),
         }

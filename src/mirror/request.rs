@@ -179,6 +179,17 @@ pub struct AsideItem {
     pub bytes: u64,
 }
 
+/// A search for what others changed on a drive, and what was found so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SearchStatus {
+    /// Still to be looked into, as far as they are known.
+    pub folders: u64,
+    /// Names that differ: nothing follows from it before nobody has touched them for a while.
+    pub settling: u64,
+    /// What is being taken in, or waits for it.
+    pub taking_in: u64,
+}
+
 /// How much lies aside on a drive, and the newest of it.
 #[derive(Clone, Debug, Default)]
 pub struct AsideStatus {
@@ -252,6 +263,8 @@ pub struct DriveStatus {
     pub scrub: Option<ScrubStatus>,
     /// What was set aside because it was not what the mirror had written; as it was last seen.
     pub aside: AsideStatus,
+    /// `None` while nobody looks for what others changed there, and nothing is taken in.
+    pub search: Option<SearchStatus>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -355,6 +355,7 @@ mod tests {
             scan: None,
             scrub: None,
             aside: crate::mirror::request::AsideStatus::default(),
+            search: None,
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::mirror::request::{
     DriveStatus, Event, FillCause, Foreign, ForeignCounts, ForeignDeed, ForeignRemark, Health, Notice, ReplayStatus,
-    ScanKind, ScanStatus, ScrubCause, ScrubState, ScrubStatus, Since, Status, Unavailable,
+    ScanKind, ScanStatus, ScrubCause, ScrubState, ScrubStatus, SearchStatus, Since, Status, Unavailable,
 };
 use crate::server::aside;
 use crate::server::connection::Close;
@@ -17,7 +17,7 @@ use crate::server::session::Session;
 use crate::wire::{
     Backlog, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument, HealthState,
     HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument, ScrubDocument,
-    StatusDocument, StatusRequest, Time, TrashDocument, UnavailableDocument, WaitingDocument,
+    SearchDocument, StatusDocument, StatusRequest, Time, TrashDocument, UnavailableDocument, WaitingDocument,
 };
 
 /// The machine below the mirror, and what of it is a warning.
@@ -92,6 +92,11 @@ pub fn document(status: Status) -> StatusDocument {
     }
 }
 
+fn search(search: SearchStatus) -> SearchDocument {
+    let SearchStatus { folders, settling, taking_in } = search;
+    SearchDocument { folders, settling, taking_in }
+}
+
 fn foreign(foreign: Foreign) -> ForeignDocument {
     let Foreign { counts: ForeignCounts { changed, missing, new, kept, refused }, last } = foreign;
     let item = |ForeignRemark { wall_ns, side, path, deed }| {
@@ -161,6 +166,7 @@ fn drive(drive: DriveStatus) -> DriveDocument {
         aside_bytes: drive.aside.bytes,
         aside_bytes_max: drive.aside.bytes_max,
         aside_newest: drive.aside.newest.into_iter().map(aside::line).collect(),
+        search: drive.search.map(search),
     }
 }
 

@@ -115,6 +115,17 @@ pub struct ForeignItemDocument {
     pub why: Option<String>,
 }
 
+/// A search for what others changed on a drive, and what was found so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchDocument {
+    /// Still to be looked into, as far as they are known.
+    pub folders: u64,
+    /// Names that differ, and must have stayed as they are for a while before anything follows from it.
+    pub settling: u64,
+    /// What is being taken in, or waits for it.
+    pub taking_in: u64,
+}
+
 /// Files whose current version only a drive has that is away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnavailableDocument {
@@ -178,6 +189,9 @@ pub struct DriveDocument {
     /// The newest of it, newest first.
     #[serde(default)]
     pub aside_newest: Vec<AsideLine>,
+    /// Absent while nobody looks for what others changed there, and nothing is taken in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchDocument>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ pub use body::{BodyLength, BodyReader};
 pub use document::{
     Backlog, DiskDocument, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument,
     HealthState, HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument,
-    ScrubDocument, StatusDocument, TrashDocument, UnavailableDocument, WaitingDocument,
+    ScrubDocument, SearchDocument, StatusDocument, TrashDocument, UnavailableDocument, WaitingDocument,
 };
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};

@@ -7,7 +7,7 @@ use crate::client::cli::progress::Remarks;
 use crate::units::{bytes, count, seconds};
 use crate::wire::{
     DiskDocument, DriveDocument, ForeignDocument, ForeignItemDocument, HealthState, HostDocument, NoticeDocument,
-    ReplayDocument, ScanDocument, StatusDocument,
+    ReplayDocument, ScanDocument, SearchDocument, StatusDocument,
 };
 
 /// Events shown below the table.
@@ -269,6 +269,9 @@ fn below_table(document: &StatusDocument) -> String {
             say(name, reason);
         }
         text_of_waiting(drive, document, &mut say);
+        if let Some(search) = &drive.search {
+            say(name, &text_of_search(search));
+        }
         if drive.aside > 0 {
             say(name, &text_of_aside(drive));
         }
@@ -311,6 +314,18 @@ fn foreign(foreign: &ForeignDocument) -> String {
             &wrapped("  ", &format!("{more}, {} kept under other names, {} refused", foreign.kept, foreign.refused));
     }
     text
+}
+
+/// How far the search for what others changed is.
+fn text_of_search(search: &SearchDocument) -> String {
+    let SearchDocument { folders, settling, taking_in } = *search;
+    let parts = [
+        (folders, format!("{} to go", count(folders, "folder"))),
+        (settling, format!("{settling} found and left to settle")),
+        (taking_in, format!("{taking_in} being taken in")),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
+    format!("looking for what others changed: {}", parts.join(", "))
 }
 
 /// How much lies aside on a drive, and the newest of it.

@@ -3,6 +3,7 @@
 
 mod doubts;
 mod hinted;
+mod strange;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,7 +15,9 @@ use crate::mirror::lane::finish::prove;
 use crate::mirror::lane::{Lane, LaneError};
 use crate::mirror::reconcile::hints::{Hint, Watch};
 use crate::mirror::reconcile::inbox::Newcomer;
-use crate::mirror::reconcile::survey::{Depth, Doubt, Next, Stage, Suspect, TURN_NAMES_MAX, Turn, Visit, is_same};
+use crate::mirror::reconcile::survey::{
+    Ahead, Depth, Doubt, News, Next, Stage, Strange, Suspect, TURN_NAMES_MAX, Turn, Visit, is_same,
+};
 use crate::mirror::volume::{Disposition, FileKind, Listing, Meta};
 use crate::mirror::{layout, places};
 use crate::namespace::folded;
@@ -79,6 +82,31 @@ impl Lane {
         Ok(look)
     }
 
+    /// What lies ahead of the search.
+    pub(crate) fn ahead(&self) -> Ahead {
+        self.survey.ahead()
+    }
+
+    /// All that was found is the mirror's, or was refused.
+    pub(crate) fn forget_sighted(&mut self) {
+        self.survey.forget_sighted();
+    }
+
+    /// Looks at the folders that the drive has got meanwhile.
+    fn take_up_put_off(&mut self) -> Result<()> {
+        for folder in self.survey.take_put_off() {
+            let snapshot = self.journal.snapshot();
+            let is_known = snapshot.folder_place(folder)?.is_some();
+            let is_there = places::folder_path(&snapshot, self.side, folder)?.is_some();
+            match (is_known, is_there) {
+                (true, true) => self.survey.add(folder, Depth::WithAllBelow),
+                (true, false) => self.survey.put_off(folder),
+                (false, _) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// One name, or one folder, that cannot be looked at: the next search tries it again.
     fn or_passed_over(&self, look: &mut Look, looked: Result<()>) -> Result<()> {
         match looked {
@@ -97,9 +125,10 @@ impl Lane {
             Turn::Read(reading) => self.read_on(look, reading, now, now_ns),
             Turn::Open(doubt) => self.open(look, doubt),
             Turn::Judge(places) => places.iter().try_for_each(|place| self.judge(look, place, now)),
+            Turn::Strange(strange) => self.look_ahead(strange, now, watch),
             Turn::Hints(hints) => hints.iter().try_for_each(|hint| self.look_at_hint(look, hint, now, watch)),
             Turn::Visit(visit) => self.visit(look, visit, now, watch),
-            Turn::Nothing => Ok(()),
+            Turn::Nothing => self.take_up_put_off(),
         }
     }
 
@@ -142,7 +171,12 @@ impl Lane {
                         look.tell_not_utf8(&path, &not_utf8);
                         Some(Stage::Drive { names })
                     }
-                    (true, None) => None,
+                    (true, None) => {
+                        if visit.depth != Depth::Missing {
+                            self.survey.put_off(visit.folder);
+                        }
+                        None
+                    }
                 }
             }
             (Stage::Drive { mut names }, Some(path)) => {
@@ -209,8 +243,11 @@ impl Lane {
         if self.is_known(&place)? {
             return Ok(());
         }
-        if let meta @ Some(_) = self.stat(&path)? {
-            self.survey.suspect(place, meta, now);
+        if let Some(meta) = self.stat(&path)?
+            && self.survey.suspect_new(place, &path, meta, now) == News::Yes
+            && meta.kind == FileKind::Folder
+        {
+            self.survey.look_into(Strange { path, names: None });
         }
         Ok(())
     }
@@ -233,7 +270,13 @@ impl Lane {
         let path = places::path_at(&snapshot, self.side, place)?;
         let mirror_path = snapshot.path_of(place)?;
         drop(snapshot);
-        let (false, Some(path), Some(mirror_path)) = (owed, path, mirror_path) else { return Ok(()) };
+        let (false, Some(path), Some(mirror_path)) = (owed, path, mirror_path) else {
+            // It may have been new, and the mirror's since then, and what is in it is not.
+            if let Some(Node::Folder(folder)) = node {
+                self.survey.put_off(folder.id);
+            }
+            return Ok(());
+        };
         let meta = self.stat(&path)?;
         if !is_same(meta, seen) {
             self.survey.suspect(place.clone(), meta, now);
@@ -248,7 +291,11 @@ impl Lane {
                 FileKind::Other => look.findings.push(Finding::NoFile(mirror_path)),
             },
             (Some(node), None) => self.miss(look, place, node)?,
-            (Some(node), meta) if is_as_known(&node, self.side, meta) => {}
+            (Some(node), meta) if is_as_known(&node, self.side, meta) => {
+                if let Node::Folder(folder) = node {
+                    self.survey.add(folder.id, Depth::WithAllBelow);
+                }
+            }
             (Some(Node::File(file)), Some(meta)) if is_plain(meta, file.version.size) => {
                 self.survey.doubt(Doubt { place: place.clone(), path, file, meta });
             }

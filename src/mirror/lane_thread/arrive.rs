@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::clock;
@@ -303,6 +304,7 @@ fn attach(
         wake: Arc::default(),
         errands: Errands::default(),
         steps: Arc::default(),
+        ahead: Mutex::default(),
         gone,
     });
     let seat = core.seat(side);

@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::clock;
 use crate::ids::NodeId;
 use crate::journal::{Node, Resolved};
+use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::Durable;
 use crate::mirror::lane::{Finding, Look};
 use crate::mirror::lane_thread::{LaneError, Worker};
 use crate::mirror::reconcile::hints::Told;
-use crate::mirror::reconcile::inbox::Job;
+use crate::mirror::reconcile::inbox::{Job, Newcomer};
 use crate::mirror::reconcile::intake;
 use crate::mirror::reconcile::ledger::Deed;
 use crate::mirror::reconcile::refusals::Again;
@@ -66,6 +67,7 @@ impl Worker<'_> {
         let items = intake::items(self.volume.as_ref())?;
         self.add_jobs(items.into_iter().map(Job::Aside));
         self.lane.search(NodeId::ROOT, Depth::WithAllBelow);
+        *self.attachment.ahead.lock() = self.lane.ahead();
         Ok(())
     }
 
@@ -99,13 +101,7 @@ impl Worker<'_> {
 
     /// One turn of the search; when the next one is due.
     pub(super) fn look(&mut self) -> Result<Next, LaneError> {
-        let errands = &self.attachment.errands;
-        for folder in errands.take_folders() {
-            self.lane.search(folder, Depth::Alone);
-        }
-        if errands.take_everywhere() {
-            self.lane.search(NodeId::ROOT, Depth::WithAllBelow);
-        }
+        self.take_errands();
         if self.core.inbox.is_full() {
             return Ok(Next::At(clock::now() + LATER));
         }
@@ -119,13 +115,34 @@ impl Worker<'_> {
         for finding in findings {
             self.say(finding);
         }
-        self.add_jobs(newcomers.into_iter().map(Job::Newcomer));
+        self.hand_on(newcomers);
+        if self.core.search_status(self.attachment.side).is_none() {
+            self.lane.forget_sighted();
+        }
         if facts.is_empty() {
             return Ok(next.sooner(told));
         }
         self.core.committer.note(self.reporter(), facts, Durable::Now)?;
         // There may be debts now.
         Ok(Next::Now)
+    }
+
+    fn take_errands(&mut self) {
+        let Attachment { errands, ahead, .. } = self.attachment.as_ref();
+        let mut ahead = ahead.lock();
+        for folder in errands.take_folders() {
+            self.lane.search(folder, Depth::Alone);
+        }
+        if errands.take_everywhere() {
+            self.lane.search(NodeId::ROOT, Depth::WithAllBelow);
+        }
+        *ahead = self.lane.ahead();
+    }
+
+    fn hand_on(&self, newcomers: Vec<Newcomer>) {
+        let mut ahead = self.attachment.ahead.lock();
+        self.add_jobs(newcomers.into_iter().map(Job::Newcomer));
+        *ahead = self.lane.ahead();
     }
 
     /// Among much work of the lane's own, looks at some of what the kernel told of it: it would become too much.
@@ -147,6 +164,7 @@ impl Worker<'_> {
                 }
             }
         }
+        *self.attachment.ahead.lock() = self.lane.ahead();
         Ok(())
     }
 

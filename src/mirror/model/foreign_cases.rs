@@ -5,6 +5,7 @@
 use crate::ids::{Lsn, Side};
 use crate::mirror::model::world::foreign::Cut;
 use crate::mirror::model::world::{Way, World};
+use crate::mirror::reconcile::survey::Next;
 use crate::mirror::volume::FsKind;
 
 fn world() -> World {
@@ -156,6 +157,106 @@ fn new_files_and_folders_are_taken_in_where_they_are() {
     assert_eq!(tree["e/g"].as_deref(), Some(b"new in d".as_slice()));
     assert_eq!(world.disk(Side::B).tree(), tree);
     settle(world);
+}
+
+/// All that can be done without any time that passes.
+fn go_on_at_once(world: &mut World) {
+    let mut goes_on = true;
+    while goes_on {
+        goes_on = false;
+        for side in Side::BOTH {
+            goes_on |= world.step(side);
+            goes_on |= world.look_at_once(side) == Next::Now;
+            goes_on |= world.take_in(side, Cut::No);
+        }
+    }
+}
+
+fn names(world: &World, side: Side) -> Vec<String> {
+    world.disk(side).tree().into_keys().collect()
+}
+
+#[test]
+fn a_new_tree_settles_as_a_whole_and_not_level_by_level() {
+    let mut world = world_with("d/f");
+    go_on_at_once(&mut world);
+    for path in ["n/1", "n/m/2", "n/m/l/3", "n/m/l/k/4", "n/o/5"] {
+        world.add(Side::B, path, path.as_bytes());
+    }
+    let head = world.head();
+    go_on_at_once(&mut world);
+    assert_eq!(world.head(), head, "nothing is taken in that may be half of something");
+    world.let_settle();
+    go_on_at_once(&mut world);
+    let tree = world.disk(Side::B).tree();
+    assert_eq!(tree.len(), 2 + 5 + 5, "{tree:?}");
+    assert_eq!(world.disk(Side::A).tree(), tree);
+    settle(world);
+}
+
+#[test]
+fn what_is_still_written_deep_in_a_new_tree_waits_for_itself() {
+    let mut world = world_with("d/f");
+    world.add(Side::B, "n/m/done", b"whole");
+    world.add(Side::B, "n/m/grows", b"half of it");
+    go_on_at_once(&mut world);
+    world.let_settle();
+    world.edit(Side::B, "n/m/grows", b"more of it");
+    go_on_at_once(&mut world);
+    assert_eq!(names(&world, Side::A), ["d", "d/f", "n", "n/m", "n/m/done"]);
+    world.let_settle();
+    go_on_at_once(&mut world);
+    assert_eq!(world.disk(Side::A).tree()["n/m/grows"].as_deref(), Some(b"more of it".as_slice()));
+    settle(world);
+}
+
+#[test]
+fn a_new_folder_that_goes_again_leaves_nothing_in_the_mirror() {
+    let mut world = world_with("d/f");
+    world.add(Side::B, "unpacking/m/f", b"new");
+    go_on_at_once(&mut world);
+    world.rename(Side::B, "unpacking", "unpacked");
+    go_on_at_once(&mut world);
+    world.let_settle();
+    go_on_at_once(&mut world);
+    assert_eq!(names(&world, Side::A), ["d", "d/f", "unpacked", "unpacked/m", "unpacked/m/f"]);
+    settle(world);
+}
+
+#[test]
+fn a_new_folder_is_searched_when_the_drive_that_has_it_has_it_on_record() {
+    let mut world = world_with("d/f");
+    go_on_at_once(&mut world);
+    world.add(Side::B, "n/f", b"new");
+    go_on_at_once(&mut world);
+    world.let_settle();
+    while world.look_at_once(Side::B) == Next::Now {}
+    world.take_in(Side::B, Cut::No);
+    // The lane looks before its step.
+    while world.look_at_once(Side::B) == Next::Now {}
+    assert!(world.owes(Side::B));
+    go_on_at_once(&mut world);
+    assert_eq!(names(&world, Side::A), ["d", "d/f", "n", "n/f"]);
+    settle(world);
+}
+
+#[test]
+fn a_folder_that_a_client_makes_too_is_searched_all_the_same() {
+    for steps_first in [false, true] {
+        let mut world = world_with("d/f");
+        go_on_at_once(&mut world);
+        world.add(Side::B, "n/m/f", b"new");
+        while world.look_at_once(Side::B) == Next::Now {}
+        world.make_folder("n");
+        if steps_first {
+            go_on_at_once(&mut world);
+        }
+        world.let_settle();
+        while world.look_at_once(Side::B) == Next::Now {}
+        go_on_at_once(&mut world);
+        assert_eq!(names(&world, Side::A), ["d", "d/f", "n", "n/m", "n/m/f"]);
+        settle(world);
+    }
 }
 
 #[test]

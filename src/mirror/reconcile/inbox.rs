@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::ids::{Arrival, NodeId, Side};
+use crate::ids::{Arrival, NodeId, PerSide, Side};
 use crate::mirror::reconcile::refusals::Refusals;
 use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::volume::Meta;
@@ -53,29 +53,50 @@ pub(crate) struct Task {
 /// The jobs that wait. Bounded by what may lie aside, and by [`Inbox::is_full`].
 #[derive(Default)]
 pub(crate) struct Inbox {
-    tasks: Mutex<VecDeque<Task>>,
+    tasks: Mutex<Tasks>,
     bell: Notify,
+}
+
+#[derive(Default)]
+struct Tasks {
+    waiting: VecDeque<Task>,
+    /// How many wait or are under way.
+    open: PerSide<u64>,
 }
 
 impl Inbox {
     pub(crate) fn add(&self, side: Side, arrival: Arrival, jobs: impl Iterator<Item = Job>) {
-        self.tasks.lock().extend(jobs.map(|job| Task { side, arrival, job }));
+        let mut tasks = self.tasks.lock();
+        let before = tasks.waiting.len();
+        tasks.waiting.extend(jobs.map(|job| Task { side, arrival, job }));
+        *tasks.open.get_mut(side) += (tasks.waiting.len() - before) as u64;
+        drop(tasks);
         self.bell.notify_one();
     }
 
     /// Whether the lanes are to look for no more.
     pub(crate) fn is_full(&self) -> bool {
-        self.tasks.lock().len() >= NEWCOMERS_MAX
+        self.tasks.lock().waiting.len() >= NEWCOMERS_MAX
     }
 
-    /// The next job; waits for one.
+    /// Jobs on a drive that wait or are under way.
+    pub(crate) fn open(&self, side: Side) -> u64 {
+        *self.tasks.lock().open.get(side)
+    }
+
+    /// One that [`Inbox::next`] gave is under way no more.
+    pub(crate) fn done(&self, side: Side) {
+        *self.tasks.lock().open.get_mut(side) -= 1;
+    }
+
+    /// The next job, until [`Inbox::done`]; waits for one.
     pub(crate) async fn next(&self) -> Task {
         loop {
             let rung = self.bell.notified();
             let task = {
                 let mut tasks = self.tasks.lock();
-                let task = tasks.pop_front();
-                if !tasks.is_empty() {
+                let task = tasks.waiting.pop_front();
+                if !tasks.waiting.is_empty() {
                     // One ring wakes one of those who wait.
                     self.bell.notify_one();
                 }
@@ -117,6 +138,11 @@ impl Errands {
 
     pub(crate) fn take_everywhere(&self) -> bool {
         self.everywhere.swap(false, Ordering::Relaxed)
+    }
+
+    /// Folders that the lane has not taken up yet.
+    pub(crate) fn folders(&self) -> u64 {
+        self.folders.lock().len() as u64
     }
 
     pub(crate) fn take_folders(&self) -> BTreeSet<NodeId> {

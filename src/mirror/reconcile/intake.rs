@@ -74,29 +74,35 @@ impl Mirror {
         loop {
             let Task { side, arrival, job } = self.core.inbox.next().await;
             let attachment = self.core.seat(side).attachment().filter(|there| there.arrival == arrival);
-            let Some(attachment) = attachment else { continue };
-            let done = loop {
-                let done = match &job {
-                    Job::Newcomer(newcomer) => self.take_newcomer(&attachment, newcomer).await,
-                    Job::Aside(item) => self.take_item(&attachment, item).await,
-                };
-                if !done.as_ref().is_err_and(NotTaken::is_for_want_of_means) {
-                    break done;
-                }
-                tokio::time::sleep(WAIT_FOR_MEANS).await;
+            if let Some(attachment) = attachment {
+                self.take_in(&attachment, job).await;
+            }
+            self.core.inbox.done(side);
+        }
+    }
+
+    async fn take_in(self: &Arc<Self>, attachment: &Arc<Attachment>, job: Job) {
+        let done = loop {
+            let done = match &job {
+                Job::Newcomer(newcomer) => self.take_newcomer(attachment, newcomer).await,
+                Job::Aside(item) => self.take_item(attachment, item).await,
             };
-            match done {
-                Ok(()) | Err(NotTaken::Gone(_)) => {}
-                Err(why) => {
-                    if let NotTaken::Drive(error) = &why {
-                        self.core.complain(&attachment, error);
-                    }
-                    let what = job.what();
-                    tracing::warn!(drive = %side, what, %why, "not taken in");
-                    self.core.ledger.add(clock::wall_ns(), side, what, Deed::Refused(why.to_string()));
-                    attachment.errands.refusals().add(job, why.want(), clock::now());
-                    attachment.wake.ring();
+            if !done.as_ref().is_err_and(NotTaken::is_for_want_of_means) {
+                break done;
+            }
+            tokio::time::sleep(WAIT_FOR_MEANS).await;
+        };
+        match done {
+            Ok(()) | Err(NotTaken::Gone(_)) => {}
+            Err(why) => {
+                if let NotTaken::Drive(error) = &why {
+                    self.core.complain(attachment, error);
                 }
+                let (side, what) = (attachment.side, job.what());
+                tracing::warn!(drive = %side, what, %why, "not taken in");
+                self.core.ledger.add(clock::wall_ns(), side, what, Deed::Refused(why.to_string()));
+                attachment.errands.refusals().add(job, why.want(), clock::now());
+                attachment.wake.ring();
             }
         }
     }

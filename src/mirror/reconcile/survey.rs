@@ -14,6 +14,11 @@ use crate::path::Name;
 pub(crate) const SETTLE: Duration = Duration::from_secs(5);
 /// Names that differ and are waited for; the search goes on when there are fewer.
 pub(crate) const SUSPECTS_MAX: usize = 1024;
+/// Names in new folders that are noted ahead, about 200 bytes each; of those beyond, the time begins when their folder
+/// is the mirror's.
+pub(crate) const SIGHTED_MAX: usize = 16_384;
+/// Folders that the drive is to get and that wait for that; those beyond are found by the next search.
+const PUT_OFF_MAX: usize = 1024;
 /// Names that one turn looks at.
 pub(crate) const TURN_NAMES_MAX: usize = 128;
 
@@ -50,6 +55,32 @@ pub(crate) enum Stage {
     Drive { names: Vec<String> },
 }
 
+/// A folder that the catalog does not have, by its path on the drive.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Strange {
+    pub(crate) path: String,
+    /// What is still to be looked at in it; `None`: nobody has looked yet.
+    pub(crate) names: Option<Vec<String>>,
+}
+
+/// Whether there is more to be known of a new name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It was not seen before, or as something else.
+    Yes,
+    /// It was, or there is no room for more.
+    No,
+}
+
+/// How much of a search lies ahead, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    /// Folders to look into.
+    pub(crate) folders: u64,
+    /// Names that differ, and that nobody is to touch for a while before anything follows from it.
+    pub(crate) settling: u64,
+}
+
 /// A file whose time stamp is another one, and whose size is not: its bytes decide.
 #[derive(Clone, Debug)]
 pub(crate) struct Doubt {
@@ -72,6 +103,7 @@ pub(crate) enum Turn {
     Read(Reading),
     Open(Doubt),
     Judge(Vec<Place>),
+    Strange(Strange),
     Hints(Vec<Hint>),
     Visit(Visit),
     Nothing,
@@ -101,6 +133,13 @@ impl Next {
 pub(crate) struct Survey {
     /// Folders to look at, the next one last.
     folders: Vec<(NodeId, Depth)>,
+    /// Folders that the drive is to get before they can be looked at.
+    put_off: BTreeSet<NodeId>,
+    /// New folders to look into, the next one last. What is in them is only noted: it cannot be judged before the folder
+    /// is the catalog's, but what has not changed since it was noted need not settle again then, level by level.
+    strange: Vec<Strange>,
+    /// What was noted in new folders, by its path on the drive.
+    sighted: BTreeMap<String, Suspect>,
     /// Names to look at, before the folders.
     hints: Vec<Hint>,
     visit: Option<Visit>,
@@ -137,6 +176,40 @@ impl Survey {
         }
     }
 
+    /// Looks at a folder, with all below it, when the drive has it.
+    pub(crate) fn put_off(&mut self, folder: NodeId) {
+        if self.put_off.len() < PUT_OFF_MAX {
+            self.put_off.insert(folder);
+        }
+    }
+
+    pub(crate) fn take_put_off(&mut self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.put_off)
+    }
+
+    /// Also looks into a new folder.
+    pub(crate) fn look_into(&mut self, strange: Strange) {
+        self.strange.push(strange);
+    }
+
+    /// Notes what a name is in a folder that the catalog does not have.
+    pub(crate) fn sight(&mut self, path: &str, meta: Meta, now: Instant) -> News {
+        let is_known = match self.sighted.get(path) {
+            Some(sighted) => is_same(sighted.seen, Some(meta)),
+            None => self.sighted.len() >= SIGHTED_MAX,
+        };
+        if is_known {
+            return News::No;
+        }
+        self.sighted.insert(path.to_owned(), Suspect { seen: Some(meta), since: now });
+        News::Yes
+    }
+
+    /// Forgets what was noted in new folders.
+    pub(crate) fn forget_sighted(&mut self) {
+        self.sighted.clear();
+    }
+
     /// Also looks at some names, a turn's worth at a time.
     pub(crate) fn add_hints(&mut self, hints: Vec<Hint>) {
         self.hints.extend(hints);
@@ -155,6 +228,9 @@ impl Survey {
             self.suspects.iter().filter(due).map(|(place, _)| place.clone()).take(TURN_NAMES_MAX).collect();
         if !due.is_empty() {
             return Turn::Judge(due);
+        }
+        if let Some(strange) = self.strange.pop() {
+            return Turn::Strange(strange);
         }
         if self.suspects.len() >= SUSPECTS_MAX {
             return Turn::Nothing;
@@ -188,6 +264,20 @@ impl Survey {
         }
     }
 
+    /// As [`Survey::suspect`], for a name at `path` of the drive that the catalog does not have. It may have been noted
+    /// before its folder was the mirror's, and has been the same since then.
+    pub(crate) fn suspect_new(&mut self, place: Place, path: &str, meta: Meta, now: Instant) -> News {
+        let sighted = self.sighted.remove(path);
+        let known = sighted.is_some() || self.suspects.contains_key(&place);
+        let same = sighted.filter(|sighted| is_same(sighted.seen, Some(meta)));
+        self.suspect(place, Some(meta), same.map_or(now, |sighted| sighted.since));
+        if known { News::No } else { News::Yes }
+    }
+
+    pub(crate) fn is_suspect(&self, place: &Place) -> bool {
+        self.suspects.contains_key(place)
+    }
+
     pub(crate) fn take_suspect(&mut self, place: &Place) -> Option<Suspect> {
         self.suspects.remove(place)
     }
@@ -195,7 +285,12 @@ impl Survey {
     /// When the next turn has something to do.
     pub(crate) fn next(&self, now: Instant) -> Next {
         let more = self.visit.is_some() || !self.folders.is_empty() || !self.hints.is_empty();
-        if self.reading.is_some() || !self.doubts.is_empty() || (more && self.suspects.len() < SUSPECTS_MAX) {
+        let looks_ahead = !self.strange.is_empty();
+        if self.reading.is_some()
+            || !self.doubts.is_empty()
+            || looks_ahead
+            || (more && self.suspects.len() < SUSPECTS_MAX)
+        {
             return Next::Now;
         }
         match self.suspects.values().map(|suspect| suspect.since + SETTLE).min() {
@@ -203,6 +298,14 @@ impl Survey {
             Some(due) => Next::At(due),
             None => Next::Asked,
         }
+    }
+
+    /// What lies ahead. Names that the kernel told of are not counted: most are of the mirror's own doing.
+    pub(crate) fn ahead(&self) -> Ahead {
+        let known = self.folders.len() + self.put_off.len() + usize::from(self.visit.is_some());
+        let folders = known + self.strange.len();
+        let settling = self.suspects.len() + self.doubts.len() + usize::from(self.reading.is_some());
+        Ahead { folders: folders as u64, settling: settling as u64 }
     }
 }
 
@@ -239,6 +342,49 @@ mod tests {
         assert_eq!(survey.next(now), Next::At(now + SETTLE / 2));
         survey.suspect(place("f"), Some(meta(4)), now);
         assert!(matches!(survey.turn(now + SETTLE / 2), Turn::Judge(due) if due == [place("f")]));
+    }
+
+    #[test]
+    fn what_has_settled_in_a_new_folder_need_not_settle_again_when_that_is_the_mirrors() {
+        let (mut survey, start) = (Survey::default(), crate::clock::now());
+        assert_eq!(survey.sight("d/same", meta(1), start), News::Yes);
+        assert_eq!(survey.sight("d/grows", meta(1), start), News::Yes);
+        let later = start + SETTLE / 2;
+        assert_eq!(survey.sight("d/same", meta(1), later), News::No);
+        assert_eq!(survey.sight("d/grows", meta(2), later), News::Yes);
+        let now = start + SETTLE;
+        for (name, size, news) in
+            [("same", 1, News::No), ("grows", 2, News::No), ("grown", 1, News::Yes), ("late", 1, News::Yes)]
+        {
+            assert_eq!(survey.suspect_new(place(name), &format!("d/{name}"), meta(size), now), news, "{name}");
+        }
+        assert!(matches!(survey.turn(now), Turn::Judge(due) if due == [place("same")]));
+        survey.take_suspect(&place("same"));
+        assert!(matches!(survey.turn(later + SETTLE), Turn::Judge(due) if due == [place("grows")]));
+        survey.take_suspect(&place("grows"));
+        assert_eq!(survey.next(later + SETTLE), Next::At(now + SETTLE));
+    }
+
+    #[test]
+    fn what_was_noted_and_is_another_by_then_settles_from_then_on() {
+        let (mut survey, start) = (Survey::default(), crate::clock::now());
+        survey.sight("d/f", meta(1), start);
+        let now = start + SETTLE;
+        assert_eq!(survey.suspect_new(place("f"), "d/f", meta(2), now), News::No);
+        assert!(matches!(survey.turn(now), Turn::Nothing));
+        assert_eq!(survey.next(now), Next::At(now + SETTLE));
+    }
+
+    #[test]
+    fn what_is_noted_ahead_is_bounded_and_forgotten() {
+        let (mut survey, now) = (Survey::default(), crate::clock::now());
+        for number in 0..SIGHTED_MAX {
+            assert_eq!(survey.sight(&number.to_string(), meta(1), now), News::Yes);
+        }
+        assert_eq!(survey.sight("one more", meta(1), now), News::No);
+        survey.forget_sighted();
+        assert_eq!(survey.sight("one more", meta(1), now), News::Yes);
+        assert_eq!(survey.next(now), Next::Asked, "it is no work");
     }
 
     #[test]

@@ -33,8 +33,8 @@ impl Lane {
         now: Instant,
         watch: &mut dyn FnMut(&str) -> Watch,
     ) -> Result<()> {
-        let (folder, name) = match hint {
-            Hint::Name { folder, name } => (folder, name),
+        let (folder, name, told) = match hint {
+            Hint::Name { folder, name } => (folder, name, layout::join(folder, name)),
             Hint::NotUtf8 { folder } => {
                 look.tell_not_utf8(folder, &self.list(folder)?.not_utf8);
                 return Ok(());
@@ -59,6 +59,10 @@ impl Lane {
                 }
             }
             None => self.look_at_name(look, folder, &BTreeSet::new(), &path, &name, now)?,
+        }
+        let is_below_new = || exact_name(&name).is_some_and(|name| self.survey.is_suspect(&Place::new(folder, name)));
+        if told != at && is_below_new() {
+            self.sight(told, now, watch)?;
         }
         Ok(())
     }

@@ -141,6 +141,7 @@ impl World {
         }
         self.forget_stays();
         for _ in 0..SEARCHES_MAX {
+            self.retry_stays();
             for side in Side::BOTH {
                 self.search(side);
                 // As a lane does that rests: what the other drive could not give it may have now.

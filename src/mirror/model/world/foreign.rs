@@ -167,9 +167,19 @@ impl World {
 
     /// A lane's turn of looking, so much later that what has settled is judged. Whether it is to go on.
     pub(in crate::mirror::model) fn look(&mut self, side: Side) -> bool {
+        self.let_settle();
+        self.look_at_once(side) != Next::Asked
+    }
+
+    /// So much time passes that what was not touched has settled.
+    pub(in crate::mirror::model) fn let_settle(&mut self) {
         self.now += SETTLE + Duration::from_secs(1);
+    }
+
+    /// A lane's turn of looking in the same moment as the last one; when it is to go on.
+    pub(in crate::mirror::model) fn look_at_once(&mut self, side: Side) -> Next {
         let (now, now_ns) = (self.now, self.tick());
-        let Some(drive) = self.drives.get_mut(side) else { return false };
+        let Some(drive) = self.drives.get_mut(side) else { return Next::Asked };
         drive.lane.look_at_hints(std::mem::take(&mut drive.hints));
         let watched = &mut drive.watched;
         let mut watch = |folder: &str| if watched.insert(folder.to_owned()) { Watch::Begun } else { Watch::Already };
@@ -177,13 +187,13 @@ impl World {
             Ok(look) => look,
             Err(LaneError::Volume(_)) => {
                 self.lose(side);
-                return true;
+                return Next::Now;
             }
             Err(LaneError::Store(error)) => panic!("{error}"),
         };
         self.jobs.get_mut(side).extend(newcomers.into_iter().map(Job::Newcomer));
         if facts.is_empty() {
-            return next != Next::Asked;
+            return next;
         }
         let noted = self.writer.lock().note(&facts);
         let durable = self.writer.lock().barrier();
@@ -191,7 +201,7 @@ impl World {
             (Ok(released), Ok(())) => self.release(&released),
             (Err(_), _) | (_, Err(_)) => self.reopen(),
         }
-        true
+        Next::Now
     }
 
     /// Takes in what was found on a drive. Cut short by a kill before anything is removed that lay aside, if so asked.
@@ -310,16 +320,27 @@ impl World {
         self.drives.get(side).as_ref().map(|drive| Arc::clone(&drive.volume))
     }
 
-    /// Makes a file where there is none.
+    /// Makes a file where there is none, and the folders above it.
     pub(in crate::mirror::model) fn add(&mut self, side: Side, path: &str, bytes: &[u8]) {
-        self.meddle_harmlessly(
-            side,
-            |volume| {
-                if volume.stat(path)?.is_none() { write(volume, path, bytes) } else { Ok(()) }
-            },
-        );
+        // In a folder that was just made nobody listens yet.
+        let mut topmost = path.to_owned();
+        self.meddle_harmlessly(side, |volume| {
+            if volume.stat(path)?.is_some() {
+                return Ok(());
+            }
+            for (end, _) in path.match_indices('/') {
+                let folder = path.get(..end).unwrap_or_default();
+                if volume.stat(folder)?.is_none() {
+                    volume.make_folder(folder)?;
+                    if topmost == path {
+                        folder.clone_into(&mut topmost);
+                    }
+                }
+            }
+            write(volume, path, bytes)
+        });
         self.keep_foreign(side, bytes);
-        self.tell(side, path);
+        self.tell(side, &topmost);
     }
 
     /// Gives a file or folder a name that is free.
