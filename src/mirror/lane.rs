@@ -93,8 +93,9 @@ impl Stay {
 #[derive(Debug, Default)]
 pub(crate) struct Step {
     pub(crate) facts: Vec<DriveFact>,
-    /// A name was given up that another node may get next, or a damaged stage: the facts must be durable before
-    /// the next step, and before stages are let go of.
+    /// A name was given up that another node may get next, or a damaged stage, or something was copied, which is not to
+    /// be copied again after a crash, and which the other lane may count on: the facts must be durable before the next
+    /// step, and before stages are let go of.
     pub(crate) barrier: bool,
     /// Debts that were looked at; none means that there are none but those that stay.
     pub(crate) seen: usize,
@@ -293,6 +294,7 @@ impl Lane {
             self.in_motion.clear();
         }
         let debts = self.next_debts()?;
+        let copied_before = self.work.copied_files;
         let mut batch = Batch::new(peer, now_ns);
         let taken = self.prepare(&mut batch, &debts)?;
         if taken > 0 {
@@ -319,7 +321,8 @@ impl Lane {
         // A damaged stage is let go of: not before it is durably known to be of no use. What lies in a folder taken apart
         // is found nowhere else.
         let must_be_known = |fact: &DriveFact| matches!(fact, DriveFact::Damaged { .. } | DriveFact::TakenApart { .. });
-        let barrier = facts.iter().any(must_be_known) || self.gives_up_claims(&batch)?;
+        let copied = self.work.copied_files > copied_before;
+        let barrier = copied || facts.iter().any(must_be_known) || self.gives_up_claims(&batch)?;
         let has_settled = self.awaits_peer() && batch.peer.as_ref().is_none_or(|peer| !peer.steps.await_end());
         Ok(Step {
             facts,

@@ -188,7 +188,6 @@ impl Worker<'_> {
             volume: Arc::new(Patient::new(Arc::new(Peer::new(other)))),
             steps: Arc::clone(&other.steps),
         });
-        let before = self.lane.work();
         // The drive itself says what is done to it, in case that the journal is lost.
         if self.attachment.log.flush().is_none() {
             return Ok(Done::default());
@@ -201,9 +200,7 @@ impl Worker<'_> {
         }
         let worked = !facts.is_empty();
         if worked {
-            // What was copied from the other drive is not to be copied again after a crash.
-            let copied = self.lane.work().copied_files > before.copied_files;
-            let durable = if barrier || copied { Durable::Now } else { Durable::Later };
+            let durable = if barrier { Durable::Now } else { Durable::Later };
             // Before a debt is settled, what it was about is durable here.
             if self.attachment.log.flush().is_none() {
                 return Ok(Done { seen: 0, worked, has_settled });
