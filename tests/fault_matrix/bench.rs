@@ -144,6 +144,11 @@ impl Bench {
         })
     }
 
+    /// Waits until a drive has under their names all that clients stored while the other one was away.
+    pub(crate) fn wait_until_installed(&self, side: Side) -> Result<()> {
+        self.wait("all is installed", |bench| Ok(bench.twins.client().drive(side)["behind"]["paths"] == 0))
+    }
+
     /// What is wrong with what lies on the drives beside the user's files.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut broken = Vec::new();
