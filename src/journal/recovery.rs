@@ -9,7 +9,7 @@ use crate::journal::codec::{self, Fact, Space};
 use crate::journal::draft::{Tally, settled};
 use crate::journal::fill::{filling, settle_fills};
 use crate::journal::plan::Counters;
-use crate::journal::record::{Debt, Enrolment, Entry, Flags, Mark, Op};
+use crate::journal::record::{Content, Debt, Enrolment, Entry, Flags, Held, Mark, Op};
 use crate::journal::store::{Store, StoreError};
 use crate::journal::trash::Kept;
 
@@ -66,6 +66,7 @@ impl Recovered {
         let mut enrolment = plain.record(&codec::meta(Fact::Enrolment))?.ok_or_else(|| missing("enrolment"))?;
         let head = redo(store)?;
         mend_flags(store)?;
+        mend_folders_apart(store)?;
         mend_claims(store)?;
         settle_fills(store, &mut enrolment)?;
         let checkpoints = checkpoints(store)?;
@@ -188,6 +189,49 @@ pub(super) fn mend_flags(store: &dyn Store) -> Result<(), StoreError> {
         } else {
             store.insert(&codec::flags(lsn), &codec::encode(&flags))?;
         }
+    }
+    Ok(())
+}
+
+/// Takes back that a drive takes a folder apart (`journal/apart`) where a cut left the half of it on record: the folder is
+/// still said to be where its husk is, and what is in it lies in the one or the other. The lane begins anew.
+fn mend_folders_apart(store: &dyn Store) -> Result<(), StoreError> {
+    for side in Side::BOTH {
+        let space = codec::debts(side);
+        let (mut folders, mut removed) = (BTreeMap::new(), Vec::new());
+        for pair in store.scan(&space, &codec::end_of(&space)) {
+            let (key, value) = pair?;
+            let (id, debt) = (codec::debtor(&key)?, codec::decode::<Debt>(&key, &value)?);
+            match (debt.want, debt.have) {
+                (None, Some(Held { place, content: Content::Folder })) => removed.push((place, key, id)),
+                (Some(_), Some(Held { place, content: Content::Folder })) => drop(folders.insert(place, id)),
+                (_, Some(Held { content: Content::File { .. }, .. }) | None) => {}
+            }
+        }
+        let husks = removed.into_iter().filter_map(|(place, key, husk)| Some((husk, (key, *folders.get(&place)?))));
+        let husks: BTreeMap<_, _> = husks.collect();
+        if husks.is_empty() {
+            continue;
+        }
+        let mut left = Vec::new();
+        for pair in store.scan(&space, &codec::end_of(&space)) {
+            let (key, value) = pair?;
+            let mut debt = codec::decode::<Debt>(&key, &value)?;
+            let in_husks = debt.have.iter_mut().chain(&mut debt.maybe);
+            let mut is_left = false;
+            for held in in_husks {
+                if let Some((_, folder)) = husks.get(&held.place.parent) {
+                    held.place.parent = *folder;
+                    is_left = true;
+                }
+            }
+            if is_left {
+                left.push((key, debt));
+            }
+        }
+        left.iter().try_for_each(|(key, debt)| store.insert(key, &codec::encode(debt)))?;
+        // Last: cut short before that, it is begun anew.
+        husks.values().try_for_each(|(key, _)| store.remove(key))?;
     }
     Ok(())
 }

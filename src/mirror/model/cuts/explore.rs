@@ -292,3 +292,25 @@ fn a_name_is_free_after_cuts_amid_what_a_drive_tells_of_it() {
         Explorer::new(FsKind::Fat, Drives::Both).run(&history);
     }
 }
+
+/// The journal said where the files of a folder had gone that was being taken apart, and not yet that the folder had left.
+#[test]
+fn what_is_in_a_folder_that_is_taken_apart_is_found_after_a_cut_amid_the_record_of_it() {
+    let mut world = World::new(FsKind::Fat, 1);
+    Change::PutLarge(2).perform(&mut world, 0);
+    then(&mut world, Then::Rest);
+    Change::Move(0, 1).perform(&mut world, 1);
+    then(&mut world, Then::StepA);
+    Change::Move(4, 0).perform(&mut world, 2);
+    let (explorer, media) = (Explorer::new(FsKind::Fat, Drives::Both), world.media());
+    let expected = [world.oracle.clone()];
+    let cuts = explorer.watched(&media, || {
+        then(&mut world, Then::Rest);
+        world.past()
+    });
+    let [first, ..] = cuts.as_slice() else { panic!("no sync") };
+    for media in subsets(&first.media).media.into_iter().take(1) {
+        let cuts = explorer.recovery(&Cut { media, past: first.past });
+        explorer.try_all(&[], "of the recovery", &cuts, &expected, Again::No);
+    }
+}
