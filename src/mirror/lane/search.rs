@@ -26,6 +26,8 @@ pub(super) struct Search<'a> {
     /// Paths that a node was found at, as they compare.
     claimed: BTreeSet<String>,
     under_way: BTreeSet<NodeId>,
+    /// The doubtful nodes by where they are recorded, with the name as it compares.
+    recorded_at: BTreeMap<(NodeId, String), NodeId>,
     phase: Phase,
     /// Names, as they compare, that nodes may have in more than one spelling.
     respelled: BTreeSet<(NodeId, String)>,
@@ -49,6 +51,7 @@ impl<'a> Search<'a> {
             found: BTreeMap::new(),
             claimed: BTreeSet::new(),
             under_way: BTreeSet::new(),
+            recorded_at: BTreeMap::new(),
             phase: Phase::Recorded,
             respelled: BTreeSet::new(),
         }
@@ -97,6 +100,9 @@ impl<'a> Search<'a> {
     pub(super) fn run(&mut self) -> Result<(), LaneError> {
         let mut ids: Vec<_> = self.doubtful.keys().copied().collect();
         ids.sort();
+        let recorded =
+            self.doubtful.iter().filter_map(|(id, debt)| Some((self.compared(&debt.have.as_ref()?.place), *id)));
+        self.recorded_at = recorded.collect();
         for phase in [Phase::Recorded, Phase::Wanted] {
             self.phase = phase;
             for id in &ids {
@@ -138,23 +144,46 @@ impl<'a> Search<'a> {
         let Some(debt) = self.doubtful.get(&id).cloned() else { return Ok(()) };
         let mut places = recorded(id, &debt);
         let wanted = self.wanted(id, &debt)?;
-        // The current version first: an older one may have the same bytes.
-        if places.iter().any(|held| Some(&held.place) == debt.want.as_ref()) {
-            places.splice(0..0, wanted);
+        // Where it is recorded goes before where it may be: that can have been another's all the time. Of the versions in
+        // one place the current one goes first: an older one may have the same bytes.
+        if let Some(home) = places.iter().position(|held| Some(&held.place) == debt.want.as_ref()) {
+            places.splice(home..home, wanted);
         } else if self.phase == Phase::Wanted {
             places.extend(wanted);
         }
-        for held in &places {
-            if self.claim(id, held)? {
-                break;
-            }
-        }
+        self.claim_any(id, &places)?;
         if !self.found.contains_key(&id) {
             self.keep_damaged(id, &debt)?;
         }
         self.under_way.remove(&id);
         if self.phase == Phase::Wanted {
             self.found.entry(id).or_insert(None);
+        }
+        Ok(())
+    }
+
+    /// Finds a node where it is recorded, if it is there.
+    fn find_as_recorded(&mut self, id: NodeId) -> Result<(), LaneError> {
+        let Some(debt) = self.doubtful.get(&id).cloned() else { return Ok(()) };
+        let Some(have) = &debt.have else { return Ok(()) };
+        if self.found.contains_key(&id) || !self.under_way.insert(id) {
+            return Ok(());
+        }
+        let mut places = recorded(id, &debt);
+        places.retain(|held| held.place == have.place);
+        if debt.want.as_ref() == Some(&have.place) {
+            places.splice(0..0, self.wanted(id, &debt)?);
+        }
+        self.claim_any(id, &places)?;
+        self.under_way.remove(&id);
+        Ok(())
+    }
+
+    fn claim_any(&mut self, id: NodeId, places: &[Held]) -> Result<(), LaneError> {
+        for held in places {
+            if self.claim(id, held)? {
+                break;
+            }
         }
         Ok(())
     }
@@ -201,6 +230,10 @@ impl<'a> Search<'a> {
     fn claim(&mut self, id: NodeId, held: &Held) -> Result<bool, LaneError> {
         let Some(folder) = self.folder_path(held.place.parent)? else { return Ok(false) };
         let path = layout::join(&folder, held.place.name.as_str());
+        // No other node was given the place before it was recorded that this one has left it.
+        if let Some(other) = self.recorded_at.get(&self.compared(&held.place)).copied().filter(|other| *other != id) {
+            self.find_as_recorded(other)?;
+        }
         if self.claimed.contains(&self.volume.namespace().compared(&path)) || self.is_anothers(id, &held.place)? {
             return Ok(false);
         }
@@ -220,6 +253,10 @@ impl<'a> Search<'a> {
         self.claimed.insert(self.volume.namespace().compared(&path));
         self.found.insert(id, Some(Held { place: held.place.clone(), content }));
         Ok(true)
+    }
+
+    fn compared(&self, place: &Place) -> (NodeId, String) {
+        (place.parent, self.volume.namespace().compared(place.name.as_str()))
     }
 
     /// Whether another node, about which there is no doubt, is recorded to lie at a place.

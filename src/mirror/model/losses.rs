@@ -106,4 +106,15 @@ fn histories_whose_loss_once_failed_end_well() {
             Loss::Kill,
         );
     }
+    let a_move_to_where_a_file_of_the_same_bytes_was_removed = [
+        A::Put(1, 0, 0, false),
+        A::Put(3, 0, 2, false),
+        A::Put(8, 0, 2, false),
+        A::Step(false, 1),
+        A::Remove(8),
+        A::Move(3, 8),
+        A::Put(8, 0, 0, false),
+        A::KillWithin(true, 1),
+    ];
+    run_with_loss(0, &a_move_to_where_a_file_of_the_same_bytes_was_removed, Rest::Taken, Loss::Kill);
 }
