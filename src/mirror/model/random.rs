@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::ids::Side;
-use crate::mirror::model::world::foreign::Cut;
+use crate::mirror::model::world::foreign::{Cut, FOREIGN};
 use crate::mirror::model::world::{Amid, During, Way, World};
 use crate::mirror::sim_volume::CallKind;
 use crate::mirror::volume::FsKind;
@@ -133,7 +133,7 @@ fn bytes(fill: u8, len: u16) -> Vec<u8> {
 
 /// Bytes that no client sends.
 fn foreign(fill: u8, len: u16) -> Vec<u8> {
-    [b"foreign ".to_vec(), bytes(fill, len)].concat()
+    [FOREIGN, &bytes(fill, len)].concat()
 }
 
 pub(super) fn act(world: &mut World, act: &Act) {
@@ -208,6 +208,7 @@ fn run(kind: FsKind, seed: u64, history: &[Act]) {
     }
     world.drain();
     world.check_idempotent();
+    assert!(world.came_back.is_empty(), "came back: {:?}", world.came_back);
 }
 
 /// The same 1,500 histories each time, so that a change is judged by itself; with `TWINSTICK_MODEL_CASES` so many
@@ -423,6 +424,51 @@ fn histories_that_once_failed_as_others_meddled_end_well() {
         &a_folder_renamed_to_where_a_move_leads,
         &a_stick_that_died_under_somebody_elses_hands,
         &a_file_moved_to_where_the_folder_was_that_it_is_in,
+    ]);
+}
+
+#[test]
+fn histories_that_once_took_one_for_another_that_was_recorded_there_end_well() {
+    use Act as A;
+    let a_file_moved_to_where_one_of_the_same_bytes_was_removed = [
+        A::Put(3, 0, 2, false),
+        A::Put(8, 0, 2, false),
+        A::Step(false, 1),
+        A::Remove(8),
+        A::Move(3, 8),
+        A::Put(8, 0, 0, false),
+        A::Kill,
+        A::Step(false, 3),
+        A::Kill,
+    ];
+    let a_folder_moved_to_where_one_was_removed = [
+        A::Put(3, 0, 2, false),
+        A::MakeFolder(1),
+        A::Step(false, 1),
+        A::Step(true, 1),
+        A::Remove(1),
+        A::Move(0, 1),
+        A::Move(1, 2),
+        A::Move(2, 1),
+        A::Kill,
+    ];
+    let a_file_moved_on_past_the_place_of_another_of_the_same_bytes = [
+        A::Put(3, 0, 2, false),
+        A::Put(4, 0, 2, false),
+        A::Step(false, 3),
+        A::Step(true, 3),
+        A::Move(4, 1),
+        A::Move(3, 4),
+        A::Move(4, 2),
+        A::Move(1, 3),
+        A::PullWithin(false, 3),
+        A::StepAmid(false, 1, vec![Amid::Move("z", "y")]),
+        A::Return(false),
+    ];
+    run_all(&[
+        a_file_moved_to_where_one_of_the_same_bytes_was_removed.as_slice(),
+        &a_folder_moved_to_where_one_was_removed,
+        &a_file_moved_on_past_the_place_of_another_of_the_same_bytes,
     ]);
 }
 

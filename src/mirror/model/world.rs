@@ -136,6 +136,8 @@ pub(super) struct World {
     foreign: Vec<Vec<u8>>,
     /// What was taken in of that, by the paths that it got.
     pub(super) taken_in: Vec<String>,
+    /// What was taken in though its bytes are no other's in a random history: the mirror had removed it, or moved it away.
+    pub(super) came_back: Vec<String>,
     /// What is to be taken in from each drive that is there.
     jobs: PerSide<Vec<Job>>,
     now: Instant,
@@ -145,6 +147,8 @@ pub(super) struct World {
     bad_reads: bool,
     /// Whether copies were damaged: what they are replaced by lies aside.
     rotten: bool,
+    /// Whether others gave files other names, or were cut short: what they left may have any bytes.
+    untraceable: bool,
     /// How much may lie aside on each drive that comes.
     aside_max: AsideMax,
 }
@@ -206,11 +210,13 @@ impl World {
             oracle: Oracle::default(),
             foreign: Vec::new(),
             taken_in: Vec::new(),
+            came_back: Vec::new(),
             jobs: PerSide::default(),
             now: crate::clock::now(),
             wall_ns: 0,
             bad_reads: false,
             rotten: false,
+            untraceable: false,
             aside_max: AsideMax::Bytes(u64::MAX),
         }
     }

@@ -21,7 +21,7 @@ use crate::mirror::reconcile::intake::{Tree, items};
 use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::reconcile::survey::{Depth, Next, SETTLE};
 use crate::mirror::reconcile::target::{Target, target};
-use crate::mirror::volume::{Disposition, FileKind, Result, Volume, VolumeError};
+use crate::mirror::volume::{Disposition, FileKind, FsKind, Result, Volume, VolumeError};
 use crate::mirror::{layout, places};
 use crate::path::RelPath;
 
@@ -31,6 +31,9 @@ pub(in crate::mirror::model) enum Cut {
     No,
     BeforeRemoval,
 }
+
+/// How the bytes begin that others write in random histories, and no client.
+pub(in crate::mirror::model) const FOREIGN: &[u8] = b"foreign ";
 
 enum Done {
     Yes,
@@ -148,6 +151,7 @@ impl World {
         let was_pulled = disk.is_pulled();
         let volume = if was_pulled { disk.reinsert(&mut choice) } else { disk.mount().unwrap() };
         let done = act(&volume).and_then(|()| volume.sync_all()).is_ok();
+        self.untraceable |= !done || self.disks.get(side).is_dead();
         if was_pulled {
             disk.pull();
         } else if !done {
@@ -302,6 +306,10 @@ impl World {
 
     /// Stores a file that must not be there yet; whether it is the mirror's now.
     fn put_new(&mut self, path: &str, bytes: &[u8]) -> bool {
+        let is_traceable = self.kind == FsKind::Atomic && !self.bad_reads && !self.rotten && !self.untraceable;
+        if is_traceable && !bytes.starts_with(FOREIGN) {
+            self.came_back.push(path.to_owned());
+        }
         let Some(upload) = self.stage(path, bytes, Way::File) else { return false };
         let Mutation::Put(put) = mutation_of(&upload) else { panic!("no PUT") };
         let answer = self.commit(Mutation::Put(Put { overwrite: Overwrite::No, ..put }), None);
@@ -345,6 +353,7 @@ impl World {
 
     /// Gives a file or folder a name that is free.
     pub(in crate::mirror::model) fn rename(&mut self, side: Side, from: &str, to: &str) {
+        self.untraceable = true;
         self.meddle(side, from, |volume| {
             match volume.rename(from, to) {
                 Err(error) if error.disposition == Disposition::DriveLost => return Err(error),
