@@ -47,7 +47,13 @@ impl Lane {
         if batch.vacated.contains(&self.volume.namespace().compared(path)) {
             return Ok(Way::Not(Progress::Deferred));
         }
-        let claims = self.journal.snapshot().claims_to(self.side, place, CLAIMS_MAX)?;
+        let snapshot = self.journal.snapshot();
+        // The catalog went on: whose place this is by now has no claim to it, and may have been here all the time.
+        if snapshot.debt(self.side, id)?.is_none_or(|debt| debt.want.as_ref() != Some(place)) {
+            return Ok(Way::Not(Progress::Deferred));
+        }
+        let claims = snapshot.claims_to(self.side, place, CLAIMS_MAX)?;
+        drop(snapshot);
         let others: Vec<_> = claims.into_iter().filter(|other| *other != id).collect();
         if !others.is_empty() {
             for other in others {

@@ -349,7 +349,18 @@ fn histories_that_once_failed_between_two_looks_end_well() {
         A::Step(false, 1),
         A::ReturnAmid(false, 24, vec![Amid::Purge]),
     ];
-    run_all(&[&a_folder_moved_to_and_fro, &a_file_let_go_of_as_the_trash_that_it_lies_in_is_looked_through]);
+    let an_old_version_restored_as_a_new_one_is_about_to_get_its_name = [
+        A::Put(0, 0, 0, false),
+        A::Put(9, 0, 0, false),
+        A::Step(false, 1),
+        A::Put(9, 0, 1, true),
+        A::StepAmid(false, 8, vec![Amid::Restore("y/x/y")]),
+    ];
+    run_all(&[
+        a_folder_moved_to_and_fro.as_slice(),
+        &a_file_let_go_of_as_the_trash_that_it_lies_in_is_looked_through,
+        &an_old_version_restored_as_a_new_one_is_about_to_get_its_name,
+    ]);
 }
 
 #[test]
