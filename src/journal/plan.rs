@@ -16,7 +16,8 @@ use crate::journal::trash::{Cause, Keeping, Wanted, is_held};
 use crate::namespace::Misfit;
 use crate::path::{Name, RelPath};
 
-/// Goals given up that a debt remembers, beside what it began with; past it the oldest goes, and its leftovers are set aside, not deleted.
+/// Goals given up that a debt remembers, beside what it began with; past it the oldest goes, and its leftovers are set
+/// aside, not deleted.
 const MAYBE_MAX: usize = 8;
 
 const EVERY_DRIVE: PerSide<bool> = PerSide { a: true, b: true };

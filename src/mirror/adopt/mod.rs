@@ -2,8 +2,9 @@
 //!
 //! `survey` reads one drive and changes nothing. `past` folds what the drives say of the catalog. `tree` finds out
 //! which node each file and folder is, `late` takes in PUTs whose commit no drive tells of, `settle` decides what
-//! nobody knows or both have differently, `unseen` what a drive may have that was not looked through. The outcome is a catalog with what each drive has and owes; nothing on a
-//! drive is moved or written: that is for the lanes, once the journal is there.
+//! nobody knows or both have differently, `unseen` what a drive may have that was not looked through. The outcome is a
+//! catalog with what each drive has and owes; nothing on a drive is moved or written: that is for the lanes, once the
+//! journal is there.
 //!
 //! Memory: about 1 KiB a file.
 
