@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 
 use rustix::io::Errno;
 use twinstick_rig::{
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     Trials::default()
         .with("one_full_stick_refuses_puts_and_nothing_else_and_room_heals", Needs::LoopMounts, || full(&[Side::B]))
         .with("two_full_sticks_refuse_puts_and_nothing_else_and_room_heals", Needs::LoopMounts, || full(&Side::BOTH))
+        .with("clients_who_overwrite_get_the_room_of_the_trash", Needs::LoopMounts, overwritten)
         .with("a_stick_that_fails_in_any_way_is_not_noticed_by_clients_and_heals", Needs::LoopMounts, failing)
         .with("two_failing_sticks_give_a_clear_answer_and_heal", Needs::LoopMounts, both_failing)
         .with("a_failing_boot_disk_stops_changes_and_no_reads_and_heals", Needs::LoopMounts, boot_disk)
@@ -107,6 +109,33 @@ fn full(sides: &[Side]) {
     client.get("n/new").expect(4);
     twins.end(End::Drain);
     twins.check(&[]).expect(0);
+}
+
+/// Clients who each overwrite a file of theirs, all at once, on drives whose room is the trash's soon; with both drives
+/// there, and with one away.
+fn overwritten() {
+    const CLIENTS: u64 = 8;
+    let mut twins = Twins::new(binaries(), Drives::Loop { bytes: 96 << 20 });
+    let overwrite = |twins: &Twins, turns: std::ops::Range<u64>| {
+        thread::scope(|scope| {
+            for number in 0..CLIENTS {
+                let (client, turns) = (twins.client(), turns.clone());
+                scope.spawn(move || {
+                    for turn in turns {
+                        client.put(&format!("f{number}"), &bytes(turn * CLIENTS + number, 3 << 20)).expect(0);
+                    }
+                });
+            }
+        });
+    };
+    overwrite(&twins, 0..25);
+    twins.pull(Side::B, Pull::Unmount);
+    overwrite(&twins, 25..50);
+    for number in 0..CLIENTS {
+        check_read(&twins.client(), &format!("f{number}"), 49 * CLIENTS + number, 3 << 20);
+    }
+    twins.bring_back(Side::B);
+    check_healed(&mut twins);
 }
 
 /// What a drive can do wrong for as long as it likes.

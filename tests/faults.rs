@@ -203,6 +203,7 @@ fn no_journal() {
         // Nor is a new mirror begun over the sticks' files.
         let init = twins.init_in_vain().expect(REFUSED);
         assert!(init.stderr.contains("belongs to a mirror already"), "{}", init.stderr);
+        assert!(init.stderr.contains("twinstickd adopt --drive "), "{}", init.stderr);
         let _ = fs::create_dir(&state);
     }
     fs::remove_dir(&state).expect("nothing was put into it");

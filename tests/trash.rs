@@ -149,3 +149,57 @@ fn what_was_thrown_away_comes_back_after_the_boot_disk_died() {
         assert!(twins.root(side).join(".twinstick/aside/trash-9-nobody's").exists());
     }
 }
+
+#[test]
+fn a_trash_folder_that_somebody_deleted_is_made_again_and_old_versions_come_back_from_the_other_drive() {
+    let twins = twins();
+    let client = twins.client();
+    for name in ["removed", "overwritten", "kept"] {
+        client.put(name, name.as_bytes()).expect(0);
+    }
+    client.run(&["rm", "removed"]).expect(0);
+    twins.check_identical();
+    fs::remove_dir_all(twins.root(Side::A).join(TRASH)).unwrap();
+    client.put("overwritten", b"since").expect(0);
+    client.run(&["rm", "kept"]).expect(0);
+    client.run(&["undo", "removed"]).expect(0);
+    twins.check_identical();
+    assert_eq!(fs::read(twins.root(Side::A).join("removed")).unwrap(), b"removed");
+    let names = on_drive(&twins, Side::A);
+    assert!(names.len() == 2 && names == on_drive(&twins, Side::B), "{names:?}");
+    client.run(&["status", "--check"]).expect(0);
+}
+
+#[test]
+fn what_no_drive_has_in_its_trash_any_more_is_not_said_to_be_brought_back() {
+    let mut twins = twins();
+    let client = twins.client();
+    client.put("notes.txt", b"one, which is removed").expect(0);
+    client.run(&["rm", "notes.txt"]).expect(0);
+    client.put("d/f", b"removed, too").expect(0);
+    client.run(&["rm", "-r", "d"]).expect(0);
+    twins.check_identical();
+    fs::remove_dir_all(twins.root(Side::A).join(TRASH)).unwrap();
+    fs::remove_dir_all(twins.root(Side::B).join(TRASH)).unwrap();
+    for path in ["notes.txt", "d"] {
+        let refused = client.run(&["undo", path]).expect(5);
+        assert!(refused.stderr.contains("no drive has the old version"), "{}", refused.stderr);
+        client.run(&["info", path]).expect(4);
+    }
+    client.put("notes.txt", b"two").expect(0);
+    client.run(&["rm", "notes.txt"]).expect(0);
+    twins.check_identical();
+    twins.pull(Side::A, Pull::Rename);
+    fs::remove_dir_all(twins.root(Side::B).join(TRASH)).unwrap();
+    let away = client.run(&["undo", "notes.txt"]).expect(5);
+    assert!(away.stderr.contains("plug in and mount drive a"), "{}", away.stderr);
+    twins.bring_back(Side::A);
+    let client = twins.client();
+    client.run(&["undo", "notes.txt"]).expect(0);
+    assert_eq!(client.get("notes.txt").expect(0).stdout, b"two");
+    // What nobody has any more is known by now, and goes with the trash.
+    let told = client.run(&["status", "--wait"]);
+    assert!(told.stderr.contains("no drive has whole"), "{}", told.stderr);
+    client.run(&["trash", "empty"]).expect(0);
+    twins.check_identical();
+}

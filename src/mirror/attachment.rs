@@ -52,6 +52,8 @@ pub(crate) struct Attachment {
     /// What lies ahead of the lane's search. Held while something goes from there to the inbox, or comes from the errands,
     /// so that who looks at all three misses nothing.
     pub(crate) ahead: Mutex<Ahead>,
+    /// Stages that nobody needs and that are there still.
+    pub(crate) leaving: watch::Sender<u64>,
     pub(crate) gone: watch::Sender<bool>,
 }
 

@@ -4,7 +4,8 @@ use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::{Copy, FileNode, Node, Place, Resolved, ScrubProgress};
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::unreadable;
-use crate::mirror::request::{Copied, Info, InfoDrive, ListEntry, NodeKind, Recurse, Refusal};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::{Copied, Info, InfoDrive, ListEntry, NodeKind, Recurse};
 use crate::path::{Name, RelPath};
 
 /// Children read at once.

@@ -1,6 +1,5 @@
 //! What all parts of the mirror share: the journal, the two seats, comings and goings.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -23,11 +22,13 @@ use crate::mirror::patient::TRY_AGAIN_AFTER;
 use crate::mirror::reconcile::inbox::Inbox;
 use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::reconcile::survey::Ahead;
+use crate::mirror::refusal::Refusal;
 use crate::mirror::repairs::Repairs;
-use crate::mirror::request::{Notice, Refusal, SearchStatus};
 use crate::mirror::scrub::Desk;
 use crate::mirror::seat::Seat;
+use crate::mirror::space::Room;
 use crate::mirror::state::DriveEvent;
+use crate::mirror::status::{Notice, SearchStatus};
 use crate::mirror::token::InstallToken;
 use crate::mirror::volume::{Disposition, VolumeError};
 
@@ -88,10 +89,7 @@ pub(crate) struct Core {
     /// Rises with everything that somebody may wait for.
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
-    /// Bytes that uploads have announced and not yet written.
-    pub(crate) reserved: Arc<AtomicU64>,
-    /// Bytes that uploads wrote since the drives were last asked for their room, at most.
-    pub(crate) written: Arc<AtomicU64>,
+    pub(crate) room: Arc<Room>,
     /// Until when each drive is to be left alone.
     pub(crate) parked: watch::Sender<PerSide<Option<Instant>>>,
     pub(crate) token: InstallToken,
@@ -334,13 +332,29 @@ pub(crate) fn let_go(attachment: &Arc<Attachment>, released: &Released) {
 
 /// Removes a stage that nobody needs, in the drive's own time.
 pub(crate) fn drop_stage(attachment: &Arc<Attachment>, path: &str) {
-    drop_stage_trying(attachment, path, DROP_TRIES);
+    drop_stage_trying(Leaving::begin(attachment), path, DROP_TRIES);
+}
+
+/// A stage that is being removed; counted until this is dropped.
+struct Leaving(Arc<Attachment>);
+
+impl Leaving {
+    fn begin(attachment: &Arc<Attachment>) -> Self {
+        attachment.leaving.send_modify(|count| *count += 1);
+        Self(Arc::clone(attachment))
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leaving.send_modify(|count| *count -= 1);
+    }
 }
 
 /// A drive that has left is swept when it comes back, and so is a stage that stays behind an error that does not pass.
-fn drop_stage_trying(attachment: &Arc<Attachment>, path: &str, tries: u32) {
+fn drop_stage_trying(leaving: Leaving, path: &str, tries: u32) {
+    let attachment = Arc::clone(&leaving.0);
     let (volume, path) = (Arc::clone(&attachment.volume), path.to_owned());
-    let again = Arc::clone(attachment);
     let _ = attachment.io.start_job(move || {
         let Err(error) = volume.remove_file(&path) else { return };
         let left = match error.disposition {
@@ -353,13 +367,13 @@ fn drop_stage_trying(attachment: &Arc<Attachment>, path: &str, tries: u32) {
             | Disposition::InTheWay
             | Disposition::BadRead => tries - 1,
         };
-        if left == 0 || again.is_gone() {
+        if left == 0 || leaving.0.is_gone() {
             tracing::warn!(%error, "a stage stays");
             return;
         }
         std::thread::sleep(TRY_AGAIN_AFTER);
         // Behind what others asked for meanwhile.
-        drop_stage_trying(&again, &path, left);
+        drop_stage_trying(leaving, &path, left);
     });
 }
 
@@ -398,10 +412,10 @@ impl Audience for Listener {
 }
 
 impl Core {
-    /// A drive's lane made copies whole again.
-    pub(crate) fn repaired(&self, side: Side, nodes: &[(NodeId, u64)]) {
-        self.repairs.add(side, nodes);
-        self.scrubs.get(side).repaired(nodes);
+    /// A drive's lane made copies whole, some of them again.
+    pub(crate) fn made_whole(&self, side: Side, whole: &[(NodeId, u64)], repaired: &[(NodeId, u64)]) {
+        self.repairs.add(side, repaired);
+        self.scrubs.get(side).made_whole(whole);
     }
 
     /// The installed copy of a version is damaged or gone: the lane makes it whole again. Blocks until that is noted.

@@ -15,7 +15,8 @@ use crate::mirror::core::Core;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::unreadable;
 use crate::mirror::places::{self, Source};
-use crate::mirror::request::{Refusal, Span};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::Span;
 use crate::mirror::volume::{Disposition, VolumeError, VolumeFile};
 use crate::path::RelPath;
 

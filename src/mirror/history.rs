@@ -6,7 +6,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::ids::Side;
-use crate::mirror::request::Since;
+use crate::mirror::status::Since;
 
 /// Events that are kept.
 const EVENTS_MAX: usize = 20;

@@ -25,10 +25,10 @@ use crate::mirror::limits::MirrorLimits;
 use crate::mirror::reconcile::inbox::Inbox;
 use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::repairs::Repairs;
-use crate::mirror::request::{Behind, Notice};
 use crate::mirror::scrub::Desk;
 use crate::mirror::seat::{Ejection, Seat};
 use crate::mirror::state::DriveState;
+use crate::mirror::status::{Behind, Notice};
 use crate::namespace::Namespace;
 
 /// Bytes of bodies on their way to the drives, for all clients together.
@@ -128,8 +128,7 @@ impl Mirror {
             nonce,
             changed: watch::channel(0).0,
             lost,
-            reserved: Arc::default(),
-            written: Arc::default(),
+            room: Arc::default(),
             serials,
             parked: watch::channel(PerSide::default()).0,
             token: crate::mirror::token::InstallToken::default(),
@@ -279,6 +278,11 @@ impl Mirror {
     pub fn last_place(&self, side: Side) -> PathBuf {
         let enrolled = || PathBuf::from(&self.enrolment().drives.get(side).place);
         self.core.seat(side).path().unwrap_or_else(enrolled)
+    }
+
+    /// Whether a drive is not there.
+    pub fn is_absent(&self, side: Side) -> bool {
+        self.core.seat(side).state() == DriveState::Absent
     }
 
     /// The watcher found a drive that is not to be used.

@@ -31,6 +31,7 @@ mod mirror;
 mod model;
 mod mutate;
 pub mod os_volume;
+mod own_folders;
 mod pace;
 #[cfg(test)]
 mod parking_tests;
@@ -38,6 +39,7 @@ mod patient;
 mod peer;
 pub(crate) mod places;
 mod reconcile;
+pub mod refusal;
 mod repairs;
 mod report;
 pub mod request;
@@ -53,6 +55,7 @@ mod stall;
 #[cfg(test)]
 mod stand;
 mod state;
+pub mod status;
 mod steps;
 mod token;
 pub(crate) mod trash;

@@ -10,7 +10,8 @@ use crate::journal::store::StoreError;
 use crate::journal::{Answered, CommitError, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved};
 use crate::mirror::extent;
 use crate::mirror::mirror::Mirror;
-use crate::mirror::request::{Recurse, Refusal};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::Recurse;
 use crate::path::{Name, RelPath};
 
 /// Children removed by one turn of a recursive removal.
@@ -238,6 +239,7 @@ pub(super) fn refusal(error: CommitError) -> Refusal {
             Precondition::IntoItself(_) | Precondition::Root | Precondition::IdInUse => {
                 Refusal::BadRequest(reason.to_string())
             }
+            Precondition::Beyond { .. } => Refusal::BadPath(reason.to_string()),
             Precondition::Misfit { drive, .. } | Precondition::SameButCase { drive, .. } => {
                 Refusal::BadName { drive, message: reason.to_string() }
             }

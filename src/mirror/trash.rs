@@ -1,5 +1,7 @@
 //! The trash as clients see it, and how it is emptied: by age, by hand, and for room.
 
+mod copies;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +12,20 @@ use crate::ids::{Lsn, NodeId, RequestId, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, Kept, Mutation, Node, Remains, Request};
 use crate::mirror::core::Core;
+use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::{refusal, unreadable};
-use crate::mirror::request::{NodeKind, Refusal, TrashItem, TrashStatus, Undone};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::{NodeKind, TrashItem, Undone};
+use crate::mirror::status::TrashStatus;
 use crate::path::RelPath;
 
 /// Things that are brought back, or let go of, by commits that share a barrier.
 const BATCH: usize = 256;
+/// Letters of a path that nobody could give which an error shows.
+const SHOWN_MAX: usize = 200;
 /// How often is looked for what has been kept long enough.
 const LOOK_EVERY: Duration = Duration::from_hours(1);
-/// How long a PUT waits for the drives that are there to have unlinked what was removed.
-const UNLINKED_AFTER: Duration = Duration::from_secs(10);
 
 impl Mirror {
     /// What is in the trash of a path and of all below it, oldest first; at most `limit`, else `TooLarge`. Blocks.
@@ -47,10 +52,10 @@ impl Mirror {
     /// Brings back what was last removed or overwritten at a path, or what entry `lsn` did so. What is there now goes
     /// to the trash. With a folder that was removed with all in it comes all that was removed with it.
     pub async fn undo(&self, path: &RelPath, lsn: Option<Lsn>, id: Option<RequestId>) -> Result<Undone, Refusal> {
-        let swept = if self.is_answered(id.as_ref())? { Vec::new() } else { self.swept(path, lsn)? };
+        let swept = if self.is_answered(id.as_ref())? { Swept::default() } else { self.swept(path, lsn)? };
         let mut undone: Option<Undone> = None;
-        let mut hindrance = None;
-        for batch in swept.chunks(BATCH) {
+        let mut hindrance = swept.hindrance;
+        for batch in swept.parts.chunks(BATCH) {
             let restore = |(path, lsn): &(RelPath, Lsn)| self.restore(path.clone(), Some(*lsn), None);
             for restored in join_all(batch.iter().map(restore)).await {
                 match restored {
@@ -85,6 +90,9 @@ impl Mirror {
         lsn: Option<Lsn>,
         id: Option<RequestId>,
     ) -> Result<crate::journal::Receipt, Refusal> {
+        if !self.is_answered(id.as_ref())? {
+            self.check_copies(&path, lsn).await?;
+        }
         self.commit(Mutation::Restore { path, lsn, mtime_ns: clock::wall_ns() }, id).await
     }
 
@@ -93,7 +101,7 @@ impl Mirror {
     }
 
     /// What was removed together with a folder, without the folder itself; by path, so that folders come first.
-    fn swept(&self, path: &RelPath, lsn: Option<Lsn>) -> Result<Vec<(RelPath, Lsn)>, Refusal> {
+    fn swept(&self, path: &RelPath, lsn: Option<Lsn>) -> Result<Swept, Refusal> {
         let versions = self.versions(path)?;
         let own = match lsn {
             Some(lsn) => versions.iter().find(|kept| kept.lsn == lsn),
@@ -106,9 +114,24 @@ impl Mirror {
                 self.below(path, |_| true)?.into_iter().max_by_key(|kept| kept.lsn).and_then(|kept| kept.keeping.sweep)
             }
         };
-        let Some(sweep) = sweep else { return Ok(Vec::new()) };
-        let swept = self.below(path, |kept| kept.keeping.sweep == Some(sweep))?;
-        Ok(swept.iter().filter_map(|kept| Some((RelPath::parse(&kept.path).ok()?, kept.lsn))).collect())
+        let Some(sweep) = sweep else { return Ok(Swept::default()) };
+        let (mut parts, mut beyond) = (Vec::new(), Vec::new());
+        for kept in self.below(path, |kept| kept.keeping.sweep == Some(sweep))? {
+            match RelPath::parse(&kept.path) {
+                Ok(path) => parts.push((path, kept.lsn)),
+                Err(why) => beyond.push((kept, why)),
+            }
+        }
+        // Two changes at the same time could make such a path: a move of a folder, and what was put into it.
+        let hindrance = beyond.first().map(|(first, why)| {
+            let (count, shown) = (beyond.len(), first.path.chars().take(SHOWN_MAX).collect::<String>());
+            Refusal::BadPath(format!(
+                "{count} of what was removed with it cannot come back, {shown:?} for one: {why}; its bytes lie in {} on \
+                 the drives until the trash lets go of it",
+                layout::TRASH_FOLDER
+            ))
+        });
+        Ok(Swept { parts, hindrance })
     }
 
     fn below(&self, path: &RelPath, wanted: impl Fn(&Kept) -> bool) -> Result<Vec<Kept>, Refusal> {
@@ -165,6 +188,14 @@ impl Mirror {
     }
 }
 
+/// What was removed together with a folder.
+#[derive(Default)]
+struct Swept {
+    parts: Vec<(RelPath, Lsn)>,
+    /// Why some of it cannot come back.
+    hindrance: Option<Refusal>,
+}
+
 impl TrashStatus {
     fn with(self, kept: &Kept) -> Self {
         Self { items: self.items + 1, bytes: self.bytes + kept.remains.bytes() }
@@ -196,20 +227,6 @@ pub(crate) async fn free(core: &Core, bytes: u64) -> Result<bool, Refusal> {
     }
     tracing::info!(files, bytes, "let go of the oldest in the trash: room is needed");
     Ok(true)
-}
-
-/// Waits until the drives that are there have unlinked what was removed; not for one that takes too long.
-pub(crate) async fn unlinked(core: &Core) {
-    let mut changed = core.changed.subscribe();
-    let unlinked = async {
-        while core.attachments().iter().any(|attachment| to_be_freed(core, attachment.side) > 0) {
-            if changed.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    // What is not free by then is refused.
-    let _ = tokio::time::timeout(UNLINKED_AFTER, unlinked).await;
 }
 
 /// Lets go of enough in the trash for what a lane has no room for. For a drive's own thread: blocks.
@@ -289,5 +306,37 @@ pub(crate) fn to_be_freed(core: &Core, side: Side) -> u64 {
                 crate::journal::Content::Folder => 0,
             })
             .sum::<u64>();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use super::*;
+    use crate::journal::{Catalog, Resolved};
+    use crate::mirror::MirrorLimits;
+    use crate::mirror::request::Recurse;
+    use crate::mirror::stand::Stand;
+    use crate::path::PATH_DEPTH_MAX;
+
+    #[tokio::test]
+    async fn what_cannot_come_back_with_its_folder_is_told_of() {
+        let limits = MirrorLimits { trash_for: Some(Duration::from_hours(1)), ..MirrorLimits::default() };
+        let Stand { mirror, .. } = &Stand::new(limits).await;
+        let path = |name: &str, names: usize| RelPath::parse(&vec![name; names].join("/")).unwrap();
+        for name in ["m", "r"] {
+            mirror.make_folder(&path(name, 40), Recurse::Yes, None).await.unwrap();
+        }
+        // As what is put into a folder while that is moved.
+        let to = path("r", 40).join(path("m", 1).names().first().unwrap().clone());
+        mirror.commit(Mutation::Move { from: path("m", 1), to }, None).await.unwrap();
+        mirror.remove(&path("r", 1), Recurse::Yes, None).await.unwrap();
+        let Err(refusal) = mirror.undo(&path("r", 1), None, None).await else { panic!("it is not told of") };
+        assert_eq!(refusal.name(), "bad-path");
+        assert!(refusal.to_string().starts_with("16 of what was removed with it cannot come back"), "{refusal}");
+        let deepest = path("r", 40).to_string() + &"/m".repeat(PATH_DEPTH_MAX - 40);
+        let found = mirror.core.journal.snapshot().resolve(&RelPath::parse(&deepest).unwrap()).unwrap();
+        assert!(matches!(found, Resolved::Found(..)), "all that can be named is back: {found:?}");
     }
 }

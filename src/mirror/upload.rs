@@ -1,17 +1,18 @@
 //! A PUT under way: one stream from the client, to all drives that are there.
 
-use std::collections::VecDeque;
+mod leg;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::digest::{Crc32, Digester, FileDigest};
 use crate::ids::{PerSide, Side, Ticket};
 use crate::journal::{
-    Answered, Mutation, Precondition, Put, Receipt, Released, Request, Stage, Staged, Version, put_fingerprint,
+    Answered, Mutation, Precondition, Put, Receipt, Released, Request, Staged, Version, put_fingerprint,
 };
 use crate::mirror::attachment::Attachment;
 use crate::mirror::core::{drop_stage, let_go};
@@ -20,17 +21,15 @@ use crate::mirror::io::Gone;
 use crate::mirror::log_thread::NoRoom;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::refusal;
-use crate::mirror::request::{PutRequest, Refusal};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::PutRequest;
 use crate::mirror::stage::StageFile;
+use crate::mirror::upload::leg::Leg;
 use crate::mirror::volume::{Attributes, Disposition, Result as VolumeResult, VolumeError};
 use crate::mirror::{layout, space};
 
 /// Bodies up to here travel through the drive log, larger ones through a stage file.
 pub(crate) const LOGGED_BYTES_MAX: usize = 64 * 1024;
-/// Writes of one upload to one drive that are under way at most.
-const WRITES_MAX: usize = 4;
-/// Bytes written to a stage before they are synced: so much dirty data of one upload at most, twice over.
-const SYNC_BYTES: u64 = 16 << 20;
 /// Room that a body of unknown length takes ahead, once it is large.
 const ROOM_BYTES: u64 = 8 << 20;
 
@@ -52,6 +51,8 @@ pub struct Upload {
     /// The journal has it now: its stages are not ours any more.
     handed_over: bool,
     space: space::Reservation,
+    /// Bytes of the body that took their room and are written.
+    spent: u64,
     /// Bytes of the body that there is room for, where its length is unknown.
     room_end: u64,
     /// A drive that is there and did not take it, and why.
@@ -62,14 +63,6 @@ enum Body {
     /// Small so far.
     Held(Vec<Bytes>, usize),
     Staged(PerSide<Option<Leg>>),
-}
-
-/// One drive's share of a large upload.
-struct Leg {
-    attachment: Arc<Attachment>,
-    stage: Arc<StageFile>,
-    writes: VecDeque<oneshot::Receiver<VolumeResult<()>>>,
-    unsynced: u64,
 }
 
 impl Mirror {
@@ -99,6 +92,7 @@ impl Mirror {
             answered,
             handed_over: false,
             space: reservation,
+            spent: 0,
             room_end: 0,
             turned_away: None,
             request,
@@ -150,6 +144,8 @@ impl Upload {
             Ok(()) => ahead,
             Err(_) => self.space.renew(core, needed).await.map(|()| needed)?,
         };
+        // What it had before is all counted as written.
+        self.spent = self.room_end;
         self.room_end += taken;
         Ok(())
     }
@@ -164,7 +160,7 @@ impl Upload {
             match attachment.io.run(self.creation(&attachment)).await {
                 Ok(Ok(stage)) => {
                     let stage = Arc::new(stage);
-                    *legs.get_mut(side) = Some(Leg { attachment, stage, writes: VecDeque::new(), unsynced: 0 });
+                    *legs.get_mut(side) = Some(Leg::new(attachment, stage));
                 }
                 Ok(Err(error)) => {
                     result = result.and(self.judge(&attachment, &error));
@@ -203,11 +199,14 @@ impl Upload {
         let Body::Staged(mut legs) = std::mem::replace(&mut self.body, Body::Held(Vec::new(), 0)) else {
             return Ok(());
         };
-        let mut result = Ok(());
+        let (mut result, mut in_flight) = (Ok(()), 0);
         for side in Side::BOTH {
             let Some(mut leg) = legs.get_mut(side).take() else { continue };
             match leg.write(&bytes, offset, &permit).await {
-                Ok(true) => *legs.get_mut(side) = Some(leg),
+                Ok(true) => {
+                    in_flight = in_flight.max(leg.in_flight());
+                    *legs.get_mut(side) = Some(leg);
+                }
                 Ok(false) => {}
                 Err(error) => {
                     let judged = self.judge(&leg.attachment, &error);
@@ -219,7 +218,14 @@ impl Upload {
         let empty = legs.iter().all(|(_, leg)| leg.is_none());
         self.body = Body::Staged(legs);
         result?;
+        self.spend(offset + bytes.len() as u64 - in_flight);
         if empty { Err(self.nobody_left()) } else { Ok(()) }
+    }
+
+    /// The drives have the first `end` bytes of the body: the room they have is less by that.
+    fn spend(&mut self, end: u64) {
+        self.space.spend(end.saturating_sub(self.spent));
+        self.spent = self.spent.max(end);
     }
 
     /// Room for a body's bytes on their way, so that a thousand uploads share what there is.
@@ -410,66 +416,6 @@ impl Drop for Upload {
             {
                 let_go(&attachment, &Released { side, ticket: self.ticket, stage: *stage });
             }
-        }
-    }
-}
-
-impl Leg {
-    /// Queues a write; false when the drive has left.
-    async fn write(
-        &mut self,
-        bytes: &Bytes,
-        offset: u64,
-        permit: &Arc<Option<OwnedSemaphorePermit>>,
-    ) -> VolumeResult<bool> {
-        while self.writes.len() >= WRITES_MAX {
-            if !self.settle_one().await? {
-                return Ok(false);
-            }
-        }
-        let (stage, piece, permit) = (Arc::clone(&self.stage), bytes.clone(), Arc::clone(permit));
-        let write = move || {
-            let result = stage.write_at(&piece, offset);
-            drop(permit);
-            result
-        };
-        if !self.start(write) {
-            return Ok(false);
-        }
-        self.unsynced += bytes.len() as u64;
-        if self.unsynced >= SYNC_BYTES {
-            self.unsynced = 0;
-            let stage = Arc::clone(&self.stage);
-            return Ok(self.start(move || stage.sync()));
-        }
-        Ok(true)
-    }
-
-    fn start(&mut self, job: impl FnOnce() -> VolumeResult<()> + Send + 'static) -> bool {
-        let started = self.attachment.io.start_job(job);
-        started.map(|answer| self.writes.push_back(answer)).is_ok()
-    }
-
-    /// Waits for the oldest write; false when the drive has left.
-    async fn settle_one(&mut self) -> VolumeResult<bool> {
-        let Some(write) = self.writes.pop_front() else { return Ok(true) };
-        match self.attachment.io.wait(write).await {
-            Ok(result) => result.map(|()| true),
-            Err(_) => Ok(false),
-        }
-    }
-
-    /// Waits for all writes and makes the stage durable; `None` when the drive has left.
-    async fn finish(mut self, attributes: Attributes) -> VolumeResult<Option<Stage>> {
-        while !self.writes.is_empty() {
-            if !self.settle_one().await? {
-                return Ok(None);
-            }
-        }
-        let stage = Arc::clone(&self.stage);
-        match self.attachment.io.run(move || stage.finish(attributes)).await {
-            Ok(stage) => stage.map(Some),
-            Err(_) => Ok(None),
         }
     }
 }

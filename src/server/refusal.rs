@@ -1,6 +1,7 @@
 //! The mirror's refusals as the wire says them.
 
-use crate::mirror::request::{Receipt, Refusal};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::Receipt;
 use crate::path::BadPath;
 use crate::wire::{ErrorName, Fault, MutationAnswer};
 
@@ -13,7 +14,7 @@ pub(crate) fn fault(refusal: &Refusal) -> Fault {
         Refusal::NotEmpty(_) => ErrorName::NotEmpty,
         Refusal::BadRequest(_) => ErrorName::BadRequest,
         Refusal::TooLarge { .. } | Refusal::TooLargeForDrive { .. } => ErrorName::TooLarge,
-        Refusal::BadName { .. } => ErrorName::BadPath,
+        Refusal::BadPath(_) | Refusal::BadName { .. } => ErrorName::BadPath,
         Refusal::BadChecksum { .. } => ErrorName::BadChecksum,
         Refusal::NoSpace { .. } => ErrorName::NoSpace,
         Refusal::Unavailable { .. } => ErrorName::Unavailable,
@@ -58,6 +59,7 @@ mod tests {
             Refusal::BadRequest(text()),
             Refusal::TooLarge { what: "file", size: 1, limit: 0 },
             Refusal::TooLargeForDrive { drive: Side::B, file_system: "vfat", limit: 0 },
+            Refusal::BadPath(text()),
             Refusal::BadName { drive: Side::A, message: text() },
             Refusal::BadChecksum { expected: Crc32(0), actual: Crc32(1) },
             Refusal::NoSpace { drive: Side::B, free: 0, needed: 1 },

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::mirror::Mirror;
-use crate::mirror::request::{Contents, Receipt, Recurse, Refusal, RequestId};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::{Contents, Receipt, Recurse, RequestId};
 use crate::server::connection::{Close, Connection};
 use crate::server::status::HostReporter;
 use crate::server::{aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, status, trash, undo, verify};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use crate::mirror::request::{
-    DriveStatus, Event, FillCause, Foreign, ForeignCounts, ForeignDeed, ForeignRemark, Health, Notice, ReplayStatus,
-    ScanKind, ScanStatus, ScrubCause, ScrubState, ScrubStatus, SearchStatus, Since, Status, Unavailable,
+use crate::mirror::status::{
+    Backing, DriveStatus, Event, FillCause, Foreign, ForeignCounts, ForeignDeed, ForeignRemark, Health, Notice,
+    ReplayStatus, ScanKind, ScanStatus, ScrubCause, ScrubState, ScrubStatus, SearchStatus, Since, Status, Unavailable,
 };
 use crate::server::aside;
 use crate::server::connection::Close;
@@ -97,12 +97,22 @@ fn search(search: SearchStatus) -> SearchDocument {
     SearchDocument { folders, settling, taking_in }
 }
 
+/// What to do about something that nothing can be restored from.
+fn without_copy(backing: Backing, path: &str, kept: &str) -> Option<String> {
+    match backing {
+        Backing::Other => None,
+        Backing::Nothing => Some(format!("no drive has another copy: {kept}put it again, or 'fget rm {path}'")),
+    }
+}
+
 fn foreign(foreign: Foreign) -> ForeignDocument {
     let Foreign { counts: ForeignCounts { changed, missing, new, kept, refused }, last } = foreign;
     let item = |ForeignRemark { wall_ns, side, path, deed }| {
         let (what, copy, why) = match deed {
-            ForeignDeed::Changed => ("changed", None, None),
-            ForeignDeed::Missing => ("missing", None, None),
+            ForeignDeed::Changed(backing) => {
+                ("changed", None, without_copy(backing, &path, "what is there now is kept beside it; "))
+            }
+            ForeignDeed::Missing(backing) => ("missing", None, without_copy(backing, &path, "")),
             ForeignDeed::New => ("new", None, None),
             ForeignDeed::Kept { copy } => ("kept", Some(copy.to_string()), None),
             ForeignDeed::Refused(why) => ("refused", None, Some(why)),

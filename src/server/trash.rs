@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::mirror::Mirror;
-use crate::mirror::request::{Cause, TrashItem, TrashStatus};
+use crate::mirror::request::{Cause, TrashItem};
+use crate::mirror::status::TrashStatus;
 use crate::server::connection::Close;
 use crate::server::info::kind;
 use crate::server::place;

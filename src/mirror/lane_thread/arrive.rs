@@ -20,7 +20,8 @@ use crate::mirror::lane::{Known, Lane, LaneError, look_again, reclaim};
 use crate::mirror::lane_thread::Worker;
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::manifest::{Head, Keeper};
-use crate::mirror::os_volume::Unmounted;
+use crate::mirror::os_volume::{MountPoint, Unmounted};
+use crate::mirror::own_folders::OwnFolders;
 use crate::mirror::patient::Patient;
 use crate::mirror::reconcile::hints::Hints;
 use crate::mirror::reconcile::inbox::Errands;
@@ -123,8 +124,8 @@ fn stay(core: &Arc<Core>, drive: NewDrive) {
     });
     drop(alive);
     if core.seat(side).ejection() == Some(Ejection::UnderWay { visit }) {
-        let unmounted = mount.map_or(Unmounted::Nothing, |mount| mount.unmount());
-        core.seat(side).ejected(visit, unmounted);
+        let unmounted = mount.as_ref().map_or(Unmounted::Nothing, MountPoint::unmount);
+        core.seat(side).ejected(visit, unmounted, mount.and_then(|mount| mount.entry()));
         core.tell_change();
     }
     if let Err(reason) = ended {
@@ -146,7 +147,7 @@ fn watch(core: &Arc<Core>, drive: NewDrive) -> Result<(NewDrive, Arc<Watched>), 
             volume.revoke();
         }
     })?;
-    let patient = Patient::new(Arc::clone(&watched) as _);
+    let patient = Patient::new(Arc::new(OwnFolders::new(Arc::clone(&watched) as _)));
     Ok((NewDrive { volume: Arc::new(patient), ..drive }, watched))
 }
 
@@ -297,7 +298,7 @@ fn attach(
         side,
         visit: drive.visit,
         arrival,
-        volume: Arc::clone(watched) as _,
+        volume: Arc::new(OwnFolders::new(Arc::clone(watched) as _)),
         watched: Arc::clone(watched),
         io,
         log,
@@ -305,6 +306,7 @@ fn attach(
         errands: Errands::default(),
         steps: Arc::default(),
         ahead: Mutex::default(),
+        leaving: watch::channel(0).0,
         gone,
     });
     let seat = core.seat(side);

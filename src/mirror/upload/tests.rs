@@ -17,7 +17,8 @@ use crate::mirror::label::{self, Label};
 use crate::mirror::layout;
 use crate::mirror::limits::MirrorLimits;
 use crate::mirror::mirror::Mirror;
-use crate::mirror::request::{Overwrite, PutRequest, Recurse, Refusal, Span};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::{Overwrite, PutRequest, Recurse, Span};
 use crate::mirror::sim_volume::{SimDisk, SimVolume};
 use crate::mirror::upload::Upload;
 use crate::mirror::volume::{FsKind, Volume};
@@ -142,6 +143,8 @@ async fn a_small_put_on_a_full_drive_is_refused_and_the_drive_stays() {
 async fn a_drive_that_does_not_take_a_stage_is_not_lost() {
     let stand = Stand::new();
     stand.volume(Side::A).remove_folder(layout::STAGE_FOLDER).unwrap();
+    // Where nothing was, the folder would be made again.
+    stand.volume(Side::A).create(layout::STAGE_FOLDER).unwrap();
     let mut upload = stand.begin("f", Some(MIB)).await.unwrap();
     send(&mut upload, MIB).await.unwrap();
     assert!(stand.is_there(Side::A));
@@ -152,6 +155,7 @@ async fn a_drive_that_does_not_take_a_stage_is_not_lost() {
         assert!(clock::now() < deadline, "the stage stays");
         tokio::task::yield_now().await;
     }
+    stand.volume(Side::B).create(layout::STAGE_FOLDER).unwrap();
     let mut upload = stand.begin("f", Some(MIB)).await.unwrap();
     let refusal = send(&mut upload, MIB).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Unavailable { drive: Some(_), .. }), "{refusal}");
@@ -176,6 +180,19 @@ async fn a_body_of_unknown_length_may_fill_what_is_free() {
     let mut upload = stand.begin("f", None).await.unwrap();
     let crc = send(&mut upload, 22 * MIB).await.unwrap();
     assert_eq!(upload.commit(crc).await.unwrap().drives, Side::BOTH);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_upload_has_written_of_its_room_counts_once() {
+    let stand = Stand::new();
+    let mut large = stand.begin("large", Some(16 * MIB)).await.unwrap();
+    send(&mut large, 15 * MIB).await.unwrap();
+    // The drives are asked for their room as it grows.
+    let mut beside = stand.begin("beside", None).await.unwrap();
+    let crc = send(&mut beside, 4 * MIB).await.unwrap();
+    beside.commit(crc).await.unwrap();
+    let crc = send(&mut large, MIB).await.unwrap();
+    large.commit(crc).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
