@@ -99,7 +99,9 @@ pub(crate) struct Step {
     pub(crate) barrier: bool,
     /// Debts that were looked at; none means that there are none but those that stay.
     pub(crate) seen: usize,
-    /// Damaged or vanished copies that are whole again, with their bytes.
+    /// Files that are at their places now, with their bytes.
+    pub(crate) whole: Vec<(NodeId, u64)>,
+    /// Those of them whose copies had been damaged, or had vanished.
     pub(crate) repaired: Vec<(NodeId, u64)>,
     /// The other drive failed while it was copied from.
     pub(crate) peer_error: Option<VolumeError>,
@@ -317,7 +319,7 @@ impl Lane {
                 self.judged.insert(*id, debt.lsn);
             }
         }
-        let Finished { facts, repaired } = self.finish(&mut batch, now_ns)?;
+        let Finished { facts, whole, repaired } = self.finish(&mut batch, now_ns)?;
         // A damaged stage is let go of: not before it is durably known to be of no use. What lies in a folder taken apart
         // is found nowhere else.
         let must_be_known = |fact: &DriveFact| matches!(fact, DriveFact::Damaged { .. } | DriveFact::TakenApart { .. });
@@ -328,6 +330,7 @@ impl Lane {
             facts,
             barrier,
             seen: taken,
+            whole,
             repaired,
             peer_error: batch.peer_error,
             aside: batch.aside,

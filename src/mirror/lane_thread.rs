@@ -1,6 +1,7 @@
 //! The thread of a drive that came: `arrive` verifies it, then its lane runs until it is lost.
 
 mod arrive;
+mod fresh;
 mod look;
 mod tell;
 
@@ -15,6 +16,7 @@ use crate::mirror::committer::{Durable, Reporter};
 use crate::mirror::core::Core;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Lane, LaneError, Neighbour, Stay, Step};
+use crate::mirror::lane_thread::fresh::Fresh;
 use crate::mirror::lane_thread::look::Help;
 use crate::mirror::log_thread::Settled;
 use crate::mirror::manifest::{Keeper, Turn};
@@ -33,6 +35,9 @@ pub(crate) use arrive::start;
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 /// Between two checkpoints under load.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// What may be installed between two checkpoints, beside one step's: all of it is read back when the drive leaves in
+/// disorder and comes back, before anything is copied.
+const UNSETTLED_MAX: Fresh = Fresh { files: 512, bytes: 64 << 20 };
 /// Before debts are tried again that could not be worked off.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Before a file is tried again whose only copy is damaged, though nothing has changed.
@@ -68,6 +73,7 @@ impl Worker<'_> {
         let mut checkpointed = clock::now();
         let mut forgotten = checkpointed;
         let mut unsettled = true;
+        let mut fresh = Fresh::default();
         let mut closing: Option<Instant> = None;
         // From here on the log is told of commits; those before are in the debts.
         let begun = self.keeper.take_debts(&self.core.journal, self.replay_head).and_then(|()| self.take_stock());
@@ -91,6 +97,7 @@ impl Worker<'_> {
                 Err(error) => return self.fail(&error),
             };
             unsettled |= step.worked;
+            fresh = fresh.plus(step.fresh);
             self.tell(&mut scan, &step);
             let turn = match closing {
                 Some(_) => Ok(Turn::Done),
@@ -117,7 +124,7 @@ impl Worker<'_> {
                 Ok(next) => next,
                 Err(error) => return self.fail(&error),
             };
-            let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY;
+            let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY || fresh.is_beyond(UNSETTLED_MAX);
             let wait = match (quiet, unsettled) {
                 (false, _) => None,
                 (true, true) => Some(CHECKPOINT_AFTER),
@@ -137,7 +144,7 @@ impl Worker<'_> {
                     return self.fail(&error);
                 }
                 checkpointed = clock::now();
-                unsettled = false;
+                (unsettled, fresh) = (false, Fresh::default());
             } else if is_idle {
                 let retried = if now.duration_since(forgotten) > RETRY_HOPELESS_AFTER {
                     forgotten = now;
@@ -193,22 +200,23 @@ impl Worker<'_> {
             return Ok(Done::default());
         }
         let under_way = self.attachment.steps.begin();
-        let Step { facts, barrier, seen, repaired, peer_error, aside, has_settled } =
+        let Step { facts, barrier, seen, whole, repaired, peer_error, aside, has_settled } =
             self.lane.step(peer, clock::wall_ns())?;
         if let (Some(error), Some(other)) = (&peer_error, &other) {
             self.core.complain(other, error);
         }
         let worked = !facts.is_empty();
+        let fresh = Fresh::of(&whole);
         if worked {
             let durable = if barrier { Durable::Now } else { Durable::Later };
             // Before a debt is settled, what it was about is durable here.
             if self.attachment.log.flush().is_none() {
-                return Ok(Done { seen: 0, worked, has_settled });
+                return Ok(Done { seen: 0, worked, has_settled, fresh });
             }
             self.core.committer.note(self.reporter(), facts, durable)?;
             self.add_jobs(aside.into_iter().map(Job::Aside));
             match self.attachment.log.settle() {
-                None => return Ok(Done { seen: 0, worked, has_settled }),
+                None => return Ok(Done { seen: 0, worked, has_settled, fresh }),
                 Some(Settled::Done) => {}
                 Some(Settled::WaitsForManifest) => self.list()?,
             }
@@ -219,8 +227,8 @@ impl Worker<'_> {
         {
             other.wake.ring();
         }
-        self.core.repaired(self.attachment.side, &repaired);
-        Ok(Done { seen, worked, has_settled })
+        self.core.made_whole(self.attachment.side, &whole, &repaired);
+        Ok(Done { seen, worked, has_settled, fresh })
     }
 
     fn reporter(&self) -> Reporter {
@@ -301,4 +309,8 @@ struct Done {
     seen: usize,
     worked: bool,
     has_settled: bool,
+    fresh: Fresh,
 }
+
+#[cfg(test)]
+mod tests;

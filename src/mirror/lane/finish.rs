@@ -28,6 +28,7 @@ pub(super) fn prove(volume: &dyn Volume) -> Result<()> {
 /// What came of a step that is durable.
 pub(super) struct Finished {
     pub(super) facts: Vec<DriveFact>,
+    pub(super) whole: Vec<(NodeId, u64)>,
     pub(super) repaired: Vec<(NodeId, u64)>,
 }
 
@@ -39,7 +40,8 @@ impl Lane {
         }
         let paths = self.placed_files(batch)?;
         self.sync(batch, &paths)?;
-        let (mut facts, mut repaired, mut bad_copies) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut facts, mut bad_copies) = (Vec::new(), Vec::new());
+        let (mut whole, mut repaired) = (Vec::new(), Vec::new());
         for (node, held) in &batch.placed {
             let held = match held {
                 Some(held) => self.read_back(batch, held)?,
@@ -51,6 +53,7 @@ impl Lane {
                 && home
             {
                 self.note_replaced(&mut batch.replaced, *node)?;
+                whole.push((*node, version.size));
                 repaired.extend(batch.mended.take(node).map(|node| (node, version.size)));
                 let bad = batch.bad_copies.remove(node);
                 let side = self.side.other();
@@ -62,7 +65,7 @@ impl Lane {
         // Behind what this drive has now: until then the other one's blocks could be the last.
         facts.append(&mut bad_copies);
         self.work.repaired += repaired.len() as u64;
-        Ok(Finished { facts, repaired })
+        Ok(Finished { facts, whole, repaired })
     }
 
     fn is_home(&self, node: NodeId, held: Option<&Held>) -> std::result::Result<bool, LaneError> {

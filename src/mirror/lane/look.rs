@@ -15,6 +15,7 @@ use crate::mirror::lane::finish::prove;
 use crate::mirror::lane::{Lane, LaneError};
 use crate::mirror::reconcile::hints::{Hint, Watch};
 use crate::mirror::reconcile::inbox::Newcomer;
+use crate::mirror::reconcile::ledger::Backing;
 use crate::mirror::reconcile::survey::{
     Ahead, Depth, Doubt, News, Next, Stage, Strange, Suspect, TURN_NAMES_MAX, Turn, Visit, is_same,
 };
@@ -44,13 +45,15 @@ pub(crate) struct Look {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
     /// A file has other bytes, or is no file any more.
-    Changed(RelPath),
+    Changed(RelPath, Backing),
     /// A file or folder is not there any more.
-    Missing(RelPath),
+    Missing(RelPath, Backing),
     /// A name that the mirror cannot have, as the drive has it.
     BadName(String),
     /// A link, device or socket.
     NoFile(RelPath),
+    /// A folder has something in it that lies too deep, or has too long a path, to be named.
+    Beyond(RelPath),
 }
 
 impl Lane {
@@ -243,10 +246,12 @@ impl Lane {
         if self.is_known(&place)? {
             return Ok(());
         }
-        if let Some(meta) = self.stat(&path)?
-            && self.survey.suspect_new(place, &path, meta, now) == News::Yes
-            && meta.kind == FileKind::Folder
+        let Some(meta) = self.stat(&path)? else { return Ok(()) };
+        if let Some(mirror_path) = self.journal.path_of(&place)?
+            && mirror_path.check_extent().is_err()
         {
+            look.beyond(&mirror_path);
+        } else if self.survey.suspect_new(place, &path, meta, now) == News::Yes && meta.kind == FileKind::Folder {
             self.survey.look_into(Strange { path, names: None });
         }
         Ok(())
@@ -284,6 +289,8 @@ impl Lane {
         }
         match (node, meta) {
             (None, None) => {}
+            // Folders above it may have been moved since it was seen.
+            (None, Some(_)) if mirror_path.check_extent().is_err() => look.beyond(&mirror_path),
             (None, Some(meta)) => match meta.kind {
                 FileKind::File | FileKind::Folder => {
                     look.newcomers.push(Newcomer { path: mirror_path, at: path, meta });
@@ -319,7 +326,7 @@ impl Lane {
         }
         look.absence = true;
         if let Some(path) = self.journal.path_of(place)? {
-            look.findings.push(Finding::Missing(path));
+            look.findings.push(Finding::Missing(path, backing(&node, self.side)));
         }
         look.facts.push(DriveFact::Strayed { side: self.side, place: place.clone(), node });
         Ok(())
@@ -360,8 +367,16 @@ impl Look {
         self.findings.extend(names.iter().map(|name| Finding::BadName(layout::join(folder, &lossless(name)))));
     }
 
+    /// Tells of something that cannot be named, by the folder that it is in: there may be thousands.
+    fn beyond(&mut self, path: &RelPath) {
+        let finding = Finding::Beyond(path.folder());
+        if self.findings.last() != Some(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
     fn changed(&mut self, side: Side, place: &Place, node: Node, path: RelPath) {
-        self.findings.push(Finding::Changed(path));
+        self.findings.push(Finding::Changed(path, backing(&node, side)));
         self.facts.push(DriveFact::Strayed { side, place: place.clone(), node });
     }
 }
@@ -381,6 +396,14 @@ fn is_trouble(disposition: Disposition) -> bool {
 /// A name on a drive as one of the mirror's; nothing where the mirror would give it another form.
 fn exact_name(name: &str) -> Option<Name> {
     Name::parse(name).ok().filter(|parsed| parsed.as_str() == name)
+}
+
+/// Whether what was changed on a drive can be restored.
+fn backing(node: &Node, side: Side) -> Backing {
+    match node {
+        Node::File(file) if !file.copies.get(side.other()).is_durable() => Backing::Nothing,
+        Node::File(_) | Node::Folder(_) => Backing::Other,
+    }
 }
 
 /// Whether a name is what the drive had when the node was installed.

@@ -249,6 +249,13 @@ impl Lane {
     ) -> Result<(), LaneError> {
         if from != self.side {
             batch.deferred.insert(file.id);
+            // What is not on a drive that is there, nor being moved, nobody has. An unplugged vfat says so of everything.
+            let is_there = || batch.peer.as_ref().is_some_and(|peer| peer.volume.probe().is_ok());
+            if error.disposition == Disposition::NotFound && is_there() {
+                self.stays.insert(file.id, Stay::Lost);
+                self.hopeless.insert(file.id);
+                return Ok(());
+            }
             // The other drive is for its own people to judge; without it this waits.
             self.stays.insert(file.id, Stay::WaitsFor(from));
             batch.peer_error = Some(error);

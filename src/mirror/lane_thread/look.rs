@@ -7,6 +7,7 @@ use crate::ids::NodeId;
 use crate::journal::{Node, Resolved};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::Durable;
+use crate::mirror::extent;
 use crate::mirror::lane::{Finding, Look};
 use crate::mirror::lane_thread::{LaneError, Worker};
 use crate::mirror::reconcile::hints::Told;
@@ -17,8 +18,8 @@ use crate::mirror::reconcile::refusals::Again;
 use crate::mirror::reconcile::shelf::describe;
 use crate::mirror::reconcile::stock::Totals;
 use crate::mirror::reconcile::survey::{Depth, Next, TURN_NAMES_MAX};
-use crate::mirror::request::AsideStatus;
 use crate::mirror::space;
+use crate::mirror::status::AsideStatus;
 use crate::units::one_line;
 
 /// Whether something came that may help with what was refused.
@@ -191,10 +192,14 @@ impl Worker<'_> {
     fn say(&self, finding: Finding) {
         let side = self.attachment.side;
         let (path, deed) = match finding {
-            Finding::Changed(path) => (path.to_string(), Deed::Changed),
-            Finding::Missing(path) => (path.to_string(), Deed::Missing),
+            Finding::Changed(path, backing) => (path.to_string(), Deed::Changed(backing)),
+            Finding::Missing(path, backing) => (path.to_string(), Deed::Missing(backing)),
             Finding::BadName(path) => (one_line(&path), Deed::Refused("the mirror can have no such name".to_owned())),
             Finding::NoFile(path) => (path.to_string(), Deed::Refused("it is neither a file nor a folder".to_owned())),
+            Finding::Beyond(folder) => {
+                let (path, why) = extent::beyond(&folder.to_string());
+                (path, Deed::Refused(why))
+            }
         };
         tracing::warn!(drive = %side, path, ?deed, "somebody else was here");
         self.core.ledger.add(clock::wall_ns(), side, &path, deed);

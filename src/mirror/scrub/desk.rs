@@ -85,8 +85,8 @@ impl Desk {
         inner.news = false;
     }
 
-    /// The lane made copies whole again.
-    pub(crate) fn repaired(&self, nodes: &[(NodeId, u64)]) {
+    /// The lane made copies whole, whatever was at their places before.
+    pub(crate) fn made_whole(&self, nodes: &[(NodeId, u64)]) {
         let mut inner = self.inner.lock();
         if inner.live.is_some() {
             inner.mended.extend(nodes.iter().copied());
@@ -233,12 +233,12 @@ mod tests {
         for early in [true, false] {
             desk.begin_piece();
             if early {
-                desk.repaired(&[(NodeId(5), 70)]);
+                desk.made_whole(&[(NodeId(5), 70)]);
             }
             desk.tell(now, ScrubAmount::default(), [(NodeId(5), place.clone())], |progress| progress.damaged += 1);
             assert_eq!(desk.progress().unverified.is_empty(), early);
             if !early {
-                desk.repaired(&[(NodeId(5), 70)]);
+                desk.made_whole(&[(NodeId(5), 70)]);
             }
         }
         let progress = desk.progress();

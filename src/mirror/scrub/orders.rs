@@ -11,7 +11,7 @@ use crate::journal::{DriveFact, ScrubCause, ScrubOrder};
 use crate::mirror::committer::{Durable, Reporter};
 use crate::mirror::core::Core;
 use crate::mirror::mirror::Mirror;
-use crate::mirror::request::Refusal;
+use crate::mirror::refusal::Refusal;
 
 /// A scrub that is due while the last one is not through is looked for again so often.
 const LOOK_EVERY: Duration = Duration::from_hours(1);

@@ -9,6 +9,7 @@ use crate::mirror::layout;
 use crate::mirror::reconcile::hints::Watch;
 use crate::mirror::reconcile::survey::{News, Strange, TURN_NAMES_MAX};
 use crate::mirror::volume::FileKind;
+use crate::path::check_text_extent;
 
 impl Lane {
     /// Notes some of what is in a new folder. What the mirror cannot have there is told of when its folder is the mirror's.
@@ -30,6 +31,10 @@ impl Lane {
                 continue;
             }
             let at = layout::join(&path, &name);
+            // Nor what nobody could name there.
+            if check_text_extent(&at).is_err() {
+                continue;
+            }
             if let Some(meta) = self.stat(&at)?
                 && self.survey.sight(&at, meta, now) == News::Yes
                 && meta.kind == FileKind::Folder
@@ -45,6 +50,9 @@ impl Lane {
 
     /// Notes a name in a new folder that the kernel told of.
     pub(super) fn sight(&mut self, at: String, now: Instant, watch: &mut dyn FnMut(&str) -> Watch) -> Result<()> {
+        if check_text_extent(&at).is_err() {
+            return Ok(());
+        }
         let Some(meta) = self.stat(&at)? else { return Ok(()) };
         let news = self.survey.sight(&at, meta, now);
         // One of the same name that has gone was seen, and this one was not.
