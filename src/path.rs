@@ -110,19 +110,13 @@ impl RelPath {
         if text.len() > PATH_BYTES_MAX {
             return Err(BadPath::PathTooLong { bytes: text.len() });
         }
-        let names = text.split('/').map(Name::parse).collect::<Result<Vec<_>, _>>()?;
-        if names.len() > PATH_DEPTH_MAX {
-            return Err(BadPath::TooDeep { names: names.len() });
-        }
+        let path = Self { names: text.split('/').map(Name::parse).collect::<Result<Vec<_>, _>>()? };
         // The normal form can be longer than what was given; it is what listings show.
-        let bytes = names.iter().map(|name| name.as_str().len() + 1).sum::<usize>() - 1;
-        if bytes > PATH_BYTES_MAX {
-            return Err(BadPath::PathTooLong { bytes });
-        }
-        if let Some(first) = names.first().filter(|name| is_reserved(name.as_str())) {
+        path.check_extent()?;
+        if let Some(first) = path.names.first().filter(|name| is_reserved(name.as_str())) {
             return Err(BadPath::Reserved(first.to_string()));
         }
-        Ok(Self { names })
+        Ok(path)
     }
 
     /// Reads a folder's path, which may end in one `/`.
@@ -131,6 +125,12 @@ impl RelPath {
             Some("") | None => Self::parse(text),
             Some(rest) => Self::parse(rest),
         }
+    }
+
+    /// Refuses a path that was put together of names and that nobody could give: too deep, or too long.
+    pub fn check_extent(&self) -> Result<(), BadPath> {
+        let bytes = self.names.iter().map(|name| name.as_str().len() + 1).sum::<usize>();
+        check_extent(self.names.len(), bytes.saturating_sub(1))
     }
 
     pub fn is_root(&self) -> bool {
@@ -175,6 +175,21 @@ impl fmt::Display for RelPath {
         }
         Ok(())
     }
+}
+
+/// As [`RelPath::check_extent`], of a path as a drive has it.
+pub fn check_text_extent(path: &str) -> Result<(), BadPath> {
+    check_extent(path.split('/').count(), path.len())
+}
+
+fn check_extent(names: usize, bytes: usize) -> Result<(), BadPath> {
+    if names > PATH_DEPTH_MAX {
+        return Err(BadPath::TooDeep { names });
+    }
+    if bytes > PATH_BYTES_MAX {
+        return Err(BadPath::PathTooLong { bytes });
+    }
+    Ok(())
 }
 
 /// Whether a name in a drive's root is never part of the mirror.
@@ -229,6 +244,21 @@ mod tests {
         let text = ["\u{958}".repeat(42).as_str(); 24].join("/");
         assert!(text.len() < PATH_BYTES_MAX);
         assert_eq!(RelPath::parse(&text), Err(BadPath::PathTooLong { bytes: 24 * 252 + 23 }));
+    }
+
+    #[test]
+    fn what_is_put_together_of_names_is_measured_as_what_is_given() {
+        let path =
+            |name: &str, names: usize| (0..names).fold(RelPath::ROOT, |path, _| path.join(Name::parse(name).unwrap()));
+        assert_eq!(RelPath::ROOT.check_extent(), Ok(()));
+        assert_eq!(path("x", PATH_DEPTH_MAX).check_extent(), Ok(()));
+        let longest = path(&"x".repeat(255), 12);
+        assert_eq!(longest.check_extent(), Ok(()));
+        for bad in [path("x", PATH_DEPTH_MAX + 1), longest.join(Name::parse("x").unwrap())] {
+            assert!(bad.check_extent().is_err());
+            assert_eq!(check_text_extent(&bad.to_string()), bad.check_extent());
+            assert_eq!(RelPath::parse(&bad.to_string()).map(|_| ()), bad.check_extent());
+        }
     }
 
     #[test]

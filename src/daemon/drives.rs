@@ -2,6 +2,7 @@
 //! only its block statistics tell a slow one from one that is gone.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::task::AbortHandle;
 use crate::clock;
 use crate::ids::{PerSide, Side};
 use crate::mirror::os_volume::OsVolume;
-use crate::mirror::request::Notice;
+use crate::mirror::status::Notice;
 use crate::mirror::volume::Volume as _;
 use crate::mirror::{Ending, Lost, Mirror, NewDrive, Parting};
 use crate::watcher::{Found, RefusedLabel, Sighting, Visit, WatcherHandle};
@@ -58,7 +59,7 @@ pub(super) async fn take_in(
             }
             Sighting::Refused { place, why } => {
                 tracing::warn!(place = %place.display(), %why, "drive refused");
-                mirror.refused(&place, refusal(&place, &why));
+                mirror.refused(&place, refusal(&mirror, &place, &why));
             }
             Sighting::Cleared { place } => mirror.accepted(&place),
         }
@@ -124,8 +125,21 @@ async fn judge<S: PartialEq>(
     }
 }
 
-fn refusal(place: &std::path::Path, why: &RefusedLabel) -> Notice {
-    Notice::new(format!("the drive at {} is not used: {why}", place.display()), why.advice())
+fn refusal(mirror: &Mirror, place: &Path, why: &RefusedLabel) -> Notice {
+    let absent: Vec<_> = Side::BOTH.into_iter().filter(|side| mirror.is_absent(*side)).collect();
+    // When the daemon starts both are.
+    let lies_here = absent.iter().find(|side| mirror.last_place(**side) == place);
+    let only = absent.first().filter(|_| absent.len() == 1);
+    let place = place.display();
+    let action = match (why, lies_here.or(only)) {
+        (RefusedLabel::NoLabel, Some(side)) => format!(
+            "put in drive {side}; or if that is lost or dead, 'twinstickd replace --drive {side}={place}' puts this one in \
+             its place, once it is blank; nothing on it was changed"
+        ),
+        (why, _) => why.advice().to_owned(),
+    };
+    let notice = Notice::new(format!("the drive at {place} is not used: {why}"), action);
+    Notice { drive: why.side(), ..notice }
 }
 
 /// Tells the watcher which drives the mirror found to be gone.

@@ -90,6 +90,12 @@ pub enum InitError {
     )]
     Enrolled { side: Side, path: PathBuf },
     #[error(
+        "drive {side}: {} belongs to a mirror already (it has {OWN_FOLDER}), and there is no journal here. If that was lost, \
+         with the boot disk, say: '{adopt}' takes the mirror up again with all that is on its sticks. Only if nothing on \
+         it is needed, remove {} and run init again", path.display(), path.join(OWN_FOLDER).display()
+    )]
+    Adoptable { side: Side, path: PathBuf, adopt: String },
+    #[error(
         "drive {side}: {} was labelled by an init that was cut short, or for a mirror that was never used: run that \
          init again, with the same drives and --state, and it goes on; or remove {} and run init anew",
         path.display(), path.join(OWN_FOLDER).display()
@@ -123,12 +129,33 @@ pub fn plan(request: &InitRequest, state: &Path) -> Result<Plan, InitError> {
     let state = check_state(state, [&a, &b], begun.as_ref())?;
     let resumed = begun.as_ref().map_or(Resumed::Nobodys, Resumed::Init);
     for drive in [&a, &b] {
-        match request.files {
-            Files::Refused => check_blank(drive.side, &drive.root, resumed)?,
-            Files::TakenIn => drop(check_unenrolled(drive.side, &drive.root, resumed)?),
-        }
+        let checked = match request.files {
+            Files::Refused => check_blank(drive.side, &drive.root, resumed),
+            Files::TakenIn => check_unenrolled(drive.side, &drive.root, resumed).map(drop),
+        };
+        checked.map_err(|error| match error {
+            InitError::Enrolled { side, path } => {
+                InitError::Adoptable { side, path, adopt: adopt_command([&a, &b], &state, request.kind) }
+            }
+            error => error,
+        })?;
     }
     Ok(Plan { drives: PerSide { a: a.root, b: b.root }, state, kind: request.kind, files: request.files, begun })
+}
+
+/// What rebuilds the journal from the drives that belong to a mirror.
+fn adopt_command(drives: [&Found; 2], state: &Path, kind: DriveKind) -> String {
+    let place = |drive: &Found| match names(&drive.root) {
+        Ok(names) if names.iter().any(|name| name.eq_ignore_ascii_case(OWN_FOLDER)) => drive.root.display().to_string(),
+        // A blank one, in the place of the mirror's.
+        Ok(_) | Err(_) => "THE-OTHER-STICK".to_owned(),
+    };
+    let [a, b] = drives.map(place);
+    let plain = match kind {
+        DriveKind::MountPoint => "",
+        DriveKind::PlainDirectory => " --plain-directory",
+    };
+    format!("twinstickd adopt --drive {a} --drive {b} --state {}{plain}", state.display())
 }
 
 /// Whose labelling may go on where it was cut short.
@@ -409,10 +436,19 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_of_a_mirror_is_refused() {
+    fn a_drive_of_a_mirror_is_refused_with_the_command_that_takes_the_mirror_up_again() {
         let ground = Ground::new();
         fs::create_dir(ground.path("a/.TwinStick")).unwrap();
-        assert!(matches!(ground.plan(), Err(InitError::Enrolled { side: Side::A, .. })));
+        let refused = ground.plan().unwrap_err();
+        assert!(matches!(refused, InitError::Adoptable { side: Side::A, .. }));
+        let (a, state) = (ground.path("a"), ground.path("state"));
+        let (a, state) = (a.display(), state.display());
+        let adopt = format!("'twinstickd adopt --drive {a} --drive THE-OTHER-STICK --state {state} --plain-directory'");
+        let (text, remove) = (refused.to_string(), format!("remove {a}/.twinstick"));
+        assert!(text.find(&adopt).is_some_and(|at| text[at..].contains(&remove)), "{text}");
+        fs::create_dir(ground.path("b/.twinstick")).unwrap();
+        let both = format!("--drive {a} --drive {} --state", ground.path("b").display());
+        assert!(ground.plan().unwrap_err().to_string().contains(&both));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod import;
 pub(crate) mod mem_store;
 mod names;
 mod plan;
+mod precondition;
 mod reader;
 mod record;
 mod recovery;
@@ -36,7 +37,8 @@ pub use catalog::{Catalog, Child, Resolved};
 pub use change::{BEFORE, Body, Change, Listed, Origin};
 pub use fact::DriveFact;
 pub use import::{Beginning, Importer};
-pub use plan::{Precondition, Released};
+pub use plan::Released;
+pub use precondition::Precondition;
 pub use reader::{Journal, Snapshot};
 pub use record::{
     Answered, Blocks, Content, Copy, Debt, Deed, Enrolled, Enrolment, Entry, FileNode, Fill, FillCause, Flags,

@@ -1,11 +1,11 @@
-//! Names that an enrolled drive cannot have, whether it is there or not.
+//! Names that an enrolled drive cannot have, whether it is there or not, and paths that nobody could name.
 
 use std::collections::BTreeSet;
 
 use crate::ids::{NodeId, PerSide, Side};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec;
-use crate::journal::plan::Precondition;
+use crate::journal::precondition::Precondition;
 use crate::journal::reader::Journal;
 use crate::journal::record::{Node, Place};
 use crate::journal::store::StoreError;
@@ -33,6 +33,9 @@ pub(super) fn refuse(
     depth: usize,
     leaving: Option<&Place>,
 ) -> Result<Option<Precondition>, StoreError> {
+    if let Err(why) = path.check_extent() {
+        return Ok(Some(Precondition::Beyond { path: path.clone(), why }));
+    }
     let namespaces = namespaces(catalog)?;
     for (side, namespace) in namespaces.iter() {
         for name in path.names().iter().skip(depth) {
@@ -106,6 +109,7 @@ mod tests {
     use crate::journal::mem_store::MemDisk;
     use crate::journal::record::{Enrolled, Enrolment, Mutation, Parents, Receipt, Request};
     use crate::journal::writer::{CommitError, Writer};
+    use crate::path::PATH_DEPTH_MAX;
 
     const FAT_IS_AWAY: PerSide<Namespace> = PerSide { a: Namespace::Any, b: Namespace::Vfat };
 
@@ -167,6 +171,28 @@ mod tests {
         rename(&mut writer, "Letters", "letters").unwrap();
         make(&mut writer, "other").unwrap();
         is_refused(rename(&mut writer, "other", "LETTERS"));
+    }
+
+    #[test]
+    fn a_path_that_nobody_could_give_is_not_made_by_any_change() {
+        let (journal, mut writer) = journal(PerSide::default());
+        let is_beyond = |answer: Result<Receipt, CommitError>| {
+            assert!(matches!(answer, Err(CommitError::Precondition(Precondition::Beyond { .. }))), "{answer:?}");
+        };
+        let deepest = vec!["m"; PATH_DEPTH_MAX].join("/");
+        let beyond = [path(&deepest), path(&vec!["n".repeat(255); 12].join("/"))]
+            .map(|path| path.join(Name::parse("one more").unwrap()));
+        for path in beyond {
+            is_beyond(commit(
+                &mut writer,
+                Mutation::MakeFolder { path: path.clone(), parents: Parents::Make, mtime_ns: 0 },
+            ));
+            assert!(journal.refuse_name(&path, NodeId::ROOT, 0).unwrap().is_some(), "before the body is sent, too");
+        }
+        make(&mut writer, &deepest).unwrap();
+        let to = path(&deepest).join(Name::parse("m").unwrap());
+        make(&mut writer, "n").unwrap();
+        is_beyond(commit(&mut writer, Mutation::Move { from: path("n"), to }));
     }
 
     #[test]

@@ -7,13 +7,13 @@ use crate::journal::catalog::{Catalog, Resolved};
 use crate::journal::codec::{self, Fact};
 use crate::journal::draft::{Draft, bytes_of};
 use crate::journal::names;
+use crate::journal::precondition::Precondition;
 use crate::journal::record::{
     Answered, Blocks, Content, Copy, Debt, Deed, Entry, FileNode, FolderNode, Held, Mark, Mutation, Node, Overwrite,
     PAGE_BLOCKS, Parents, Place, Put, Receipt, Request, Stage,
 };
 use crate::journal::store::StoreError;
 use crate::journal::trash::{Cause, Keeping, Wanted, is_held};
-use crate::namespace::Misfit;
 use crate::path::{Name, RelPath};
 
 /// Goals given up that a debt remembers, beside what it began with; past it the oldest goes, and its leftovers are set
@@ -24,38 +24,6 @@ const EVERY_DRIVE: PerSide<bool> = PerSide { a: true, b: true };
 
 /// The superseded entry of a drive, what it has of the node, and what it may have.
 type Owed = (Option<Debt>, Option<Held>, Vec<Held>);
-
-/// Why a mutation cannot be done on what the catalog says. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Precondition {
-    #[error("no such file: {0}")]
-    NotFound(RelPath),
-    #[error("{0} exists")]
-    Exists(RelPath),
-    #[error("{0} is a folder")]
-    IsAFolder(RelPath),
-    #[error("{0} is a file, not a folder")]
-    NotAFolder(RelPath),
-    #[error("{0} is not empty")]
-    NotEmpty(RelPath),
-    #[error("{0} cannot be moved into itself")]
-    IntoItself(RelPath),
-    #[error("nothing of {0} is in the trash")]
-    NotInTrash(RelPath),
-    #[error("nothing that LSN {0} threw away is in the trash")]
-    NotKept(Lsn),
-    #[error("the root itself cannot be changed")]
-    Root,
-    #[error("this id was given to another request before: give each its own")]
-    IdInUse,
-    #[error("drive {drive} has {file_system}, which {misfit}: choose another name than {name}")]
-    Misfit { name: Name, drive: Side, file_system: &'static str, misfit: Misfit },
-    #[error("drive {drive} has {file_system}, which takes {name} for {other}, that is there: choose another name")]
-    SameButCase { name: Name, other: Name, drive: Side, file_system: &'static str },
-    /// Every drive that the bytes went to has left meanwhile.
-    #[error("every drive that had the bytes has left: put a stick back in and send it again")]
-    NoStage,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlanError {

@@ -12,7 +12,7 @@ use crate::journal::alarm::{Alarm, Generation};
 use crate::journal::catalog::{Catalog, Child, Resolved};
 use crate::journal::codec;
 use crate::journal::names::{self, Folders};
-use crate::journal::plan::Precondition;
+use crate::journal::precondition::Precondition;
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
 use crate::journal::store::{Pair, Store, StoreError};
 use crate::namespace::{Namespace, folded};

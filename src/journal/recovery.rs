@@ -65,10 +65,7 @@ impl Recovered {
         }
         let mut enrolment = plain.record(&codec::meta(Fact::Enrolment))?.ok_or_else(|| missing("enrolment"))?;
         let head = redo(store)?;
-        mend_flags(store)?;
-        mend_folders_apart(store)?;
-        mend_claims(store)?;
-        settle_fills(store, &mut enrolment)?;
+        mend(store, &mut enrolment)?;
         let checkpoints = checkpoints(store)?;
         let next_node = plain.record(&codec::meta(Fact::NextNode))?.unwrap_or(NodeId(1));
         let mut recovered = Self {
@@ -157,6 +154,14 @@ pub(super) fn redo(store: &dyn Store) -> Result<Lsn, StoreError> {
     }
     apply_all(store, &ops, Some(head).filter(|head| *head != applied))?;
     Ok(head)
+}
+
+/// Ends what a cut left half on record.
+pub(super) fn mend(store: &dyn Store, enrolment: &mut Enrolment) -> Result<(), StoreError> {
+    mend_flags(store)?;
+    mend_folders_apart(store)?;
+    mend_claims(store)?;
+    settle_fills(store, enrolment)
 }
 
 /// Sets the flags of entries that a cut kept from being set: what no debt refers to is settled.

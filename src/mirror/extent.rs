@@ -1,9 +1,10 @@
-//! How deep and how long the paths below a folder are: a move must not make paths that nobody can name.
+//! How deep and how long the paths below a folder are: neither a move nor what is found on a drive may make paths that
+//! nobody can name.
 
 use crate::ids::NodeId;
 use crate::journal::store::StoreError;
 use crate::journal::{Journal, Node};
-use crate::mirror::request::Refusal;
+use crate::mirror::refusal::Refusal;
 use crate::path::{Name, PATH_BYTES_MAX, PATH_DEPTH_MAX, RelPath};
 
 /// Children read at once.
@@ -15,6 +16,19 @@ struct Visit {
     after: Option<Name>,
     depth: usize,
     bytes: usize,
+}
+
+/// What in a folder nobody could name, all together, and why.
+pub(crate) fn beyond(folder: &str) -> (String, String) {
+    let why = if folder.split('/').count() >= PATH_DEPTH_MAX {
+        format!("it lies deeper than {PATH_DEPTH_MAX} names: move it up to have it taken in")
+    } else {
+        format!(
+            "some of it has a path of more than {PATH_BYTES_MAX} bytes: give shorter names or move it up to have it \
+             taken in"
+        )
+    };
+    (format!("{folder}/*"), why)
 }
 
 /// Refuses a move of `folder` to `to` if something in it would lie too deep, or under too long a path.

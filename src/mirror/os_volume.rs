@@ -26,6 +26,7 @@ pub use self::device::{BlockStat, Device, Identity, MountId, Standing};
 use self::errno::Act;
 use self::file::OsFile;
 pub use self::lock::{DriveLock, LOCK_PATH, LockError};
+pub(crate) use self::unmount::MountEntry;
 pub use self::unmount::{MountPoint, Unmounted};
 use crate::mirror::layout;
 use crate::mirror::volume::{FileKind, FsKind, Listing, Meta, Observed, Result, Space, Volume, VolumeFile, VolumePath};
@@ -40,6 +41,9 @@ const EXFAT_MAGIC: i64 = 0x2011_BAB0;
 /// an open, and a flush at the close, to its server, and waits for it.
 const QUICK_MAGICS: [i64; 6] = [0xEF53, 0x9123_683E, 0x5846_5342, 0xF2F5_2010, 0x0102_1994, 0x794C_7630];
 
+/// Bytes of a path that one call takes: `PATH_MAX` less its NUL (linux/limits.h).
+const CALL_BYTES_MAX: usize = 4095;
+
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_XDEV)
@@ -48,6 +52,8 @@ const PLAIN: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW);
 // NONBLOCK: opening a fifo that somebody left on the stick must not hang. Files and folders ignore it.
 const READ: OFlags = PLAIN.union(OFlags::RDONLY).union(OFlags::NONBLOCK);
 const FOLDER: OFlags = PLAIN.union(OFlags::RDONLY).union(OFlags::DIRECTORY);
+/// A folder to go on from.
+const WAY: OFlags = PLAIN.union(OFlags::PATH).union(OFlags::DIRECTORY);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
@@ -138,8 +144,17 @@ impl OsVolume {
         mode: Mode,
         resolve: ResolveFlags,
     ) -> rustix::io::Result<OwnedFd> {
-        let path = if path.is_empty() { "." } else { path };
-        rustix::fs::openat2(&self.root, path, flags, mode, BENEATH | resolve)
+        // Others can pile up folders as they like: a longer path than the kernel takes leads somewhere all the same.
+        let (mut above, mut rest) = (None, path);
+        while rest.len() > CALL_BYTES_MAX {
+            let piece = rest.get(..rest.floor_char_boundary(CALL_BYTES_MAX)).unwrap_or_default();
+            let (piece, _) = piece.rsplit_once('/').ok_or(Errno::NAMETOOLONG)?;
+            let folder = above.as_ref().unwrap_or(&self.root);
+            above = Some(rustix::fs::openat2(folder, piece, WAY, Mode::empty(), BENEATH | resolve)?);
+            rest = rest.get(piece.len() + 1..).unwrap_or_default();
+        }
+        let path = if rest.is_empty() { "." } else { rest };
+        rustix::fs::openat2(above.as_ref().unwrap_or(&self.root), path, flags, mode, BENEATH | resolve)
     }
 
     fn open_to_read(&self, path: &VolumePath, resolve: ResolveFlags) -> rustix::io::Result<OsFile> {
@@ -158,8 +173,7 @@ impl OsVolume {
         if matches!(name, "" | "." | "..") {
             return Err(Errno::INVAL);
         }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | PLAIN;
-        Ok((self.open_below(above, flags, Mode::empty(), ResolveFlags::empty())?, name))
+        Ok((self.open_below(above, WAY, Mode::empty(), ResolveFlags::empty())?, name))
     }
 
     fn rename_free(&self, from: &VolumePath, to: &VolumePath) -> rustix::io::Result<()> {

@@ -97,6 +97,22 @@ pub enum RefusedLabel {
 }
 
 impl RefusedLabel {
+    /// The enrolled drive that it is, but for how it is there; `None` for another one.
+    pub fn side(&self) -> Option<Side> {
+        match self {
+            Self::NotMounted { side } | Self::ReadOnly { side } => Some(*side),
+            Self::OtherMirror { .. }
+            | Self::NotEnrolled { .. }
+            | Self::Copy { .. }
+            | Self::Older { .. }
+            | Self::NoLabel
+            | Self::Damaged
+            | Self::NewerFormat { .. }
+            | Self::InUse { .. }
+            | Self::Unusable(_) => None,
+        }
+    }
+
     /// What helps.
     pub fn advice(&self) -> &'static str {
         match self {

@@ -19,8 +19,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use twinstick_rig::{
-    Binaries, Drives, End, Needs, Outcome, Pull, Random, Side, Sizes, Trials, Twins, Worker, is_full, run_while,
-    wait_until,
+    Binaries, Drives, End, Needs, Outcome, Pull, Random, Side, Sizes, Trials, Twins, Worker, is_full, pile_up,
+    run_while, wait_until,
 };
 
 const LOOP: Drives = Drives::Loop { bytes: 1 << 30 };
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         .with("drives_with_two_histories_are_refused_with_the_choice", Needs::Nothing, diverged)
         .with("what_cannot_be_adopted_is_refused_with_what_to_do", Needs::Nothing, refusals)
         .with("files_on_both_drives_are_taken_in_and_what_differs_is_kept", Needs::Nothing, init_adopt)
+        .with("init_leaves_alone_what_no_path_can_name_and_so_does_the_daemon", Needs::Nothing, init_beyond)
         .beside(1)
         .main()
 }
@@ -385,6 +386,49 @@ fn init_adopt() {
     assert!(listing.contains("empty-a") && listing.contains("empty-b"), "{listing}");
     twins.end(End::Drain);
     twins.check(&[]).expect(0);
+}
+
+/// Deeper than a path may be, and longer than one call takes.
+fn init_beyond() {
+    let mut twins = twins(Drives::Plain);
+    twins.end(End::Drain);
+    lose_state(&twins);
+    for side in Side::BOTH {
+        fs::remove_dir_all(twins.root(side).join(".twinstick")).expect("our own folder");
+    }
+    let (b, long) = (twins.root(Side::B), "L".repeat(250));
+    pile_up(b, "deepest", 64);
+    pile_up(b, "m", 80);
+    pile_up(b, &long, 18);
+    fs::write(b.join("good"), "good").expect("a new file");
+    let drives = Side::BOTH.map(|side| format!("--drive={}={}", side.name(), twins.root(side).display()));
+    let said = twins.command(&["init", "--adopt", "--plain-directory", &drives[0], &drives[1]]).expect(0).stderr;
+    let left_alone: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("drive b: left alone: ")).collect();
+    let (deepest, m) = (vec!["deepest"; 64].join("/"), vec!["m"; 64].join("/"));
+    let long = [long.as_str(); 12].join("/");
+    let expected = [
+        format!("{long}/*: some of it has a path of more than 3072 bytes: "),
+        format!("{deepest}/*: it lies deeper than 64 names: "),
+        format!("{m}/*: it lies deeper than 64 names: "),
+    ];
+    assert_eq!(left_alone.len(), expected.len(), "{said}");
+    assert!(left_alone.iter().zip(&expected).all(|(line, expected)| line.starts_with(expected)), "{said}");
+    twins.serve();
+    let client = twins.client();
+    wait_until("the daemon tells of them, and takes nothing in", || {
+        let status = client.status();
+        status["foreign"]["refused"] == 3 && status["drives"][1]["search"].is_null()
+    });
+    assert_eq!(client.status()["foreign"]["new"], 0);
+    client.run(&["status", "--wait"]).expect(0);
+    assert_eq!(client.get("good").expect(0).stdout, b"good");
+    for folder in [&deepest, &m, &long] {
+        let there = twins.root(Side::A).join(folder);
+        assert_eq!(fs::read_dir(&there).expect("the mirror's").count(), 0, "{}", there.display());
+    }
+    twins.end(End::Drain);
+    let said = twins.check(&["--json"]).expect(1).json();
+    assert_eq!(said["differences"].as_array().map(Vec::len), Some(3), "{said}");
 }
 
 fn copy(from: &Path, to: &Path) {

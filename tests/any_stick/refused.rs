@@ -146,6 +146,8 @@ pub(super) fn foreign() {
         assert_eq!(client.get("first").expect(0).stdout, bytes(1));
         // A daemon that starts waits for its drives for a while: it is done for the first stick alone.
         if number == 0 {
+            let replace = format!("twinstickd replace --drive b={}", place.display());
+            assert!(client.notices().contains(&replace), "{}", client.notices());
             twins.end(End::Drain);
             twins.serve();
             wait_until(&format!("{name}: the stick is refused by name after a restart"), told);
@@ -237,7 +239,8 @@ pub(super) fn read_only() {
     let root = twins.root(Side::B).to_owned();
     let mounted = Mounted::read_only(&image(&twins, Side::B), &root);
     wait_until("it is refused by name", || client.notices().contains("it is drive b, mounted read-only"));
-    assert!(client.notices().contains("mount it writable"), "{}", client.notices());
+    let notices = client.notices();
+    assert!(notices.contains("mount it writable") && !notices.contains("plug in and mount drive b"), "{notices}");
     client.put("second", &bytes(2)).expect(0);
     assert_eq!(client.state(Side::B), "absent");
     mounted.remount("rw");

@@ -81,7 +81,7 @@ impl From<&Flaw> for Kind {
             | Flaw::FolderIndex { .. }
             | Flaw::Trash { .. }
             | Flaw::Digests { .. } => Self::CatalogBroken,
-            Flaw::NeitherHadNorOwed { .. } | Flaw::DebtGoal { .. } | Flaw::ClaimWithoutDebt { .. } => Self::DebtBroken,
+            Flaw::NeitherHadNorOwed { .. } | Flaw::DebtGoal { .. } => Self::DebtBroken,
         }
     }
 }

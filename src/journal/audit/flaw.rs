@@ -38,8 +38,6 @@ pub enum Flaw {
     NeitherHadNorOwed { path: Option<String>, side: Side },
     #[error("drive {side} owes node {id} a place where it does not belong")]
     DebtGoal { path: Option<String>, side: Side, id: NodeId },
-    #[error("a name on drive {side} is kept for node {id}, for which the drive owes nothing")]
-    ClaimWithoutDebt { side: Side, id: NodeId },
     #[error("what LSN {lsn} put into the trash: {why}")]
     Trash { path: Option<String>, lsn: Lsn, why: &'static str },
     #[error("the answer to request {id:?} is remembered in the order of answers alone")]
@@ -64,7 +62,6 @@ impl Flaw {
             | Self::Missing { .. }
             | Self::Redo { .. }
             | Self::Loop { .. }
-            | Self::ClaimWithoutDebt { .. }
             | Self::AnswerMissing { .. } => None,
         }
     }

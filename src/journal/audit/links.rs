@@ -27,7 +27,6 @@ pub(super) fn check(audit: &Audit, found: &mut dyn FnMut(Flaw)) -> Result<Totals
     links.folders()?;
     for side in Side::BOTH {
         links.debts(side)?;
-        links.claims(side)?;
     }
     links.answers()?;
     Ok(links.totals)
@@ -209,18 +208,6 @@ impl Links<'_> {
             self.check_lsn(place, debt.lsn)?;
         }
         // It need not have an entry: a repair has none, and a backfill gives them up.
-        Ok(())
-    }
-
-    fn claims(&mut self, side: Side) -> Result<()> {
-        let space = codec::claims(side);
-        for pair in self.audit.store.scan(&space, &codec::end_of(&space)) {
-            let (key, value) = pair?;
-            let Ok(id) = codec::decode::<NodeId>(&key, &value) else { continue };
-            if self.audit.owed(side, id)? == Owed::Nothing {
-                (self.found)(Flaw::ClaimWithoutDebt { side, id });
-            }
-        }
         Ok(())
     }
 

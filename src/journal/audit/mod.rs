@@ -1,7 +1,7 @@
 //! Looking through a journal that no daemon has open: each record by itself, then all against each other.
 //!
-//! Works on a copy ([`Scratch`]): opening a store writes to it, and what was committed last is redone first, as at
-//! the daemon's start. Everything is streamed; what is kept of a node is a bit.
+//! Works on a copy ([`Scratch`]): opening a store writes to it, and what was committed last is redone first and
+//! what a cut left half done is ended, as at the daemon's start. Everything is streamed; what is kept of a node is a bit.
 
 mod flaw;
 mod links;
@@ -23,7 +23,6 @@ pub use scratch::{Scratch, ScratchError};
 use crate::ids::{Epoch, Lsn, NodeId, Nonce, Side, Ticket};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact};
-use crate::journal::fill::settle_fills;
 use crate::journal::record::{Debt, Enrolment, Node, Place};
 use crate::journal::recovery;
 use crate::journal::store::{Store, StoreError};
@@ -85,9 +84,8 @@ impl Audit {
             }
             Err(error) => return Err(error.into()),
         };
-        // A drive that was being enrolled in place of another when the daemon was cut short, as at any start.
         if damaged == 0 {
-            settle_fills(store.as_ref(), &mut enrolment)?;
+            recovery::mend(store.as_ref(), &mut enrolment)?;
         }
         let epoch = readable(plain.record(&codec::meta(Fact::Epoch)))?.unwrap_or_default();
         let nonces = readable(plain.record(&codec::meta(Fact::Nonces)))?.unwrap_or_default();

@@ -10,10 +10,10 @@ use crate::mirror::content::pour;
 use crate::mirror::drive_log::scan::{Part, scan};
 use crate::mirror::drive_log::{Position, Record};
 use crate::mirror::label::Label;
-use crate::mirror::layout;
 use crate::mirror::manifest::{self, Manifest, Said};
 use crate::mirror::volume::{Disposition, FileKind, Listing, Result, Volume, VolumeError};
-use crate::path::{Name, is_reserved};
+use crate::mirror::{extent, layout};
+use crate::path::{Name, OWN_FOLDER, PATH_DEPTH_MAX, check_text_extent, is_reserved};
 use crate::units::lossless;
 
 /// Bytes read and to be read, for those who look on.
@@ -203,12 +203,20 @@ impl Walk<'_> {
     }
 
     fn folder(&mut self, path: &str, above: Above, depth: usize) -> Result<()> {
-        if depth > crate::path::PATH_DEPTH_MAX {
-            self.survey.passed_over.push(format!("{path}: deeper than a path can be"));
+        // In limbo a path says nothing of where things belong: there it is this that ends the way.
+        if depth > PATH_DEPTH_MAX {
+            self.pass_over_beyond(path);
             return Ok(());
         }
         let Listing { mut names, not_utf8 } = self.volume.list(path)?;
         names.sort_unstable();
+        let is_users = path.split('/').next() != Some(OWN_FOLDER);
+        let all = names.len();
+        names.retain(|name| !is_users || check_text_extent(&layout::join(path, name)).is_ok());
+        // By the folder: there may be thousands.
+        if names.len() < all {
+            self.pass_over_beyond(path);
+        }
         for name in not_utf8 {
             let at = layout::join(path, &lossless(&name));
             self.survey.passed_over.push(format!("{at}: its name is not UTF-8: rename it"));
@@ -247,6 +255,11 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    fn pass_over_beyond(&mut self, folder: &str) {
+        let (path, why) = extent::beyond(folder);
+        self.survey.passed_over.push(format!("{path}: {why}"));
     }
 
     /// The digests of a file; nothing where it cannot be read.

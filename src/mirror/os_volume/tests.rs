@@ -77,6 +77,55 @@ fn what_is_written_is_read_also_deep_down_and_from_the_cache() {
 }
 
 #[test]
+fn what_lies_deeper_than_one_call_reaches_is_reached_all_the_same() {
+    let (_folder, volume) = drive();
+    for kind in [FsKind::Atomic, FsKind::Fat] {
+        let root = volume.root.try_clone().unwrap();
+        let (place, identity, namespace) = (volume.place.clone(), volume.identity, Namespace::Any);
+        let volume = OsVolume { root, place, identity, kind, namespace, cache: Cache::Asked };
+        // Letters of two bytes, so that no piece ends where a call's bytes do.
+        let name = "\u{fc}".repeat(127);
+        let mut folders = vec![name.clone()];
+        while folders.last().unwrap().len() < 3 * CALL_BYTES_MAX {
+            folders.push(layout::join(folders.last().unwrap(), &name));
+        }
+        for folder in &folders {
+            volume.make_folder(folder).unwrap();
+        }
+        let deepest = folders.last().unwrap();
+        let (one, other) = (layout::join(deepest, "one"), layout::join(deepest, "other"));
+        put(&volume, &one, b"hello");
+        volume.rename(&one, &other).unwrap();
+        volume.sync_folder(deepest).unwrap();
+        assert_eq!(text(&volume, &other), "hello");
+        assert!(volume.open_cached(&other).is_ok());
+        assert_eq!(volume.stat(&other).unwrap().unwrap().observed.size, 5);
+        assert_eq!(volume.stat(&one).unwrap(), None);
+        assert_eq!(volume.list(deepest).unwrap().names, ["other"]);
+        volume.rename(&other, "near").unwrap();
+        volume.remove_file("near").unwrap();
+        for folder in folders.iter().rev() {
+            volume.remove_folder(folder).unwrap();
+        }
+        // A name that is too long for any folder is still none.
+        assert_eq!(disposition(volume.stat(&"x".repeat(CALL_BYTES_MAX + 1))), Some(Disposition::Refused));
+    }
+}
+
+#[test]
+fn a_long_way_leads_through_no_link_either() {
+    let (folder, volume) = drive();
+    let outside = folder.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, folder.path().join("drive/link")).unwrap();
+    let far = format!("link/{}", vec!["x".repeat(200); 30].join("/"));
+    assert_eq!(volume.stat(&far).unwrap(), None);
+    assert_eq!(disposition(volume.list(&far)), Some(Disposition::InTheWay));
+    let up = format!("{}/../../outside", vec!["..".to_owned(); 2000].join("/"));
+    assert!(disposition(volume.list(&up)).is_some());
+}
+
+#[test]
 fn names_that_no_path_can_have_are_listed_apart() {
     let (folder, volume) = drive();
     put(&volume, "plain", b"");

@@ -54,6 +54,12 @@ impl MountPoint {
         Unmounted::Refused("somebody else has something on it open".to_owned())
     }
 
+    /// What the mount table has of it; `None` where it is not there. Asks nothing of the drive.
+    pub(crate) fn entry(&self) -> Option<MountEntry> {
+        let id = self.identity.mount?;
+        mount_table().lines().filter_map(MountEntry::parse).find(|entry| entry.id == id)
+    }
+
     /// The number of the mount, if that begins there and is still the drive's.
     fn own_mount(&self) -> Option<MountId> {
         let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
@@ -67,8 +73,33 @@ impl MountPoint {
 
 /// Whether a mount only follows one in another mount table (`master:` in proc_pid_mountinfo(5)).
 fn is_copy(id: MountId) -> bool {
-    let table = std::fs::read_to_string(Path::new("/proc/self/mountinfo")).unwrap_or_default();
-    table.lines().any(|line| is_copy_line(line, id))
+    mount_table().lines().any(|line| is_copy_line(line, id))
+}
+
+fn mount_table() -> String {
+    std::fs::read_to_string(Path::new("/proc/self/mountinfo")).unwrap_or_default()
+}
+
+/// A mount that is there, to be known again. Its number alone is given again once it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MountEntry {
+    id: MountId,
+    /// The device's numbers, and what of it is mounted, as the table has them.
+    device: String,
+    root: String,
+}
+
+impl MountEntry {
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split(' ');
+        let id = MountId(fields.next()?.parse().ok()?);
+        Some(Self { id, device: fields.nth(1)?.to_owned(), root: fields.next()?.to_owned() })
+    }
+
+    /// Whether the mount is there still. Asks nothing of the drive.
+    pub(crate) fn is_there(&self) -> bool {
+        mount_table().lines().filter_map(Self::parse).any(|entry| entry == *self)
+    }
 }
 
 fn is_copy_line(line: &str, id: MountId) -> bool {
@@ -88,6 +119,15 @@ mod tests {
         assert!(is_copy_line(copy, MountId(36)));
         assert!(!is_copy_line(copy, MountId(37)));
         assert!(!is_copy_line(own, MountId(37)));
+    }
+
+    #[test]
+    fn a_mount_whose_number_another_one_has_is_not_there() {
+        let entry = |line| MountEntry::parse(line).unwrap();
+        let stick = entry("36 35 8:1 / /mnt/b rw,noatime shared:7 - ext4 /dev/sda1 rw");
+        assert_eq!(stick, entry("36 35 8:1 / /mnt/b ro - ext4 /dev/sda1 ro"));
+        assert_ne!(stick, entry("36 35 8:17 / /mnt/b rw,noatime shared:7 - ext4 /dev/sdb1 rw"));
+        assert_eq!(MountEntry::parse("nonsense"), None);
     }
 
     #[test]

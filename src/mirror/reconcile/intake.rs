@@ -19,7 +19,8 @@ use crate::mirror::reconcile::ledger::Deed;
 use crate::mirror::reconcile::refusals::Want;
 use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::reconcile::target::{Target, target};
-use crate::mirror::request::{Overwrite, PutRequest, Recurse, Refusal};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::{Overwrite, PutRequest, Recurse};
 use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
 use crate::path::RelPath;
 
@@ -140,14 +141,28 @@ impl Mirror {
         };
         let Tree { files, folders } = attachment.io.run(tree).await??;
         let note = |bytes, rest| attachment.errands.note_taken(Taken { name: name.to_owned(), bytes, rest });
+        let mut left = None;
         for (at, meta) in files {
-            let Some(path) = at.strip_prefix(&top).and_then(|path| RelPath::parse(path).ok()) else { continue };
+            let path = match RelPath::parse(at.strip_prefix(&top).unwrap_or_default()) {
+                Ok(path) => path,
+                Err(why) => {
+                    left = Some(why.to_string());
+                    continue;
+                }
+            };
             let find = Find { attachment, at: &at, meta };
             if self.take_file(&find, &item, &path).await? {
                 let volume = Arc::clone(&attachment.volume);
                 attachment.io.run(move || volume.remove_file(&at)).await??;
                 note(meta.observed.size, Rest::Something);
+            } else {
+                left = Some("no name for a copy is free, and short enough".to_owned());
             }
+        }
+        if let Some(why) = left {
+            tracing::warn!(drive = %attachment.side, item = name, why, "some of it stays aside");
+            let deed = Deed::Refused(format!("some of it stays there: {why}"));
+            self.core.ledger.add(clock::wall_ns(), attachment.side, &top, deed);
         }
         let volume = Arc::clone(&attachment.volume);
         // Deepest first.

@@ -5,19 +5,28 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 
 use crate::ids::Side;
-use crate::mirror::request::Foreign;
+use crate::mirror::status::Foreign;
 use crate::path::RelPath;
 
 /// Deeds that are kept.
 const REMARKS_MAX: usize = 20;
 
+/// Where the mirror's version is of what somebody changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// On the other drive.
+    Other,
+    /// Nowhere else: what was changed was the only copy.
+    Nothing,
+}
+
 /// What was found, or done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// It was changed: the mirror's version is restored.
-    Changed,
-    /// It was taken away, and is restored.
-    Missing,
+    /// It was changed: the mirror's version is restored, where anything has it.
+    Changed(Backing),
+    /// It was taken away, and is restored, where anything has it.
+    Missing(Backing),
     /// It was new, and is the mirror's now.
     New,
     /// It was set aside, and is kept in the mirror under this path.
@@ -56,14 +65,14 @@ impl Ledger {
         let (counts, remarks) = &mut *inner;
         let is_old_news = |remark: &Remark| match deed {
             Deed::Refused(_) => remark.side == side && remark.path == path && remark.deed == deed,
-            Deed::Changed | Deed::Missing | Deed::New | Deed::Kept { .. } => false,
+            Deed::Changed(_) | Deed::Missing(_) | Deed::New | Deed::Kept { .. } => false,
         };
         if remarks.iter().any(is_old_news) {
             return;
         }
         *match &deed {
-            Deed::Changed => &mut counts.changed,
-            Deed::Missing => &mut counts.missing,
+            Deed::Changed(_) => &mut counts.changed,
+            Deed::Missing(_) => &mut counts.missing,
             Deed::New => &mut counts.new,
             Deed::Kept { .. } => &mut counts.kept,
             Deed::Refused(_) => &mut counts.refused,

@@ -88,6 +88,13 @@ impl Refusals {
         self.jobs.values().any(|refused| refused.want != Want::Time)
     }
 
+    /// What has no room now: the first of it, and how much it is.
+    pub(crate) fn for_want_of_room(&self) -> Option<(String, u64)> {
+        let mut waits = self.jobs.iter().filter(|(_, refused)| refused.want != Want::Time);
+        let (first, _) = waits.next()?;
+        Some((first.clone(), 1 + waits.count() as u64))
+    }
+
     /// What is to be tried now: all of it when the time has come, else what has room.
     pub(crate) fn take(&mut self, now: Instant, has_room: impl Fn(u64) -> bool) -> Again {
         if self.due.is_some_and(|due| due <= now) {

@@ -9,7 +9,8 @@ use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::reconcile::aside::Item;
 use crate::mirror::reconcile::stock::{Rest, Taken, Worth};
-use crate::mirror::request::{AsideItem, Refusal};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::AsideItem;
 use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume};
 
 /// Items of a drive that are listed, the newest.

@@ -70,5 +70,6 @@ fn copy_path(
         let Some(name) = name else { return Ok(None) };
         at = at.join(name);
     }
-    Ok(Some(at))
+    // The note can be one too many.
+    Ok(at.check_extent().is_ok().then_some(at))
 }

@@ -52,7 +52,7 @@ pub use raw::Raw;
 pub use scale::{Scale, is_full, scale};
 pub use stick::{Pull, Side, Stick};
 pub use transcript::check_transcript;
-pub use tree::{differences, half_files, inodes, stages};
+pub use tree::{differences, half_files, inodes, pile_up, stages};
 pub use trials::{Needs, Trials};
 pub use twins::{Drives, Twins};
 pub use wait::{PATIENCE, seconds, wait_until};

@@ -65,6 +65,17 @@ impl Link {
         Ok(Reply::Done(bytes))
     }
 
+    /// How the mirror is.
+    pub fn status(&mut self) -> io::Result<Value> {
+        self.send(&json!({"op": "status"}), &[])?;
+        let answer = self.line()?;
+        let len = answer["len"].as_u64().ok_or_else(|| io::Error::other(answer.to_string()))?;
+        let mut document = vec![0; len as usize];
+        self.0.read_exact(&mut document)?;
+        self.line()?;
+        Ok(serde_json::from_slice(&document)?)
+    }
+
     fn send(&mut self, request: &Value, body: &[&[u8]]) -> io::Result<()> {
         let mut bytes = format!("{request}\n").into_bytes();
         body.iter().for_each(|part| bytes.extend_from_slice(part));

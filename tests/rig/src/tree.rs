@@ -5,6 +5,8 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::content::Content;
 
 /// What is in a drive's root and not of the mirror.
@@ -83,6 +85,18 @@ pub fn stages(root: &Path) -> Vec<PathBuf> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => panic!("{}: {error}", root.display()),
     }
+}
+
+/// Makes folders of one name in one another, with a file `file` in the deepest: also deeper than a call's path reaches.
+pub fn pile_up(root: &Path, name: &str, folders: usize) {
+    let open = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut folder = rustix::fs::open(root, open, Mode::empty()).expect("a folder");
+    for _ in 0..folders {
+        rustix::fs::mkdirat(&folder, name, Mode::RWXU).expect("a free name");
+        folder = rustix::fs::openat(&folder, name, open, Mode::empty()).expect("a new folder");
+    }
+    let file = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(&folder, "file", file, Mode::RUSR | Mode::WUSR).expect("a new file");
 }
 
 #[cfg(test)]

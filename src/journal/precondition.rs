@@ -1,0 +1,40 @@
+//! What a mutation asks of the catalog.
+
+use crate::ids::{Lsn, Side};
+use crate::namespace::Misfit;
+use crate::path::{BadPath, Name, RelPath};
+
+/// Why a mutation cannot be done on what the catalog says. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Precondition {
+    #[error("no such file: {0}")]
+    NotFound(RelPath),
+    #[error("{0} exists")]
+    Exists(RelPath),
+    #[error("{0} is a folder")]
+    IsAFolder(RelPath),
+    #[error("{0} is a file, not a folder")]
+    NotAFolder(RelPath),
+    #[error("{0} is not empty")]
+    NotEmpty(RelPath),
+    #[error("{0} cannot be moved into itself")]
+    IntoItself(RelPath),
+    #[error("nothing of {0} is in the trash")]
+    NotInTrash(RelPath),
+    #[error("nothing that LSN {0} threw away is in the trash")]
+    NotKept(Lsn),
+    #[error("the root itself cannot be changed")]
+    Root,
+    #[error("this id was given to another request before: give each its own")]
+    IdInUse,
+    /// Nobody could name it: what is taken in from a drive, or brought back, was not given as a path.
+    #[error("{path} cannot be: {why}")]
+    Beyond { path: RelPath, why: BadPath },
+    #[error("drive {drive} has {file_system}, which {misfit}: choose another name than {name}")]
+    Misfit { name: Name, drive: Side, file_system: &'static str, misfit: Misfit },
+    #[error("drive {drive} has {file_system}, which takes {name} for {other}, that is there: choose another name")]
+    SameButCase { name: Name, other: Name, drive: Side, file_system: &'static str },
+    /// Every drive that the bytes went to has left meanwhile.
+    #[error("every drive that had the bytes has left: put a stick back in and send it again")]
+    NoStage,
+}
