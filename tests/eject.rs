@@ -71,8 +71,14 @@ fn busy() {
     client.put("g", b"2").expect(0);
     client.run(&["status", "--wait"]).expect(0);
     assert_eq!(client.state(Side::B), "parked");
+    let notices = client.notices();
+    assert!(notices.contains("sudo umount"), "{notices}");
     drop(somebody);
     twins.stick_mut(Side::B).unmount_in_good_order();
+    let notices = client.notices();
+    assert!(notices.contains("may be pulled") && !notices.contains("umount '"), "{notices}");
+    let again = client.run(&["eject", "b"]).expect(UNAVAILABLE);
+    assert!(again.stderr.contains("it may be pulled"), "{}", again.stderr);
     twins.bring_back(Side::B);
     twins.check_identical();
 }

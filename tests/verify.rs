@@ -75,6 +75,28 @@ fn a_drive_that_is_not_there_is_no_drive_that_is_alike() {
     assert_eq!((said.as_str(), code), ("! b: (the drive is not there)\n= f\n", Some(1)));
 }
 
+#[test]
+fn a_drive_that_is_behind_is_not_said_to_be_alike() {
+    let daemon = Daemon::start();
+    put(&daemon, "f", b"1");
+    settle(&daemon);
+    let trash = daemon.drive("a").join(".twinstick/trash");
+    std::fs::remove_dir(&trash).unwrap();
+    std::fs::write(&trash, "in the way").unwrap();
+    assert!(daemon.fget().args(["rm", "f"]).status().unwrap().success());
+    let behind = "! a: (the drive is 1 path behind: what it owes was not compared)\n";
+    // Until the lane has tried it, it is about to be done.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    let mut told = verify(&daemon, &[]);
+    while told != (behind.to_owned(), Some(1)) {
+        assert!(std::time::Instant::now() < deadline, "{told:?}");
+        told = verify(&daemon, &[]);
+    }
+    std::fs::remove_file(&trash).unwrap();
+    settle(&daemon);
+    assert_eq!(verify(&daemon, &[]), (String::new(), Some(0)));
+}
+
 /// Something that nobody put through the mirror.
 fn strew(folder: &std::path::Path) {
     let odd = |name: &[u8]| folder.join(std::ffi::OsStr::from_bytes(name));

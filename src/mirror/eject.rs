@@ -8,7 +8,7 @@ use crate::mirror::attachment::Attachment;
 use crate::mirror::mirror::{Loss, Mirror};
 use crate::mirror::mutate::unreadable;
 use crate::mirror::os_volume::Unmounted;
-use crate::mirror::request::Refusal;
+use crate::mirror::refusal::Refusal;
 use crate::mirror::seat::Ejection;
 use crate::mirror::state::DriveState;
 use crate::units::count;
@@ -121,7 +121,9 @@ impl Mirror {
     }
 
     fn not_there(&self, side: Side) -> Refusal {
-        let condition = self.core.seat(side).condition();
+        let seat = self.core.seat(side);
+        seat.note_unmounted();
+        let condition = seat.condition();
         let because = condition.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
         let message = format!("drive {side} is not in use, it is {}{because}: nothing to eject", condition.state);
         Refusal::Unavailable { drive: Some(side), message }

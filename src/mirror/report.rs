@@ -8,13 +8,14 @@ use crate::journal::{Fill, Place, ScrubOrder};
 use crate::mirror::lane::Stay;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::pace::Outlook;
-use crate::mirror::request::{
-    Behind, DriveStatus, Health, JournalStatus, Notice, ReplayStatus, ScanKind, ScanStatus, ScrubState, ScrubStatus,
-    Status, TrashStatus, Unavailable, Waiting,
-};
 use crate::mirror::scan::Scan;
 use crate::mirror::scrub::ScrubFigures;
 use crate::mirror::state::DriveState;
+use crate::mirror::status::ScanKind;
+use crate::mirror::status::{
+    Behind, DriveStatus, Health, JournalStatus, Notice, ReplayStatus, ScanStatus, ScrubState, ScrubStatus, Status,
+    TrashStatus, Unavailable, Waiting,
+};
 use crate::mirror::words::{self, Staying};
 use crate::path::RelPath;
 
@@ -67,6 +68,7 @@ impl Mirror {
     ) -> Vec<Notice> {
         let core = &self.core;
         let mut notices = Vec::new();
+        let refused = core.refused.lock().clone();
         notices.extend(core.outdated.get().map(|why| words::outdated(why)));
         if !core.journal.is_writable() {
             let since = core.history.journal_closed_since().map(|closed| closed.since(now));
@@ -78,7 +80,11 @@ impl Mirror {
                 // No drive helps before the journal is the right one.
                 None
             } else {
-                words::notice(drive, words::Alone::of(other_goes_on))
+                // It is there, but for how: what is to be done about that helps.
+                let found = refused.iter().find(|(_, notice, _)| notice.drive == Some(drive.side));
+                let found = found.filter(|_| drive.state == DriveState::Absent).map(|(_, notice, _)| &notice.action);
+                let notice = words::notice(drive, words::Alone::of(other_goes_on));
+                notice.map(|notice| Notice { action: found.cloned().unwrap_or(notice.action), ..notice })
             };
             notices.extend(notice.map(|notice| Notice { drive: Some(drive.side), since: Some(drive.since), ..notice }));
         }
@@ -88,7 +94,10 @@ impl Mirror {
             let side = attachment.side;
             notices.extend(core.seat(side).unwatched().map(|why| words::unwatched(side, why)));
         }
-        let refused = core.refused.lock();
+        for attachment in core.attachments() {
+            let left_out = attachment.errands.refusals().for_want_of_room();
+            notices.extend(left_out.map(|(what, number)| words::left_out(attachment.side, &what, number)));
+        }
         notices.extend(refused.iter().map(|(_, notice, at)| Notice { since: Some(at.since(now)), ..notice.clone() }));
         notices
     }
@@ -110,6 +119,7 @@ impl Mirror {
         let seat = core.seat(side);
         let (paths, bytes) = core.journal.behind(side);
         let space = seat.space().unwrap_or_default();
+        seat.note_unmounted();
         let condition = seat.condition();
         let scan = seat.scan();
         // Nobody knows of a backfill while the journal is closed.

@@ -15,11 +15,11 @@ use crate::mirror::core::Alive;
 use crate::mirror::flaps::{Ending, Flaps, Verdict};
 use crate::mirror::history::{History, Moment};
 use crate::mirror::lane::Stay;
-use crate::mirror::os_volume::Unmounted;
+use crate::mirror::os_volume::{MountEntry, Unmounted};
 use crate::mirror::reconcile::hints::Unwatched;
-use crate::mirror::request::{AsideStatus, DriveErrors};
 use crate::mirror::scan::Scan;
 use crate::mirror::state::{DriveEvent, DriveState};
+use crate::mirror::status::{AsideStatus, DriveErrors};
 use crate::mirror::volume::Space;
 use crate::mirror::words;
 
@@ -51,6 +51,8 @@ struct Inner {
     waiting: Option<u64>,
     /// The last one's, until the drive comes again.
     ejection: Option<Ejection>,
+    /// What is mounted still of the ejected drive.
+    left_mounted: Option<MountEntry>,
     space: Option<Space>,
     scan: Option<Scan>,
     stays: Vec<(NodeId, Stay)>,
@@ -116,6 +118,7 @@ impl Seat {
             older_diskseq: None,
             waiting: None,
             ejection: None,
+            left_mounted: None,
             space: None,
             scan: None,
             stays: Vec::new(),
@@ -226,8 +229,8 @@ impl Seat {
         }
     }
 
-    /// Nothing is open on an ejected drive any more, and this became of its mount.
-    pub(crate) fn ejected(&self, visit: u64, unmounted: Unmounted) {
+    /// Nothing is open on an ejected drive any more, and this became of its mount; `left` is what is there of it still.
+    pub(crate) fn ejected(&self, visit: u64, unmounted: Unmounted, left: Option<MountEntry>) {
         let mut inner = self.inner.lock();
         if inner.ejection == Some(Ejection::UnderWay { visit }) {
             let reason = match &unmounted {
@@ -242,6 +245,26 @@ impl Seat {
             self.history.add(Moment::now().wall_ns, Some(self.side), reason.clone());
             inner.reason = Some(reason);
             inner.ejection = Some(Ejection::Over { visit, unmounted });
+            inner.left_mounted = left;
+        }
+    }
+
+    /// An ejected drive that could not be unmounted may be pulled once somebody else has done it.
+    pub(crate) fn note_unmounted(&self) {
+        let Some(left) = self.inner.lock().left_mounted.clone() else { return };
+        if left.is_there() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        match inner.ejection {
+            Some(Ejection::Over { visit, unmounted: Unmounted::Refused(_) }) if inner.left_mounted == Some(left) => {
+                let reason = "it was ejected, somebody has unmounted it since, and it may be pulled".to_owned();
+                self.history.add(Moment::now().wall_ns, Some(self.side), reason.clone());
+                inner.reason = Some(reason);
+                inner.ejection = Some(Ejection::Over { visit, unmounted: Unmounted::Done });
+                inner.left_mounted = None;
+            }
+            Some(_) | None => {}
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::ids::{NodeId, Side};
+use crate::ids::{Lsn, NodeId, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog, FileNode, Node, Place};
 use crate::mirror::attachment::Attachment;
@@ -16,11 +16,13 @@ use crate::mirror::lane::LaneError;
 use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::places;
-use crate::mirror::request::{Contents, Refusal, Verified, VerifyLine};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::{Contents, Verified, VerifyLine};
 use crate::mirror::scrub::pass::{Flaw, Pass, Turn};
+use crate::mirror::state::DriveState;
 use crate::mirror::volume::{FileKind, Listing, Volume};
 use crate::path::{Name, is_reserved};
-use crate::units::lossless;
+use crate::units::{count, lossless};
 
 /// Lines that wait for a slow client.
 const LINES_MAX: usize = 256;
@@ -89,8 +91,26 @@ impl Verify<'_> {
                 self.fail("", Some(side), "the drive is not there")?;
             }
         }
+        let head = self.core.journal.head();
         self.folder(NodeId::ROOT, "", 0)?;
+        self.tell_behind(head)?;
         self.say(VerifyLine::Progress { files: self.files, bytes: self.bytes })
+    }
+
+    /// Names the drives that have not made all changes that were there at the start, and are not just about to: what they
+    /// owe was not compared.
+    fn tell_behind(&mut self, head: Lsn) -> Result<(), End> {
+        for side in Side::BOTH {
+            let seat = self.core.seat(side);
+            let is_stuck = seat.state() != DriveState::InSync || !seat.stays().is_empty();
+            let is_compared = self.attachments.iter().any(|attachment| attachment.side == side);
+            if is_compared && is_stuck && self.core.lacks(side, head) {
+                let (paths, _) = self.core.journal.behind(side);
+                let why = format!("the drive is {} behind: what it owes was not compared", count(paths, "path"));
+                self.fail("", Some(side), &why)?;
+            }
+        }
+        Ok(())
     }
 
     /// A folder with all in it, in the catalog's order; then what lies there beside.

@@ -8,10 +8,11 @@ use crate::journal::{FillCause, ScrubAmount, ScrubProgress};
 use crate::mirror::lane::{Stay, Work};
 use crate::mirror::os_volume::Unmounted;
 use crate::mirror::reconcile::hints::Unwatched;
-use crate::mirror::request::{DriveStatus, Notice, ScanKind, Unavailable};
 use crate::mirror::scan::Scan;
 use crate::mirror::seat::Ejection;
 use crate::mirror::state::DriveState;
+use crate::mirror::status::ScanKind;
+use crate::mirror::status::{DriveStatus, Notice, Unavailable};
 use crate::path::{Name, RelPath};
 use crate::units::{bytes, count, seconds};
 
@@ -291,6 +292,18 @@ pub(crate) fn beyond_repair(side: Side, number: u64, path: &RelPath) -> Notice {
     Notice { drive: Some(side), ..notice }
 }
 
+/// What others put on a drive, and there is no room to take in.
+pub(crate) fn left_out(side: Side, what: &str, number: u64) -> Notice {
+    let others = if number > 1 { format!(" and {} more", number - 1) } else { String::new() };
+    let notice = Notice::new(
+        format!(
+            "{what}{others}, which others put on drive {side}, is on that drive alone: there is no room to take it in"
+        ),
+        "remove what is not needed, or put in a larger stick; it is taken in by itself then",
+    );
+    Notice { drive: Some(side), ..notice }
+}
+
 /// Not all that others change on a drive is noticed at once.
 pub(crate) fn unwatched(side: Side, why: Unwatched) -> Notice {
     let when = "a scrub finds them ('fget scrub'), and the drive's next arrival";
@@ -332,7 +345,7 @@ fn figures(work: &Work) -> String {
 mod tests {
     use super::*;
     use crate::ids::DriveId;
-    use crate::mirror::request::{Behind, DriveErrors, ScanStatus, Since};
+    use crate::mirror::status::{Behind, DriveErrors, ScanStatus, Since};
 
     fn drive(state: DriveState) -> DriveStatus {
         DriveStatus {
@@ -354,7 +367,7 @@ mod tests {
             replay: None,
             scan: None,
             scrub: None,
-            aside: crate::mirror::request::AsideStatus::default(),
+            aside: crate::mirror::status::AsideStatus::default(),
             search: None,
         }
     }

@@ -85,7 +85,7 @@ pub struct EventDocument {
 /// What somebody else did to the drives' files, and what became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignDocument {
-    /// Files that were changed, and have the mirror's version again.
+    /// Files that were changed, and have the mirror's version again where anything has it.
     pub changed: u64,
     /// Files and folders that were taken away, and restored.
     pub missing: u64,
@@ -110,7 +110,7 @@ pub struct ForeignItemDocument {
     /// Where it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<String>,
-    /// Why it is refused.
+    /// Why it is refused, or cannot be restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }

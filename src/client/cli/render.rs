@@ -287,16 +287,20 @@ fn below_table(document: &StatusDocument) -> String {
             say(holder, &format!("{at_least}{} cannot be had without it either", count(more, "other file")));
         }
     }
-    text += &foreign(&document.foreign);
-    if text.is_empty() { text } else { format!("\n{text}") }
+    if !text.is_empty() {
+        text.insert(0, '\n');
+    }
+    text + &foreign(&document.foreign)
 }
 
-/// What somebody else changed on the drives.
+/// What somebody else did on the drives, and when that was found: what became of it since does not change it.
 fn foreign(foreign: &ForeignDocument) -> String {
     let mut text = String::new();
     for item in foreign.last.iter().rev().take(FOREIGN_SHOWN).rev() {
-        let ForeignItemDocument { drive, path, what, copy, why, .. } = item;
+        let ForeignItemDocument { time, drive, path, what, copy, why } = item;
         let what = match (what.as_str(), copy, why) {
+            ("changed", _, Some(why)) => format!("{path} was changed by somebody else, and {why}"),
+            ("missing", _, Some(why)) => format!("{path} was taken away by somebody else, and {why}"),
             ("changed", ..) => format!("{path} was changed by somebody else; the mirror's version is restored"),
             ("missing", ..) => format!("{path} was taken away by somebody else, and is restored"),
             ("new", ..) => format!("{path} is somebody else's, and was taken in"),
@@ -304,16 +308,17 @@ fn foreign(foreign: &ForeignDocument) -> String {
             (_, None, Some(why)) => format!("{path} was not taken in: {why}"),
             (what, None, None) => format!("{path}: {what}"),
         };
-        text += &wrapped(&format!("  {drive}: "), &what);
+        text += &wrapped(&format!("  {}  ", clock_time(*time)), &format!("{drive}: {what}"));
     }
     let all = foreign.changed + foreign.missing + foreign.new + foreign.kept + foreign.refused;
     if all > FOREIGN_SHOWN as u64 {
-        let more =
-            format!("by others: {} changed, {} taken away, {} new", foreign.changed, foreign.missing, foreign.new);
-        text +=
-            &wrapped("  ", &format!("{more}, {} kept under other names, {} refused", foreign.kept, foreign.refused));
+        let all = format!(
+            "in all: {} changed, {} taken away, {} new, {} kept under other names, {} not taken in",
+            foreign.changed, foreign.missing, foreign.new, foreign.kept, foreign.refused
+        );
+        text += &wrapped("  ", &all);
     }
-    text
+    if text.is_empty() { text } else { format!("\n  by others:\n{text}") }
 }
 
 /// How far the search for what others changed is.

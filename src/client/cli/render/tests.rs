@@ -6,9 +6,10 @@ use super::*;
 const SERVER: &str = "127.0.0.1:8946";
 
 /// Every fixture, with what `--check` says of it.
-const FIXTURES: [(&str, &str); 11] = [
+const FIXTURES: [(&str, &str); 12] = [
     ("healthy", "healthy"),
     ("scrubbing", "healthy"),
+    ("edited", "healthy"),
     ("replaying", "degraded: drive b is being brought up to date (200 paths, 715 MiB)"),
     ("backfilling", "degraded: drive b is new, and is being filled (15000 paths, 11.6 GiB)"),
     ("still", "degraded: drive b is being brought up to date (3 paths, 1.0 MiB)"),
