@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use crate::ids::{Lsn, Side};
+use crate::mirror::lane::Finding;
 use crate::mirror::model::world::foreign::Cut;
 use crate::mirror::model::world::{Way, World};
 use crate::mirror::reconcile::survey::Next;
 use crate::mirror::volume::FsKind;
+use crate::path::{PATH_DEPTH_MAX, RelPath};
 
 fn world() -> World {
     World::new(FsKind::Atomic, 7)
@@ -208,6 +210,55 @@ fn what_is_still_written_deep_in_a_new_tree_waits_for_itself() {
     go_on_at_once(&mut world);
     assert_eq!(world.disk(Side::A).tree()["n/m/grows"].as_deref(), Some(b"more of it".as_slice()));
     settle(world);
+}
+
+#[test]
+fn what_lies_deeper_than_a_path_can_be_stays_where_it_is() {
+    let mut world = world_with("d/f");
+    let deepest = vec!["m"; PATH_DEPTH_MAX].join("/");
+    for name in ["f", "g", "m/m/m/f"] {
+        world.add(Side::B, &format!("{deepest}/{name}"), name.as_bytes());
+    }
+    world.add(Side::B, "m/m/f", b"not too deep");
+    stays_and_is_told_of(&mut world, &deepest);
+    let tree = world.disk(Side::A).tree();
+    assert_eq!(tree.len(), 2 + PATH_DEPTH_MAX + 1, "{tree:?}");
+    assert_eq!(tree["m/m/f"].as_deref(), Some(b"not too deep".as_slice()));
+}
+
+#[test]
+fn what_has_a_longer_path_than_can_be_given_stays_where_it_is() {
+    let mut world = world_with("d/f");
+    let longest = vec!["n".repeat(255); 12].join("/");
+    for name in ["f", "g/f"] {
+        world.add(Side::B, &format!("{longest}/{name}"), name.as_bytes());
+    }
+    stays_and_is_told_of(&mut world, &longest);
+    assert_eq!(world.disk(Side::A).tree().len(), 2 + 12);
+}
+
+/// What is in `folder` of drive b alone stays there, whatever is done.
+#[track_caller]
+fn stays_and_is_told_of(world: &mut World, folder: &str) {
+    let settle = |world: &mut World| {
+        go_on_at_once(world);
+        world.let_settle();
+        go_on_at_once(world);
+    };
+    settle(world);
+    let beyond = Finding::Beyond(RelPath::parse(folder).unwrap());
+    assert_eq!(std::mem::take(&mut world.findings), std::slice::from_ref(&beyond));
+    let stays = |world: &World| {
+        let tree = world.disk(Side::B).tree();
+        assert_eq!(tree[&format!("{folder}/f")].as_deref(), Some(b"f".as_slice()));
+        assert!(world.disk(Side::A).tree().keys().all(|path| path.len() <= folder.len()));
+    };
+    stays(world);
+    world.edit(Side::B, &format!("{folder}/f"), b"f");
+    world.search(Side::B);
+    settle(world);
+    assert!(std::mem::take(&mut world.findings).iter().all(|finding| *finding == beyond));
+    stays(world);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::ids::Side;
+use crate::mirror::model::once_failed::to_where_one_of_the_same_bytes_was;
 use crate::mirror::model::oracle::Verdict;
 use crate::mirror::model::random::{Act, PATHS, act, config};
 use crate::mirror::model::world::World;
@@ -106,15 +107,8 @@ fn histories_whose_loss_once_failed_end_well() {
             Loss::Kill,
         );
     }
-    let a_move_to_where_a_file_of_the_same_bytes_was_removed = [
-        A::Put(1, 0, 0, false),
-        A::Put(3, 0, 2, false),
-        A::Put(8, 0, 2, false),
-        A::Step(false, 1),
-        A::Remove(8),
-        A::Move(3, 8),
-        A::Put(8, 0, 0, false),
-        A::KillWithin(true, 1),
-    ];
+    let a_move_to_where_a_file_of_the_same_bytes_was_removed =
+        [&[A::Put(1, 0, 0, false)], to_where_one_of_the_same_bytes_was().as_slice(), &[A::KillWithin(true, 1)]]
+            .concat();
     run_with_loss(0, &a_move_to_where_a_file_of_the_same_bytes_was_removed, Rest::Taken, Loss::Kill);
 }

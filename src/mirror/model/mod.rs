@@ -10,6 +10,7 @@ mod cuts;
 mod fat_cases;
 mod foreign_cases;
 mod losses;
+mod once_failed;
 mod oracle;
 mod random;
 mod trash_cases;

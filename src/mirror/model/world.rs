@@ -28,7 +28,7 @@ use crate::ids::{Arrival, DriveId, MirrorId, Nonce, PerSide, Side};
 use crate::journal::mem_store::MemDisk;
 use crate::journal::{DriveFact, Enrolled, Enrolment, Journal, Staged, Version, Writer};
 use crate::mirror::drive_log::DriveLog;
-use crate::mirror::lane::{Lane, LaneError, Neighbour, Step};
+use crate::mirror::lane::{Finding, Lane, LaneError, Neighbour, Step};
 use crate::mirror::limits::AsideMax;
 use crate::mirror::manifest::Keeper;
 use crate::mirror::model::oracle::Oracle;
@@ -140,6 +140,8 @@ pub(super) struct World {
     pub(super) came_back: Vec<String>,
     /// What is to be taken in from each drive that is there.
     jobs: PerSide<Vec<Job>>,
+    /// What the lanes said of what they found.
+    pub(in crate::mirror::model) findings: Vec<Finding>,
     now: Instant,
     /// The wall clock: tells apart what was recorded at different times, and nothing else.
     wall_ns: i64,
@@ -212,6 +214,7 @@ impl World {
             taken_in: Vec::new(),
             came_back: Vec::new(),
             jobs: PerSide::default(),
+            findings: Vec::new(),
             now: crate::clock::now(),
             wall_ns: 0,
             bad_reads: false,

@@ -187,7 +187,7 @@ impl World {
         drive.lane.look_at_hints(std::mem::take(&mut drive.hints));
         let watched = &mut drive.watched;
         let mut watch = |folder: &str| if watched.insert(folder.to_owned()) { Watch::Begun } else { Watch::Already };
-        let Look { facts, next, newcomers, .. } = match drive.lane.look(now, now_ns, &mut watch) {
+        let Look { facts, next, newcomers, findings, .. } = match drive.lane.look(now, now_ns, &mut watch) {
             Ok(look) => look,
             Err(LaneError::Volume(_)) => {
                 self.lose(side);
@@ -195,6 +195,7 @@ impl World {
             }
             Err(LaneError::Store(error)) => panic!("{error}"),
         };
+        self.findings.extend(findings);
         self.jobs.get_mut(side).extend(newcomers.into_iter().map(Job::Newcomer));
         if facts.is_empty() {
             return next;

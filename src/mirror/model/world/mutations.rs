@@ -335,6 +335,7 @@ pub(super) fn verdict_of(reason: &Precondition) -> Verdict {
         Precondition::IntoItself(_) => Verdict::IntoItself,
         Precondition::NotInTrash(_) | Precondition::NotKept(_) => Verdict::NotInTrash,
         Precondition::Root
+        | Precondition::Beyond { .. }
         | Precondition::IdInUse
         | Precondition::NoStage
         | Precondition::Misfit { .. }
