@@ -1,6 +1,7 @@
 //! A drive that is there: as the watcher brings it, and as the mirror uses it until it leaves.
 
 use std::any::Any;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +10,10 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use crate::ids::{Arrival, Side};
+use crate::ids::{Arrival, Lsn, Side};
 use crate::mirror::io::IoPool;
 use crate::mirror::label::Label;
+use crate::mirror::lane::Telling;
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::reconcile::inbox::Errands;
 use crate::mirror::reconcile::survey::Ahead;
@@ -69,6 +71,18 @@ impl Attachment {
         self.log.close();
         self.watched.revoke();
         self.wake.ring();
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment").field("side", &self.side).field("visit", &self.visit).finish_non_exhaustive()
+    }
+}
+
+impl Telling for Arc<Attachment> {
+    fn tell(&self, lsn: Lsn) -> Option<Lsn> {
+        self.log.tell(lsn)
     }
 }
 

@@ -381,9 +381,10 @@ impl Audience for Listener {
     fn committed(&self, changes: &[Change], released: &[Released]) {
         let Some(core) = self.core() else { return };
         Self::release(&core, released);
-        if !changes.is_empty() {
-            for attachment in core.attachments() {
-                attachment.log.later(changes);
+        let head = core.journal.head();
+        for attachment in core.attachments() {
+            attachment.log.later(changes, head);
+            if !changes.is_empty() {
                 attachment.wake.ring();
             }
         }

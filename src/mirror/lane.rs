@@ -33,12 +33,14 @@ mod recognize;
 mod search;
 mod supersede;
 mod sweep;
+mod telling;
 mod way;
 
 use finish::Finished;
 pub(crate) use look::{Finding, Look};
 use reach::Reach;
 pub(crate) use reclaim::{Known, look_again, reclaim};
+pub(crate) use telling::Telling;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaneError {
@@ -136,6 +138,9 @@ pub(crate) struct Lane {
     judged: BTreeMap<NodeId, Lsn>,
     /// Those whose only copy is damaged: to try them again costs a draft, and only changes help.
     hopeless: BTreeSet<NodeId>,
+    telling: Box<dyn Telling>,
+    /// What the drive tells of by now.
+    told: Lsn,
     /// Debts whose bytes the other lane was moving when they were to be copied.
     in_motion: BTreeSet<NodeId>,
     /// The journal's head when nothing was owed but copies for the trash.
@@ -213,7 +218,13 @@ enum Progress {
 }
 
 impl Lane {
-    pub(crate) fn new(side: Side, arrival: Arrival, journal: Arc<Journal>, volume: Arc<dyn Volume>) -> Self {
+    pub(crate) fn new(
+        side: Side,
+        arrival: Arrival,
+        journal: Arc<Journal>,
+        volume: Arc<dyn Volume>,
+        telling: Box<dyn Telling>,
+    ) -> Self {
         Self {
             side,
             arrival,
@@ -224,6 +235,8 @@ impl Lane {
             stays: BTreeMap::new(),
             judged: BTreeMap::new(),
             hopeless: BTreeSet::new(),
+            told: Lsn(0),
+            telling,
             in_motion: BTreeSet::new(),
             only_trash_at: None,
             drafts: 0,

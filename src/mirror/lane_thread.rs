@@ -80,6 +80,7 @@ impl Worker<'_> {
         if let Err(error) = begun.and_then(|()| self.begin_search()) {
             return self.fail(&error);
         }
+        self.lane.set_told(self.replay_head);
         while !self.attachment.is_gone() {
             if self.attachment.wake.is_closing() {
                 closing.get_or_insert_with(clock::now);
@@ -195,10 +196,6 @@ impl Worker<'_> {
             volume: Arc::new(Patient::new(Arc::new(Peer::new(other)))),
             steps: Arc::clone(&other.steps),
         });
-        // The drive itself says what is done to it, in case that the journal is lost.
-        if self.attachment.log.flush().is_none() {
-            return Ok(Done::default());
-        }
         let under_way = self.attachment.steps.begin();
         let Step { facts, barrier, seen, whole, repaired, peer_error, aside, has_settled } =
             self.lane.step(peer, clock::wall_ns())?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::ids::{Arrival, Ticket};
+use crate::ids::{Arrival, Lsn, Ticket};
 use crate::journal::{Change, Stage};
 use crate::mirror::drive_log::{Append, DriveLog, Position, Record};
 use crate::mirror::volume::{Disposition, VolumeError};
@@ -28,11 +28,14 @@ type Reply = oneshot::Sender<Result<Stage, NoRoom>>;
 
 enum Message {
     Append(Append, Reply),
-    Later(Vec<Append>),
+    /// Records of commits, all up to this one.
+    Later(Vec<Append>, Lsn),
     Release(Arrival, u32, Ticket),
     /// Writes and syncs records of commits that wait.
     Flush(mpsc::Sender<()>),
-    /// The same, for a client.
+    /// The same, once this one is among them.
+    Tell(Lsn, mpsc::Sender<Lsn>),
+    /// Writes and syncs those that wait, for a client.
     FlushFor(oneshot::Sender<()>),
     /// The same, and removes what is free.
     Settle(mpsc::Sender<Settled>),
@@ -81,6 +84,8 @@ impl LogHandle {
             log,
             waiting: VecDeque::new(),
             later: Vec::new(),
+            heard: Lsn(0),
+            asked: Vec::new(),
             omitted: 0,
             taken: Taken::default(),
         };
@@ -101,10 +106,10 @@ impl LogHandle {
         answer
     }
 
-    /// Hands over records of commits for the next sync.
-    pub(crate) fn later(&self, changes: &[Change]) {
+    /// Hands over records of commits for the next sync: all up to `head`.
+    pub(crate) fn later(&self, changes: &[Change], head: Lsn) {
         let record = |change: &Change| Append { record: Record::Changed(change.clone()), payload: Bytes::new() };
-        self.send(Message::Later(changes.iter().map(record).collect()));
+        self.send(Message::Later(changes.iter().map(record).collect(), head));
     }
 
     pub(crate) fn release(&self, arrival: Arrival, segment: u32, ticket: Ticket) {
@@ -117,7 +122,13 @@ impl LogHandle {
         self.ask(Message::Flush)
     }
 
-    /// The same; the answer never comes when the log has failed or is closed.
+    /// Waits until the commit `lsn` is handed over, and makes it durable with all that were, as far as there is room; the
+    /// last of them, or `None` when the log has failed or is closed.
+    pub(crate) fn tell(&self, lsn: Lsn) -> Option<Lsn> {
+        self.ask(|reply| Message::Tell(lsn, reply))
+    }
+
+    /// As [`Self::flush`]; the answer never comes when the log has failed or is closed.
     pub(crate) fn flush_for_client(&self) -> oneshot::Receiver<()> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::FlushFor(reply));
@@ -173,6 +184,10 @@ struct Work {
     log: DriveLog,
     waiting: VecDeque<(Append, Reply)>,
     later: Vec<Append>,
+    /// All commits up to this one were handed over.
+    heard: Lsn,
+    /// Who waits for a commit that is not.
+    asked: Vec<(Lsn, mpsc::Sender<Lsn>)>,
     /// Records of commits that found no room since one last did.
     omitted: usize,
     /// What the manifest lacks.
@@ -194,11 +209,17 @@ impl Work {
     fn take(&mut self, message: Message) -> Result<(), VolumeError> {
         match message {
             Message::Append(append, reply) => self.waiting.push_back((append, reply)),
-            Message::Later(records) => {
+            Message::Later(records, head) => {
                 self.later.extend(records);
+                self.heard = self.heard.max(head);
                 if self.later.len() > LATER_MAX {
                     self.write_later()?;
                 }
+                self.answer_asked()?;
+            }
+            Message::Tell(lsn, reply) => {
+                self.asked.push((lsn, reply));
+                self.answer_asked()?;
             }
             Message::Release(arrival, segment, ticket) => self.log.release(arrival, segment, ticket),
             // The lane may have left: nobody hears the answers then.
@@ -302,6 +323,19 @@ impl Work {
                 self.log.release(arrival, segment, version.ticket);
             }
         }
+    }
+
+    fn answer_asked(&mut self) -> Result<(), VolumeError> {
+        let heard = self.heard;
+        let answers: Vec<_> = self.asked.extract_if(.., |(lsn, _)| *lsn <= heard).collect();
+        if !answers.is_empty() {
+            self.write_later()?;
+        }
+        for (_, reply) in answers {
+            // The lane may have left.
+            let _ = reply.send(heard);
+        }
+        Ok(())
     }
 
     fn write_later(&mut self) -> Result<(), VolumeError> {

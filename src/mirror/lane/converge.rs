@@ -57,12 +57,17 @@ impl Lane {
             let there = placed.as_ref().map(|held| &held.place) == debt.want.as_ref();
             return Ok(if there { Progress::There } else { Progress::Deferred });
         }
+        let node = match &debt.want {
+            Some(place) => snapshot.node(place)?.filter(|node| node.id() == id),
+            None => None,
+        };
+        drop(snapshot);
+        if !self.is_told(debt.lsn) {
+            return Ok(Progress::Deferred);
+        }
         let Some(place) = debt.want.clone() else {
-            drop(snapshot);
             return self.remove(batch, id, &debt);
         };
-        let node = snapshot.node(&place)?.filter(|node| node.id() == id);
-        drop(snapshot);
         match node {
             Some(Node::Folder(_)) => self.place_folder(batch, id, &debt, &place),
             Some(Node::File(file)) => match self.successor_first(batch, &debt, &place)? {

@@ -92,6 +92,9 @@ impl Lane {
     /// Takes a known node out of another's place: away or to the trash if it was removed, else to limbo.
     pub(super) fn evict(&mut self, batch: &mut Batch, id: NodeId, place: &Place) -> Result<()> {
         let Some(debt) = self.journal.snapshot().debt(self.side, id)? else { return Ok(()) };
+        if !self.is_told(debt.lsn) {
+            return Ok(());
+        }
         let Some(held) = debt.have.clone().filter(|held| held.place.is_same_to(self.volume.namespace(), place)) else {
             // It only may have been there. This lane knows that it is not: that is to be recorded.
             batch.placed.insert(id, debt.have);

@@ -195,9 +195,10 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
     core.committer.note(reporter, vec![DriveFact::Fills { side, paths, bytes }], Durable::Later)?;
     let log = DriveLog::begin(Arc::clone(&drive.volume), label.drive, label.arrivals, arrived.staged)
         .map_err(LaneError::from)?;
-    let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume));
-    lane.set_shaken(arrived.shaken);
     let attachment = attach(core, drive, &label, log, watched, alive)?;
+    let telling = Box::new(Arc::clone(&attachment));
+    let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume), telling);
+    lane.set_shaken(arrived.shaken);
     let replay_head = core.journal.head();
     let hints = Hints::start(side, &drive.path, &attachment.wake)?;
     let (volume, newest_aside, asked_for_room) = (Arc::clone(&drive.volume), Vec::new(), false);

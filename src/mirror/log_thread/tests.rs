@@ -159,7 +159,7 @@ fn records_of_commits_without_room_end_nothing() {
     let _filling = fill(volume.as_ref(), 0);
     let (handle, _alive, failed) = start(&volume);
     for _ in 0..3 {
-        handle.later(&changes());
+        handle.later(&changes(), Lsn(1));
         assert_eq!(handle.settle(), Some(Settled::Done));
     }
     assert!(failed.try_recv().is_err());
@@ -198,7 +198,7 @@ fn a_closed_log_ends_its_thread_though_others_hold_it() {
 fn a_segment_stays_until_the_manifest_has_what_it_says_of_commits() {
     let (_disk, volume) = disk();
     let (handle, _alive, _failed) = start(&volume);
-    handle.later(&changes());
+    handle.later(&changes(), Lsn(1));
     assert_eq!(handle.settle(), Some(Settled::Done), "the one in use holds nobody up");
     // More than a segment of this drive, so that the first is not in use any more.
     let Stage::Log { arrival, segment, .. } = append(&handle, 1, 200_000).unwrap() else { panic!() };
@@ -211,4 +211,28 @@ fn a_segment_stays_until_the_manifest_has_what_it_says_of_commits() {
     assert_eq!(handle.settle(), Some(Settled::Done));
     assert_eq!(segments(volume.as_ref()), 1);
     assert_eq!(handle.take().unwrap().changes, []);
+}
+
+#[test]
+fn it_tells_of_a_commit_once_that_is_handed_over_and_durable() {
+    let (disk, volume) = disk();
+    let (handle, _alive, _failed) = start(&volume);
+    let handle = Arc::new(handle);
+    handle.later(&changes(), Lsn(1));
+    assert_eq!(handle.tell(Lsn(1)), Some(Lsn(1)));
+    let told = std::thread::spawn({
+        let handle = Arc::clone(&handle);
+        move || handle.tell(Lsn(3))
+    });
+    // Others are served meanwhile; that is no reason to say so.
+    handle.flush().unwrap();
+    handle.later(&changes(), Lsn(2));
+    handle.flush().unwrap();
+    assert!(!told.is_finished());
+    let synced = disk.calls();
+    handle.later(&changes(), Lsn(4));
+    assert_eq!(told.join().unwrap(), Some(Lsn(4)));
+    assert!(disk.calls().sync > synced.sync);
+    handle.close();
+    assert_eq!(handle.tell(Lsn(5)), None);
 }

@@ -19,6 +19,7 @@ mod trash;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -119,6 +120,8 @@ pub(super) struct World {
     /// Times that the daemon was started.
     sessions: u64,
     arrivals: u64,
+    /// The last commit that drives tell of.
+    tells_up_to: Arc<AtomicU64>,
     tickets: u64,
     uploads: Vec<Upload>,
     random: u64,
@@ -201,6 +204,7 @@ impl World {
             replaced: 1,
             sessions: past.sessions + 1,
             arrivals: past.arrivals,
+            tells_up_to: Arc::new(AtomicU64::new(u64::MAX)),
             tickets: 0,
             uploads: Vec::new(),
             random: 1,

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::ids::{Arrival, DriveId, NodeId, Nonce, PerSide, Side};
+use crate::ids::{Arrival, DriveId, Lsn, NodeId, Nonce, PerSide, Side};
 use crate::journal::mem_store::{BarrierError, BarrierFault};
 use crate::journal::{Attached, DriveFact, Enrolled, Writer};
 use crate::mirror::drive_log::DriveLog;
-use crate::mirror::lane::{Known, Lane, LaneError, look_again, reclaim};
+use crate::mirror::lane::{Known, Lane, LaneError, Telling, look_again, reclaim};
 use crate::mirror::limits::AsideMax;
 use crate::mirror::model::world::{CAPACITY, Drive, World};
 use crate::mirror::reconcile::inbox::Job;
@@ -20,7 +21,23 @@ use crate::mirror::reconcile::survey::Depth;
 use crate::mirror::sim_volume::{CallKind, Fault, SimDisk};
 use crate::mirror::volume::{Disposition, Volume};
 
+/// A drive that tells of commits up to some one.
+#[derive(Debug)]
+struct Tells(Arc<AtomicU64>);
+
+impl Telling for Tells {
+    fn tell(&self, lsn: Lsn) -> Option<Lsn> {
+        (lsn.0 <= self.0.load(Ordering::Relaxed)).then_some(lsn)
+    }
+}
+
 impl World {
+    /// From now on drives tell of no more than what is committed by now, or of all again.
+    pub(in crate::mirror::model) fn tell_no_more(&mut self, no_more: bool) {
+        let last = if no_more { self.journal.head().0 } else { u64::MAX };
+        self.tells_up_to.store(last, Ordering::Relaxed);
+    }
+
     pub(in crate::mirror::model) fn pull(&mut self, side: Side) {
         self.disks.get(side).pull();
         self.lose(side);
@@ -76,7 +93,8 @@ impl World {
         let id = self.journal.enrolment().drives.get(side).id;
         let log = DriveLog::begin(Arc::clone(&volume), id, arrival, arrived.staged);
         let Ok(log) = log else { return self.lose(side) };
-        let mut lane = Lane::new(side, arrival, Arc::clone(&self.journal), Arc::clone(&volume));
+        let telling = Box::new(Tells(Arc::clone(&self.tells_up_to)));
+        let mut lane = Lane::new(side, arrival, Arc::clone(&self.journal), Arc::clone(&volume), telling);
         lane.set_shaken(arrived.shaken);
         lane.search(NodeId::ROOT, Depth::WithAllBelow);
         loop {
