@@ -313,26 +313,31 @@ impl Listener {
         self.0.get().and_then(Weak::upgrade)
     }
 
-    fn release(core: &Core, released: &[Released]) {
+    /// `told`: what the drive has to tell of first, in case that the journal is lost: why it is not needed any more.
+    fn release(core: &Core, released: &[Released], told: Option<Lsn>) {
         for item in released {
             if let Some(attachment) = core.seat(item.side).releaser(item) {
-                let_go(&attachment, item);
+                let_go(&attachment, item, told);
             }
         }
     }
 }
 
 /// Lets go of a stage on a drive that is there.
-pub(crate) fn let_go(attachment: &Arc<Attachment>, released: &Released) {
+pub(crate) fn let_go(attachment: &Arc<Attachment>, released: &Released, told: Option<Lsn>) {
     match released.stage {
         Stage::Log { arrival, segment, .. } => attachment.log.release(arrival, segment, released.ticket),
-        Stage::File => drop_stage(attachment, &layout::stage(released.ticket)),
+        Stage::File => drop_stage_once_told(attachment, &layout::stage(released.ticket), told),
     }
 }
 
 /// Removes a stage that nobody needs, in the drive's own time.
 pub(crate) fn drop_stage(attachment: &Arc<Attachment>, path: &str) {
-    drop_stage_trying(Leaving::begin(attachment), path, DROP_TRIES);
+    drop_stage_once_told(attachment, path, None);
+}
+
+fn drop_stage_once_told(attachment: &Arc<Attachment>, path: &str, told: Option<Lsn>) {
+    drop_stage_trying(Leaving::begin(attachment), path, told, DROP_TRIES);
 }
 
 /// A stage that is being removed; counted until this is dropped.
@@ -352,10 +357,13 @@ impl Drop for Leaving {
 }
 
 /// A drive that has left is swept when it comes back, and so is a stage that stays behind an error that does not pass.
-fn drop_stage_trying(leaving: Leaving, path: &str, tries: u32) {
+fn drop_stage_trying(leaving: Leaving, path: &str, told: Option<Lsn>, tries: u32) {
     let attachment = Arc::clone(&leaving.0);
     let (volume, path) = (Arc::clone(&attachment.volume), path.to_owned());
     let _ = attachment.io.start_job(move || {
+        if told.is_some_and(|lsn| leaving.0.log.tell(lsn).is_none()) {
+            return;
+        }
         let Err(error) = volume.remove_file(&path) else { return };
         let left = match error.disposition {
             Disposition::NotFound => return,
@@ -373,15 +381,15 @@ fn drop_stage_trying(leaving: Leaving, path: &str, tries: u32) {
         }
         std::thread::sleep(TRY_AGAIN_AFTER);
         // Behind what others asked for meanwhile.
-        drop_stage_trying(leaving, &path, left);
+        drop_stage_trying(leaving, &path, None, left);
     });
 }
 
 impl Audience for Listener {
     fn committed(&self, changes: &[Change], released: &[Released]) {
         let Some(core) = self.core() else { return };
-        Self::release(&core, released);
         let head = core.journal.head();
+        Self::release(&core, released, Some(head));
         for attachment in core.attachments() {
             attachment.log.later(changes, head);
             if !changes.is_empty() {
@@ -393,7 +401,7 @@ impl Audience for Listener {
 
     fn noted(&self, released: &[Released]) {
         let Some(core) = self.core() else { return };
-        Self::release(&core, released);
+        Self::release(&core, released, None);
         core.tell_change();
     }
 

@@ -414,7 +414,7 @@ impl Drop for Upload {
             if let (Some(Staged { stage, .. }), Some(attachment)) =
                 (self.stages.get(side), self.mirror.core.seat(side).attachment())
             {
-                let_go(&attachment, &Released { side, ticket: self.ticket, stage: *stage });
+                let_go(&attachment, &Released { side, ticket: self.ticket, stage: *stage }, None);
             }
         }
     }

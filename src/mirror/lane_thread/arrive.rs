@@ -332,7 +332,7 @@ fn attach(
         return Err(Turned::Left);
     };
     for item in &released {
-        let_go(&attachment, item);
+        let_go(&attachment, item, None);
     }
     // It may hold what the other waits for.
     for other in core.attachments() {
