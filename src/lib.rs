@@ -4,6 +4,7 @@
 //! `daemon → server, watcher, mirror, journal, config`; `server → mirror, wire`;
 //! `watcher → mirror`; `mirror → journal → path, namespace, digest, ids`; `fget → client → wire`.
 
+pub mod accounts;
 mod calendar;
 pub mod client;
 pub mod clock;

@@ -17,6 +17,9 @@ pub const PATH_DEPTH_MAX: usize = 64;
 /// The folder on each drive that is twinstick's own.
 pub const OWN_FOLDER: &str = ".twinstick";
 
+/// The file of the mirror with its accounts. The daemon alone writes it: no client reaches it, and no drive brings a new one.
+pub const ACCOUNTS_FILE: &str = ".twinstick-accounts";
+
 /// What file systems and other machines put into a drive's root; never mirrored.
 pub const FOREIGN_ROOT_NAMES: [&str; 6] =
     ["lost+found", "System Volume Information", "$RECYCLE.BIN", ".Trashes", ".fseventsd", ".Spotlight-V100"];
@@ -190,6 +193,17 @@ fn check_extent(names: usize, bytes: usize) -> Result<(), BadPath> {
         return Err(BadPath::PathTooLong { bytes });
     }
     Ok(())
+}
+
+/// Whether a path leads to the accounts, or on a stick that knows no case would.
+pub fn is_accounts_file(names: &[Name]) -> bool {
+    names.first().is_some_and(|first| is_accounts_name(first.as_str()))
+}
+
+/// The same of a name in the root.
+pub fn is_accounts_name(name: &str) -> bool {
+    // FAT forgets dots and spaces at a name's end.
+    name.trim_end_matches(['.', ' ']).eq_ignore_ascii_case(ACCOUNTS_FILE)
 }
 
 /// Whether a name in a drive's root is never part of the mirror.

@@ -1,0 +1,218 @@
+//! Who may use the mirror: users, their tokens, and what each may touch. Pure.
+//!
+//! A document that the daemon keeps on the boot disk and, as a file of the mirror's own, on both drives. Of secrets it has
+//! hashes alone.
+
+mod access;
+mod name;
+mod token;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::path::ACCOUNTS_FILE;
+pub use access::{Access, Identity, Right, SHARED_FOLDER};
+pub use name::{BadName, UserName};
+use token::TokenHash;
+pub use token::{BadToken, Token, TokenId};
+
+/// Of the document's form.
+const FORMAT: u32 = 1;
+/// Longest label of a token, in characters.
+const LABEL_CHARS_MAX: usize = 64;
+
+/// All accounts, as they are at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    format: u32,
+    /// Grows with every change: of two documents the one with the higher serial is the newer.
+    serial: u64,
+    users: BTreeMap<UserName, User>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Sees and does all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admin: bool,
+    /// Changes nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    tokens: BTreeMap<TokenId, StoredToken>,
+}
+
+/// What is known of a token: enough to recognize it, not to make it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredToken {
+    pub label: String,
+    /// When it was made, in nanoseconds since 1970.
+    pub made_ns: i64,
+    hash: TokenHash,
+}
+
+/// A change to the accounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Change {
+    AddUser {
+        name: UserName,
+        admin: bool,
+        read_only: bool,
+    },
+    RemoveUser {
+        name: UserName,
+    },
+    NewToken {
+        name: UserName,
+        label: String,
+    },
+    /// By its id, or by its label.
+    RevokeToken {
+        name: UserName,
+        token: String,
+    },
+}
+
+/// Why a change is not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    #[error("there is a user {0} already")]
+    UserExists(UserName),
+    #[error("there is no user {0}: 'twinstickd user list' shows those that there are")]
+    NoUser(UserName),
+    #[error("{0} has no token {1:?}: 'twinstickd token list {0}' shows those that there are")]
+    NoToken(UserName, String),
+    #[error("{0} has more than one token {1:?}: name it by its id")]
+    Ambiguous(UserName, String),
+    #[error("a token's name has 1 to {LABEL_CHARS_MAX} characters and no control characters: {0:?}")]
+    BadLabel(String),
+    #[error("{0} is the last admin: make another one first, or nobody could be added any more over the network")]
+    LastAdmin(UserName),
+}
+
+/// Why a document cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BadAccounts {
+    #[error("not a document of accounts: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("of format {0}, and this version knows up to {FORMAT}: use the twinstickd that wrote it")]
+    TooNew(u32),
+}
+
+impl Accounts {
+    /// Reads a document.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadAccounts> {
+        /// What each format has.
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let head: Head = serde_json::from_slice(bytes)?;
+        if head.format > FORMAT {
+            return Err(BadAccounts::TooNew(head.format));
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// The document, with a newline at its end.
+    pub fn document(&self) -> Vec<u8> {
+        // Strings and numbers alone: it cannot fail.
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    pub fn users(&self) -> impl Iterator<Item = (&UserName, &User)> {
+        self.users.iter()
+    }
+
+    pub fn user(&self, name: &UserName) -> Result<&User, AccountError> {
+        self.users.get(name).ok_or_else(|| AccountError::NoUser(name.clone()))
+    }
+
+    /// The accounts after a change; with a new token where it makes one. `now_ns` is told to people, nothing else.
+    pub fn with(&self, change: &Change, now_ns: i64) -> Result<(Self, Option<Token>), AccountError> {
+        let mut next = self.clone();
+        let mut made = None;
+        match change {
+            Change::AddUser { name, admin, read_only } => {
+                if next.users.contains_key(name) {
+                    return Err(AccountError::UserExists(name.clone()));
+                }
+                let user = User { admin: *admin, read_only: *read_only, tokens: BTreeMap::new() };
+                next.users.insert(name.clone(), user);
+            }
+            Change::RemoveUser { name } => {
+                let removed = next.users.remove(name).ok_or_else(|| AccountError::NoUser(name.clone()))?;
+                if removed.admin && !next.users.is_empty() && !next.users.values().any(|user| user.admin) {
+                    return Err(AccountError::LastAdmin(name.clone()));
+                }
+            }
+            Change::NewToken { name, label } => {
+                check_label(label)?;
+                let token = Token::mint();
+                let stored = StoredToken { label: label.clone(), made_ns: now_ns, hash: token.hash() };
+                next.user_mut(name)?.tokens.insert(token.id(), stored);
+                made = Some(token);
+            }
+            Change::RevokeToken { name, token } => {
+                let user = next.user_mut(name)?;
+                let mut meant =
+                    user.tokens.iter().filter(|(id, stored)| id.to_string() == *token || stored.label == *token);
+                let id = match (meant.next(), meant.next()) {
+                    (None, _) => return Err(AccountError::NoToken(name.clone(), token.clone())),
+                    (Some((id, _)), None) => *id,
+                    (Some(_), Some(_)) => return Err(AccountError::Ambiguous(name.clone(), token.clone())),
+                };
+                user.tokens.remove(&id);
+            }
+        }
+        next.format = FORMAT;
+        next.serial += 1;
+        Ok((next, made))
+    }
+
+    fn user_mut(&mut self, name: &UserName) -> Result<&mut User, AccountError> {
+        self.users.get_mut(name).ok_or_else(|| AccountError::NoUser(name.clone()))
+    }
+
+    /// Who a token is of. It takes as long whether there is no such token or its secret is wrong.
+    pub fn recognize(&self, token: &Token) -> Option<Identity> {
+        let found = self.users.iter().find_map(|(name, user)| Some((name, user.tokens.get(&token.id())?)));
+        let hash = found.map_or(TokenHash::NOBODYS, |(_, stored)| stored.hash);
+        let fits = hash.is_of(token);
+        found.filter(|_| fits).map(|(name, _)| Identity { name: name.clone(), token: token.id() })
+    }
+
+    /// What somebody may do now who was recognized before; nothing where the user or the token is gone.
+    pub fn access(&self, identity: &Identity) -> Option<Access> {
+        let user = self.users.get(&identity.name)?;
+        user.tokens.contains_key(&identity.token).then(|| Access::of(&identity.name, user))
+    }
+}
+
+impl User {
+    pub fn tokens(&self) -> impl Iterator<Item = (TokenId, &StoredToken)> {
+        self.tokens.iter().map(|(id, stored)| (*id, stored))
+    }
+}
+
+fn check_label(label: &str) -> Result<(), AccountError> {
+    let good = (1..=LABEL_CHARS_MAX).contains(&label.chars().count()) && !label.chars().any(char::is_control);
+    if good { Ok(()) } else { Err(AccountError::BadLabel(label.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests;

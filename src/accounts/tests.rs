@@ -1,0 +1,122 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::path::RelPath;
+
+fn name(text: &str) -> UserName {
+    text.parse().unwrap()
+}
+
+fn with(accounts: &Accounts, change: &Change) -> (Accounts, Option<Token>) {
+    accounts.with(change, 7).unwrap()
+}
+
+fn add(accounts: &Accounts, user: &str, admin: bool, read_only: bool) -> (Accounts, Token) {
+    let (accounts, none) = with(accounts, &Change::AddUser { name: name(user), admin, read_only });
+    assert_eq!(none, None);
+    let (accounts, token) = with(&accounts, &Change::NewToken { name: name(user), label: "laptop".into() });
+    (accounts, token.unwrap())
+}
+
+#[test]
+fn a_token_is_recognized_until_it_is_revoked_and_no_other_one_is() {
+    let (accounts, annas) = add(&Accounts::default(), "anna", false, false);
+    let (accounts, bens) = add(&accounts, "ben", false, false);
+    let anna = accounts.recognize(&annas).unwrap();
+    assert_eq!(anna.name, name("anna"));
+    let text = annas.reveal();
+    assert_eq!(text.parse::<Token>().unwrap(), annas);
+    let last = if text.ends_with('0') { '1' } else { '0' };
+    let wrong = format!("{}{last}", &text[..text.len() - 1]);
+    assert_eq!(accounts.recognize(&wrong.parse().unwrap()), None, "a wrong secret");
+    let unknown = text.replacen(&annas.id().to_string(), "0123456789abcdef", 1);
+    assert_eq!(accounts.recognize(&unknown.parse().unwrap()), None, "no such id");
+    let mixed = text.replacen(&annas.id().to_string(), &bens.id().to_string(), 1);
+    assert_eq!(accounts.recognize(&mixed.parse().unwrap()), None, "one's secret with another's id");
+    let (revoked, _) = with(&accounts, &Change::RevokeToken { name: name("anna"), token: "laptop".into() });
+    assert_eq!(revoked.recognize(&annas), None);
+    assert_eq!(revoked.access(&anna), None, "who was recognized before has no more rights either");
+    assert!(revoked.recognize(&bens).is_some());
+    let (removed, _) = with(&accounts, &Change::RemoveUser { name: name("anna") });
+    assert_eq!(removed.access(&anna), None);
+    // Another one of the same name is somebody else.
+    let (again, _) = add(&removed, "anna", false, false);
+    assert_eq!(again.access(&anna), None);
+}
+
+#[test]
+fn what_is_kept_says_nothing_of_the_secret_and_reads_back() {
+    let (accounts, token) = add(&Accounts::default(), "anna", true, false);
+    let document = accounts.document();
+    assert_eq!(Accounts::parse(&document).unwrap(), accounts);
+    let text = String::from_utf8(document).unwrap();
+    let revealed = token.reveal();
+    let (_, secret) = revealed.rsplit_once('_').unwrap();
+    assert!(!text.contains(secret) && text.contains(&token.id().to_string()));
+    assert!(!format!("{token:?}").contains(secret));
+    let newer = text.replacen("\"format\": 1", "\"format\": 2", 1);
+    assert!(matches!(Accounts::parse(newer.as_bytes()), Err(BadAccounts::TooNew(2))));
+    assert!(Accounts::parse(b"{}").is_err());
+}
+
+#[test]
+fn tokens_are_named_without_doubt_and_changes_refused_with_the_reason() {
+    let (accounts, first) = add(&Accounts::default(), "anna", true, false);
+    let (accounts, second) = with(&accounts, &Change::NewToken { name: name("anna"), label: "laptop".into() });
+    let revoke = |token: &str| accounts.with(&Change::RevokeToken { name: name("anna"), token: token.into() }, 0);
+    assert_eq!(revoke("laptop").unwrap_err(), AccountError::Ambiguous(name("anna"), "laptop".into()));
+    assert_eq!(revoke("phone").unwrap_err(), AccountError::NoToken(name("anna"), "phone".into()));
+    let (left, _) = revoke(&first.id().to_string()).unwrap();
+    assert!(left.recognize(&first).is_none() && left.recognize(&second.unwrap()).is_some());
+    let again = Change::AddUser { name: name("anna"), admin: false, read_only: false };
+    assert_eq!(accounts.with(&again, 0).unwrap_err(), AccountError::UserExists(name("anna")));
+    let (two, _) = add(&accounts, "ben", false, false);
+    let removal = Change::RemoveUser { name: name("anna") };
+    assert_eq!(two.with(&removal, 0).unwrap_err(), AccountError::LastAdmin(name("anna")));
+    assert!(accounts.with(&removal, 0).unwrap().0.is_empty());
+    for label in ["", "a\nb", &"x".repeat(65)] {
+        let change = Change::NewToken { name: name("anna"), label: label.into() };
+        assert_eq!(accounts.with(&change, 0).unwrap_err(), AccountError::BadLabel(label.into()));
+    }
+}
+
+#[test]
+fn names_of_users_are_names_of_folders_everywhere() {
+    for good in ["anna", "a", "ben-2", "c_d", &"x".repeat(32)] {
+        assert!(good.parse::<UserName>().is_ok(), "{good}");
+    }
+    let bad =
+        ["", "Anna", "2anna", "-a", "a/b", "..", "a.b", "änna", "a b", "shared", "con", "com1", "nul", &"x".repeat(33)];
+    for bad in bad {
+        assert!(bad.parse::<UserName>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_path_says_whose_it_is() {
+    let user = Access::User { name: name("anna"), read_only: false };
+    let reader = Access::User { name: name("anna"), read_only: true };
+    let admin = Access::Admin { name: name("anna") };
+    // Path, and whether a user, one that only reads, and an admin may: each to read and to write.
+    let cases = [
+        ("anna/f", [(true, true), (true, false), (true, true)]),
+        ("anna", [(true, false), (true, false), (true, true)]),
+        ("shared/f", [(true, true), (true, false), (true, true)]),
+        ("shared", [(true, false), (true, false), (true, true)]),
+        ("", [(false, false), (false, false), (true, true)]),
+        ("ben/f", [(false, false), (false, false), (true, true)]),
+        ("annab/f", [(false, false), (false, false), (true, true)]),
+        ("Anna/f", [(false, false), (false, false), (true, true)]),
+        ("f", [(false, false), (false, false), (true, true)]),
+        (ACCOUNTS_FILE, [(false, false); 3]),
+        (".TwinStick-Accounts", [(false, false); 3]),
+    ];
+    for (path, expected) in cases {
+        let parsed = RelPath::parse(path).unwrap();
+        for (access, expected) in [&user, &reader, &admin].into_iter().zip(expected) {
+            let may = (access.may(Right::Read, &parsed), access.may(Right::Write, &parsed));
+            assert_eq!(may, expected, "{access:?} {path:?}");
+        }
+    }
+    assert!(!Access::Open.may(Right::Read, &RelPath::parse(ACCOUNTS_FILE).unwrap()));
+}
