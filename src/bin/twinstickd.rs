@@ -5,15 +5,21 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Parser;
+use twinstick::accounts::{Accounts, Change, UserName};
 use twinstick::config::Config;
+use twinstick::daemon::accounts::{self, Changed, Copies, Known};
 use twinstick::daemon::adopt::{self, AdoptError};
-use twinstick::daemon::cli::{AdoptArgs, CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs, UnparkArgs};
+use twinstick::daemon::cli::{
+    AdoptArgs, CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs, TokenCommand, TokenNewArgs, TokenRevokeArgs,
+    UnparkArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs,
+};
 use twinstick::daemon::control::{self, By};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
 use twinstick::daemon::replace::Replaced;
 use twinstick::daemon::state_lock::StateLockError;
 use twinstick::daemon::vigil::Vigil;
 use twinstick::daemon::{check, enrol, init, serve};
+use twinstick::wire::Time;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -38,6 +44,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Replace(args) => run_replace(args),
         Command::Adopt(args) => run_adopt(args),
         Command::Unpark(args) => run_unpark(args),
+        Command::User(command) => run_user(command),
         Command::Check(args) => Ok(run_check(args)),
         Command::Client { args } => Ok(twinstick::client::cli::run(std::iter::once("fget".into()).chain(args))),
     }
@@ -109,6 +116,92 @@ fn run_unpark(args: UnparkArgs) -> anyhow::Result<ExitCode> {
     runtime.block_on(control::unpark(&config, side))?;
     eprintln!("drive {side} is looked for again: fget status shows what becomes of it");
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        UserCommand::Add(UserAddArgs { name, admin, read_only, label, source }) => {
+            let config = Config::load(&source.overrides())?;
+            let add = Change::AddUser { name: name.clone(), admin, read_only };
+            change(&config, &add)?;
+            tell_token(&name, &change(&config, &Change::NewToken { name: name.clone(), label })?)
+        }
+        UserCommand::List(UserListArgs { source }) => {
+            let config = Config::load(&source.overrides())?;
+            let Known::Accounts(accounts) = accounts::known(&config)? else {
+                eprintln!("no accounts: twinstickd user add NAME makes one");
+                return Ok(ExitCode::SUCCESS);
+            };
+            let mut out = std::io::stdout().lock();
+            for (name, user) in accounts.users() {
+                let role = match (user.admin, user.read_only) {
+                    (true, _) => "admin",
+                    (false, true) => "read-only",
+                    (false, false) => "user",
+                };
+                writeln!(out, "{name}  {role}  {}", plural(user.tokens().count(), "token"))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        UserCommand::Remove(UserArgs { name, source }) => {
+            let config = Config::load(&source.overrides())?;
+            let changed = change(&config, &Change::RemoveUser { name: name.clone() })?;
+            tell(&changed, &format!("{name} is removed; the files in /{name} stay"));
+            Ok(ExitCode::SUCCESS)
+        }
+        UserCommand::Token(TokenCommand::New(TokenNewArgs { name, label, source })) => {
+            let config = Config::load(&source.overrides())?;
+            tell_token(&name, &change(&config, &Change::NewToken { name: name.clone(), label })?)
+        }
+        UserCommand::Token(TokenCommand::List(UserArgs { name, source })) => {
+            let config = Config::load(&source.overrides())?;
+            let accounts = match accounts::known(&config)? {
+                Known::Accounts(accounts) => accounts,
+                Known::Nothing => Accounts::default(),
+            };
+            let mut out = std::io::stdout().lock();
+            for (id, token) in accounts.user(&name)?.tokens() {
+                writeln!(
+                    out,
+                    "{id}  {}  {}",
+                    Time(token.made_ns.div_euclid(1_000_000_000) * 1_000_000_000),
+                    token.label
+                )?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        UserCommand::Token(TokenCommand::Revoke(TokenRevokeArgs { name, token, source })) => {
+            let config = Config::load(&source.overrides())?;
+            let changed = change(&config, &Change::RevokeToken { name: name.clone(), token })?;
+            tell(&changed, &format!("{name}'s token is revoked"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn change(config: &Config, change: &Change) -> anyhow::Result<Changed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(accounts::change(config, change))?)
+}
+
+/// The token alone goes to standard output, so that it can be piped to where it belongs.
+fn tell_token(name: &UserName, changed: &Changed) -> anyhow::Result<ExitCode> {
+    let token = changed.token.as_ref().ok_or_else(|| anyhow!("no token was made"))?;
+    writeln!(std::io::stdout(), "{token}")?;
+    tell(changed, &format!("this is {name}'s token, and it is shown this once: 'fget login' there takes it"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(changed: &Changed, what: &str) {
+    let drives = match changed.copies {
+        Copies::OnDrives => "",
+        Copies::BootDisk => "; it is on the boot disk, and on the drives once twinstickd serves one",
+    };
+    eprintln!("{what}{drives}");
+}
+
+fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn run_check(args: CheckArgs) -> ExitCode {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::accounts::UserName;
 use crate::config::{LogFilter, LogFormat, Overrides};
 use crate::daemon::adopt::AdoptRequest;
 use crate::daemon::check::Format;
@@ -36,6 +37,9 @@ pub enum Command {
     Adopt(AdoptArgs),
     /// Take up a drive at once that was parked since it came and went too often
     Unpark(UnparkArgs),
+    /// Say who may use the mirror: users and their tokens; also while twinstickd runs
+    #[command(subcommand)]
+    User(UserCommand),
     /// Compare the journal, the catalog and both drives while no daemon runs; changes nothing
     #[command(after_help = CHECK_EXIT_CODES)]
     Check(CheckArgs),
@@ -107,6 +111,78 @@ pub struct UnparkArgs {
     /// The drive's name: a or b
     #[arg(value_name = "NAME", value_parser = parse_side)]
     pub side: Side,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a user, and print the first token
+    Add(UserAddArgs),
+    /// List the users
+    List(UserListArgs),
+    /// Remove a user; the files stay
+    Remove(UserArgs),
+    /// Make, list and revoke tokens: what a client shows to say who it is
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Debug, Args)]
+pub struct UserAddArgs {
+    /// 1 to 32 of a-z, 0-9, '-' and '_', a letter first
+    pub name: UserName,
+    /// May see and do everything
+    #[arg(long, conflicts_with = "read_only")]
+    pub admin: bool,
+    /// May change nothing
+    #[arg(long)]
+    pub read_only: bool,
+    /// What to call the first token
+    #[arg(long, value_name = "LABEL", default_value = "first")]
+    pub label: String,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct UserListArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct UserArgs {
+    pub name: UserName,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make one more token, and print it
+    New(TokenNewArgs),
+    /// List a user's tokens
+    List(UserArgs),
+    /// End a token at once
+    Revoke(TokenRevokeArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct TokenNewArgs {
+    pub name: UserName,
+    /// Where it is used, so that it can be told from others
+    #[arg(long)]
+    pub label: String,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct TokenRevokeArgs {
+    pub name: UserName,
+    /// Its id or its label
+    pub token: String,
     #[command(flatten)]
     pub source: SourceArgs,
 }
@@ -193,7 +269,7 @@ impl UnparkArgs {
 }
 
 impl SourceArgs {
-    fn overrides(self) -> Overrides {
+    pub fn overrides(self) -> Overrides {
         Overrides { file: self.config, state: self.state, ..Overrides::default() }
     }
 }

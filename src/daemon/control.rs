@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::accounts;
 use crate::config::Config;
+use crate::daemon::accounts::{Changed, Copies, Keeper};
 use crate::daemon::replace::{self, ReplaceError, ReplaceRequest, Replaced};
 use crate::daemon::state_lock::{StateLock, StateLockError};
 use crate::ids::Side;
@@ -36,6 +38,8 @@ pub enum Command {
     Unpark {
         side: Side,
     },
+    /// Changes an account.
+    Accounts(accounts::Change),
 }
 
 /// What it answers.
@@ -44,7 +48,14 @@ pub enum Command {
 pub enum Answer {
     Replaced(Replaced),
     Done,
-    Refused { message: String },
+    /// An account was changed; the token that it got, which is told this once.
+    Accounts {
+        token: Option<String>,
+        copies: Copies,
+    },
+    Refused {
+        message: String,
+    },
 }
 
 /// Why a running daemon could not be asked.
@@ -78,12 +89,20 @@ pub fn close(state: &Path) {
     let _ = std::fs::remove_file(socket(state));
 }
 
+/// Whom commands are about.
+pub(crate) struct Told {
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) watcher: WatcherHandle,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) state: PathBuf,
+}
+
 /// Serves commands, one after the other, until the task is dropped.
-pub async fn serve(listener: UnixListener, mirror: Arc<Mirror>, watcher: WatcherHandle, state: PathBuf) {
+pub(crate) async fn serve(listener: UnixListener, told: Told) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if let Err(error) = converse(stream, &mirror, &watcher, &state).await {
+                if let Err(error) = converse(stream, &told).await {
                     tracing::warn!(%error, "control socket");
                 }
             }
@@ -95,7 +114,7 @@ pub async fn serve(listener: UnixListener, mirror: Arc<Mirror>, watcher: Watcher
     }
 }
 
-async fn converse(stream: UnixStream, mirror: &Mirror, watcher: &WatcherHandle, state: &Path) -> io::Result<()> {
+async fn converse(stream: UnixStream, told: &Told) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     let (reader, mut writer) = stream.into_split();
     let answer = if peer != 0 && peer != rustix::process::geteuid().as_raw() {
@@ -106,7 +125,7 @@ async fn converse(stream: UnixStream, mirror: &Mirror, watcher: &WatcherHandle, 
         let read = tokio::time::timeout(COMMAND_TIMEOUT, reader.read_line(&mut line)).await;
         read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         match serde_json::from_str(&line) {
-            Ok(command) => perform(command, mirror, watcher, state).await,
+            Ok(command) => perform(command, told).await,
             Err(error) => refused(format!("no command of this version's: {error}")),
         }
     };
@@ -115,7 +134,8 @@ async fn converse(stream: UnixStream, mirror: &Mirror, watcher: &WatcherHandle, 
     writer.write_all(&line).await
 }
 
-async fn perform(command: Command, mirror: &Mirror, watcher: &WatcherHandle, state: &Path) -> Answer {
+async fn perform(command: Command, told: &Told) -> Answer {
+    let Told { mirror, watcher, keeper, state } = told;
     match command {
         Command::Replace(request) => match replace::replace(mirror, state, &request).await {
             Ok(replaced) => {
@@ -123,6 +143,13 @@ async fn perform(command: Command, mirror: &Mirror, watcher: &WatcherHandle, sta
                 tracing::info!(drive = %side, id = %drive, paths, bytes, "drive replaced");
                 watcher.expect(*side, KnownDrive { id: *drive, places: vec![path.clone()] });
                 Answer::Replaced(replaced)
+            }
+            Err(error) => refused(error.to_string()),
+        },
+        Command::Accounts(change) => match keeper.change(&change).await {
+            Ok(Changed { token, copies }) => {
+                tracing::info!(?change, "accounts changed");
+                Answer::Accounts { token, copies }
             }
             Err(error) => refused(error.to_string()),
         },
@@ -173,7 +200,7 @@ impl From<Answer> for CommandError {
     fn from(answer: Answer) -> Self {
         match answer {
             Answer::Refused { message } => Self::Refused(message),
-            Answer::Replaced(_) | Answer::Done => Self::AnotherAnswer,
+            Answer::Replaced(_) | Answer::Done | Answer::Accounts { .. } => Self::AnotherAnswer,
         }
     }
 }
@@ -207,7 +234,7 @@ pub async fn unpark(config: &Config, side: Side) -> Result<(), CommandError> {
 }
 
 /// Asks the daemon of a state directory; `None` where none runs.
-async fn ask(state: &Path, command: &Command) -> Result<Option<Answer>, ControlError> {
+pub(super) async fn ask(state: &Path, command: &Command) -> Result<Option<Answer>, ControlError> {
     let path = socket(state);
     let failed = |source| ControlError::Socket { path: path.clone(), source };
     let stream = match UnixStream::connect(&path).await {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Config, ConfigError, Overrides};
-use crate::daemon::control;
+use crate::daemon::accounts::{AccountsError, Keeper};
+use crate::daemon::control::{self, Told};
 use crate::daemon::drives::{keep_parked, keep_stall_after, pass_on, take_in};
 use crate::daemon::fsck::Sole;
 use crate::daemon::host::Host;
@@ -23,7 +24,7 @@ use crate::ids::{PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::mirror::{Lost, Mirror};
 use crate::pulse::{Pulse, pulse};
-use crate::server::{self, Phase};
+use crate::server::{self, Directory, Phase};
 use crate::watcher::{Ground, KnownDrive, Watcher, WatcherConfig, WatcherHandle};
 
 /// Sightings that wait to be taken in.
@@ -56,6 +57,13 @@ pub enum ServeError {
          them with twinstickd adopt --drive PATH --drive PATH"
     )]
     NotEnrolled { state: String },
+    #[error(
+        "{address} is open to the network, and there are no accounts: everybody could read and remove everything. Make one \
+         first: twinstickd user add NAME --admin"
+    )]
+    NoAccounts { address: SocketAddr },
+    #[error("the accounts: {0}")]
+    Accounts(#[from] AccountsError),
     #[error("listening on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("starting: {0}")]
@@ -93,6 +101,11 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     }
     let _lock = StateLock::take(&config.state, "serve")?;
     let (mirror, losses) = start(config).map_err(|source| ServeError::Journal { state, source })?;
+    let keeper = Keeper::open(config.state.clone(), &mirror, config.listen)?;
+    if !config.listen.ip().is_loopback() && keeper.is_empty().await {
+        mirror.close(CLOSE_AT_MOST).await;
+        return Err(ServeError::NoAccounts { address: config.listen });
+    }
     let listener =
         server::listen(config.listen).map_err(|source| ServeError::Listen { address: config.listen, source })?;
     let address = listener.local_addr()?;
@@ -105,7 +118,8 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     tokio::spawn(pass_on(losses, handle.clone()));
     tokio::spawn(keep_parked(Arc::clone(&mirror), handle.clone()));
     tokio::spawn(keep_scrubbing(Arc::clone(&mirror), settings.scrub_every()));
-    take_commands(&mirror, handle.clone(), &config.state);
+    take_commands(&mirror, handle.clone(), &keeper, &config.state);
+    tokio::spawn(Arc::clone(&keeper).run());
     for _ in 0..TAKERS {
         tokio::spawn(Arc::clone(&mirror).take_in_foreign());
     }
@@ -132,10 +146,17 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
             Some(Ok(true) | Err(_)) | None => Sole::Yes,
         }
     };
+    let directory = Arc::new(Directory::new(keeper.roll()));
     let host = Host::reporter(config.state.clone(), Box::new(has_sole_copies));
-    let mut server = tokio::spawn(server::serve(listener, Arc::clone(&mirror), host, settings.limits(), phases, heart));
+    let serving = server::serve(listener, Arc::clone(&mirror), host, directory, settings.limits(), phases, heart);
+    let mut server = tokio::spawn(serving);
     // In one piece: scripts wait for this line.
     logging.say(&format!("listening on {address}"));
+    if keeper.is_empty().await {
+        tracing::info!(
+            "no accounts: this machine alone is served, and everybody on it may do all; twinstickd user add makes one"
+        );
+    }
     notify(&[sd_notify::NotifyState::Ready]);
     let tending = Arc::clone(&mirror);
     let trash = tokio::spawn(async move { tending.tend_trash().await });
@@ -226,10 +247,11 @@ fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {
 }
 
 /// Opens the control socket. Without it everything works but commands to the running daemon.
-fn take_commands(mirror: &Arc<Mirror>, watcher: WatcherHandle, state: &Path) {
+fn take_commands(mirror: &Arc<Mirror>, watcher: WatcherHandle, keeper: &Arc<Keeper>, state: &Path) {
     match control::listen(state) {
         Ok(listener) => {
-            tokio::spawn(control::serve(listener, Arc::clone(mirror), watcher, state.to_owned()));
+            let (mirror, keeper) = (Arc::clone(mirror), Arc::clone(keeper));
+            tokio::spawn(control::serve(listener, Told { mirror, watcher, keeper, state: state.to_owned() }));
         }
         Err(error) => tracing::warn!(%error, "no control socket: stop twinstickd before replacing a drive"),
     }

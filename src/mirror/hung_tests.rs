@@ -45,7 +45,15 @@ fn hang_next(stand: &Stand, side: Side, which: Which) -> Sender<()> {
 async fn put(stand: &Stand, path: &str, bytes: usize) -> Receipt {
     let path = RelPath::parse(path).unwrap();
     let len = Some(bytes as u64);
-    let request = PutRequest { path, overwrite: Overwrite::Yes, len, mtime_ns: Some(5), executable: false, id: None };
+    let request = PutRequest {
+        path,
+        overwrite: Overwrite::Yes,
+        len,
+        mtime_ns: Some(5),
+        executable: false,
+        owner: String::new(),
+        id: None,
+    };
     let mut upload = stand.mirror.begin_put(request).await.unwrap();
     upload.write(Bytes::from(vec![7; bytes])).await.unwrap();
     let crc = upload.crc32();

@@ -26,6 +26,8 @@ pub struct PutRequest {
     /// Nanoseconds since 1970; `None`: the daemon's time at commit.
     pub mtime_ns: Option<i64>,
     pub executable: bool,
+    /// The user whose file it is from then on; nobody's where there are no accounts.
+    pub owner: String,
     pub id: Option<RequestId>,
 }
 

@@ -308,7 +308,7 @@ impl Upload {
         };
         let record = Record::Payload {
             path: self.request.path.to_string(),
-            owner: String::new(),
+            owner: self.request.owner.clone(),
             version: self.version(digest),
             mtime_ns,
             executable: self.request.executable,
@@ -341,7 +341,7 @@ impl Upload {
         let attributes = Attributes { mtime_ns, executable };
         let record = Record::Staged {
             path: self.request.path.to_string(),
-            owner: String::new(),
+            owner: self.request.owner.clone(),
             version: self.version(digest),
             mtime_ns,
             executable,
@@ -383,7 +383,7 @@ impl Upload {
             blocks: digest.blocks,
             mtime_ns,
             executable: self.request.executable,
-            owner: String::new(),
+            owner: self.request.owner.clone(),
             stages: self.stages,
         };
         let core = &self.mirror.core;

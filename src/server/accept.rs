@@ -16,6 +16,7 @@ use crate::pulse::Heart;
 use crate::server::admission::{Admission, Origin, Pass};
 use crate::server::connection::{Connection, STOPPING, Terms};
 use crate::server::descriptors::{self, Room};
+use crate::server::door::{Directory, Guest};
 use crate::server::limits::{ACCEPT_PAUSE, BACKLOG, BACKLOG_LOOK, BUSY_ANSWERS_MAX, HURRY_AT_MOST, KEEPALIVE, Limits};
 use crate::server::phase::{Phase, reached};
 use crate::server::session::Session;
@@ -38,11 +39,12 @@ pub async fn serve(
     listener: TcpListener,
     mirror: Arc<Mirror>,
     host: HostReporter,
+    directory: Arc<Directory>,
     limits: watch::Receiver<Arc<Limits>>,
     mut phase: watch::Receiver<Phase>,
     mut heart: Heart,
 ) {
-    let mut house = House::new(mirror, host, limits);
+    let mut house = House::new(mirror, host, directory, limits);
     let mut asked = phase.clone();
     loop {
         tokio::select! {
@@ -79,6 +81,7 @@ enum Short {
 struct House {
     mirror: Arc<Mirror>,
     host: HostReporter,
+    directory: Arc<Directory>,
     limits: watch::Receiver<Arc<Limits>>,
     /// What the sessions are told.
     phase: watch::Sender<Phase>,
@@ -90,11 +93,17 @@ struct House {
 }
 
 impl House {
-    fn new(mirror: Arc<Mirror>, host: HostReporter, limits: watch::Receiver<Arc<Limits>>) -> Self {
+    fn new(
+        mirror: Arc<Mirror>,
+        host: HostReporter,
+        directory: Arc<Directory>,
+        limits: watch::Receiver<Arc<Limits>>,
+    ) -> Self {
         let room = Room { connections: 1, busy_answers: BUSY_ANSWERS_MAX };
         let mut house = Self {
             mirror,
             host,
+            directory,
             limits,
             phase: watch::Sender::default(),
             admission: Arc::default(),
@@ -150,27 +159,28 @@ impl House {
         match self.admission.admit(Origin::from(peer.ip()), self.room.connections, clock::now()) {
             Ok(pass) => {
                 let (mirror, host) = (Arc::clone(&self.mirror), Arc::clone(&self.host));
-                let session = Session { connection: self.connection(stream, pass), mirror, host };
+                let session = Session { connection: self.connection(stream, peer, pass), mirror, host };
                 self.sessions.spawn(async move {
                     let close = session.run().await;
                     debug!(%peer, %close, "session ended");
                 });
             }
-            Err(full) => self.turn_away(stream, Fault::new(ErrorName::Busy, full.to_string())),
+            Err(full) => self.turn_away(stream, peer, Fault::new(ErrorName::Busy, full.to_string())),
         }
     }
 
-    fn connection(&self, stream: TcpStream, pass: Pass) -> Connection<TcpStream> {
-        Connection::new(stream, Terms { limits: self.limits.clone(), phase: self.phase.subscribe(), pass })
+    fn connection(&self, stream: TcpStream, peer: SocketAddr, pass: Pass) -> Connection<TcpStream> {
+        let guest = Guest::new(&self.directory, peer.ip());
+        Connection::new(stream, Terms { limits: self.limits.clone(), phase: self.phase.subscribe(), pass, guest })
     }
 
     /// Says why to one that cannot stay. Only so many are waited for; more get the line without a look at whether
     /// it arrives, and cost next to nothing.
-    fn turn_away(&mut self, stream: TcpStream, why: Fault) {
+    fn turn_away(&mut self, stream: TcpStream, peer: SocketAddr, why: Fault) {
         let taken = BUSY_ANSWERS_MAX - self.busy_places.available_permits();
         let place = (taken < self.room.busy_answers).then(|| Arc::clone(&self.busy_places).try_acquire_owned());
         if let Some(Ok(place)) = place {
-            let mut connection = self.connection(stream, Pass::outside(clock::now()));
+            let mut connection = self.connection(stream, peer, Pass::outside(clock::now()));
             self.sessions.spawn(async move {
                 let close = connection.end(why).await;
                 debug!(%close, "connection turned away");
@@ -185,8 +195,8 @@ impl House {
     /// The kernel has taken connections that nobody has seen yet; some have sent a request.
     async fn turn_away_the_queue(&mut self, listener: &TcpListener) {
         for _ in 0..BACKLOG {
-            let Ok(Ok((stream, _))) = timeout(BACKLOG_LOOK, listener.accept()).await else { return };
-            self.turn_away(prepared(stream), Fault::new(ErrorName::Unavailable, STOPPING));
+            let Ok(Ok((stream, peer))) = timeout(BACKLOG_LOOK, listener.accept()).await else { return };
+            self.turn_away(prepared(stream), peer, Fault::new(ErrorName::Unavailable, STOPPING));
         }
     }
 

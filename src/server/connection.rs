@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::server::admission::{Displaced, Pass};
+use crate::server::door::Guest;
 use crate::server::limits::{LINGER, LINGER_STOPPING, Limits};
 use crate::server::phase::{Phase, reached};
 use crate::wire::limits::{HEADER_BYTES_MAX, READ_BYTES};
@@ -52,6 +53,7 @@ pub(crate) struct Terms {
     pub(crate) limits: watch::Receiver<Arc<Limits>>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) pass: Pass,
+    pub(crate) guest: Guest,
 }
 
 /// A client's connection.
@@ -72,6 +74,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The limits that are in force now.
     pub(crate) fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.terms.limits.borrow())
+    }
+
+    /// Who the client is.
+    pub(crate) fn guest(&mut self) -> &mut Guest {
+        &mut self.terms.guest
     }
 
     fn phase(&self) -> Phase {
@@ -151,9 +158,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Answers hellos and what is no request.
     async fn admit(&mut self, read: Result<Request, RequestError>) -> Result<Option<Request>, Close> {
         match (self.greeting, read) {
-            (_, Ok(Request::Hello)) => {
+            (_, Ok(Request::Hello { token })) => {
+                let user = match self.terms.guest.greet(token.as_ref(), now()) {
+                    Ok(user) => user,
+                    Err(fault) => return Err(self.end(fault).await),
+                };
                 self.greeting = Greeting::Done;
-                self.held = line_of(&HelloAnswer { ok: true, server: SERVER.to_owned() });
+                // Behind the answer to an earlier one.
+                self.held.extend(line_of(&HelloAnswer { ok: true, server: SERVER.to_owned(), user }));
                 Ok(None)
             }
             (_, Err(error @ (RequestError::UnsupportedVersion(_) | RequestError::NotJson(_)))) => {

@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accounts::Right;
 use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::mirror::Download;
 use crate::mirror::request::Span;
@@ -19,7 +20,7 @@ where
 {
     // Clipped, so that nobody further in can overflow.
     let count = request.count.map(|count| count.min(u64::MAX - request.offset));
-    let opened = match place::file(&request.path) {
+    let opened = match place::file(session.connection.guest(), Right::Read, &request.path) {
         Ok(path) => said(session.mirror.open(&path, Span { offset: request.offset, count }).await),
         Err(fault) => Err(fault),
     };
@@ -73,6 +74,10 @@ where
             Ok(None) => return sending.break_off(connection, lead, &too_short(&request.path)).await,
             Err(refused) => return sending.break_off(connection, lead, &refusal::fault(&refused)).await,
         };
+        // Who has lost the right to it gets no more of it.
+        if let Err(fault) = connection.guest().access() {
+            return sending.break_off(connection, lead, &fault).await;
+        }
         let tail = sending.take(&piece, &mut lead);
         if sending.left == 0 {
             return connection.send([&lead, &piece, &tail]).await;

@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accounts::Right;
 use crate::ids::Side;
 use crate::mirror::request::{Copied, Info, InfoDrive, NodeKind};
 use crate::server::connection::Close;
@@ -13,7 +14,7 @@ pub(crate) async fn perform<S>(session: &mut Session<S>, path: &str) -> Result<(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let found = match place::either(&session.mirror, path) {
+    let found = match place::either(session.connection.guest(), Right::Read, &session.mirror, path) {
         Ok(path) => said(session.mirror.info(&path)),
         Err(fault) => Err(fault),
     };

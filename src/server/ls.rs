@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accounts::ACCOUNTS_FILE;
 use crate::mirror::Mirror;
-use crate::mirror::request::{ListEntry, Recurse};
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::{Info, ListEntry, NodeKind, Recurse};
+use crate::path::RelPath;
 use crate::server::connection::Close;
 use crate::server::info::kind;
-use crate::server::place;
+use crate::server::place::{self, Listed};
 use crate::server::session::{Session, recurse, said};
 use crate::wire::{EntryLine, Fault, ListRequest, Time, line_of};
 
@@ -16,10 +19,14 @@ pub(crate) async fn perform<S>(session: &mut Session<S>, request: ListRequest) -
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let listed = match place::listed(session.connection.guest(), &request.path) {
+        Ok(listed) => listed,
+        Err(fault) => return session.connection.answer(&fault).await,
+    };
     let mirror = Arc::clone(&session.mirror);
     let limit = session.connection.limits().list_entries_max.get();
     // A large folder takes long enough to hold up the other sessions of this thread.
-    let listing = tokio::task::spawn_blocking(move || body(&mirror, &request.path, recurse(request.recursive), limit));
+    let listing = tokio::task::spawn_blocking(move || body(&mirror, &listed, &request, limit));
     match listing.await {
         Ok(Ok(body)) => session.connection.answer_body(&body).await,
         Ok(Err(fault)) => session.connection.answer(&fault).await,
@@ -27,10 +34,45 @@ where
     }
 }
 
-fn body(mirror: &Mirror, path: &str, recurse: Recurse, limit: usize) -> Result<Vec<u8>, Fault> {
-    let path = place::either(mirror, path)?;
-    let entries = said(mirror.list(&path, recurse, limit))?;
+fn body(mirror: &Mirror, listed: &Listed, request: &ListRequest, limit: usize) -> Result<Vec<u8>, Fault> {
+    let recurse = recurse(request.recursive);
+    let entries = match listed {
+        Listed::Folder(path) => {
+            place::check_kind(mirror, path, &request.path)?;
+            said(mirror.list(path, recurse, limit))?
+        }
+        // One in which nothing was put yet is not there, and empty.
+        Listed::Base(path) => match mirror.list(path, recurse, limit) {
+            Err(Refusal::NotFound(_)) => Vec::new(),
+            entries => said(entries)?,
+        },
+        Listed::Root => {
+            let mut entries = said(mirror.list(&RelPath::ROOT, recurse, limit))?;
+            entries.retain(|entry| entry.name != ACCOUNTS_FILE);
+            entries
+        }
+        Listed::Bases(bases) => in_root(mirror, bases, recurse, limit)?,
+    };
     Ok(entries.into_iter().flat_map(|entry| line_of(&line(entry))).collect())
+}
+
+/// Some of the root's folders, as a listing of all of it would have them.
+fn in_root(mirror: &Mirror, bases: &[RelPath], recurse: Recurse, limit: usize) -> Result<Vec<ListEntry>, Fault> {
+    let mut entries = Vec::new();
+    for base in bases {
+        let info = match mirror.info(base) {
+            Err(Refusal::NotFound(_)) => continue,
+            info => said(info)?,
+        };
+        let Info { path, kind, size, mtime_ns, lsn, crc32, .. } = info;
+        entries.push(ListEntry { name: path.to_string(), kind, size, mtime_ns, lsn, crc32 });
+        if recurse == Recurse::Yes && kind == NodeKind::Folder {
+            let below = said(mirror.list(base, recurse, limit.saturating_sub(entries.len())))?;
+            let named = |entry: ListEntry| ListEntry { name: format!("{base}/{}", entry.name), ..entry };
+            entries.extend(below.into_iter().map(named));
+        }
+    }
+    Ok(entries)
 }
 
 fn line(entry: ListEntry) -> EntryLine {

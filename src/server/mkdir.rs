@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accounts::Right;
 use crate::server::connection::Close;
 use crate::server::place;
 use crate::server::session::{Session, recurse, request_id, said};
@@ -11,7 +12,7 @@ pub(crate) async fn perform<S>(session: &mut Session<S>, request: MakeFolderRequ
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let outcome = match place::folder(&request.path) {
+    let outcome = match place::folder(session.connection.guest(), Right::Write, &request.path) {
         Ok(path) => said(session.mirror.make_folder(&path, recurse(request.recursive), request_id(request.id)).await),
         Err(fault) => Err(fault),
     };

@@ -7,6 +7,7 @@ mod admission;
 mod aside;
 mod connection;
 mod descriptors;
+mod door;
 mod eject;
 mod get;
 mod info;
@@ -27,6 +28,7 @@ mod undo;
 mod verify;
 
 pub use accept::{listen, serve};
+pub use door::{Directory, Roll};
 pub use limits::Limits;
 pub use phase::Phase;
 pub use status::{HostReport, HostReporter, document};

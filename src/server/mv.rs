@@ -2,9 +2,11 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accounts::Right;
 use crate::mirror::Mirror;
 use crate::path::RelPath;
 use crate::server::connection::Close;
+use crate::server::door::Guest;
 use crate::server::place;
 use crate::server::session::{Session, request_id, said};
 use crate::wire::{Fault, MoveRequest};
@@ -13,13 +15,14 @@ pub(crate) async fn perform<S>(session: &mut Session<S>, request: MoveRequest) -
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let outcome = match ends(&session.mirror, &request) {
+    let outcome = match ends(session.connection.guest(), &session.mirror, &request) {
         Ok((from, to)) => said(session.mirror.move_to(&from, &to, request_id(request.id)).await),
         Err(fault) => Err(fault),
     };
     session.settle(outcome).await
 }
 
-fn ends(mirror: &Mirror, request: &MoveRequest) -> Result<(RelPath, RelPath), Fault> {
-    Ok((place::either(mirror, &request.path)?, place::file(&request.to)?))
+fn ends(guest: &mut Guest, mirror: &Mirror, request: &MoveRequest) -> Result<(RelPath, RelPath), Fault> {
+    let from = place::either(guest, Right::Write, mirror, &request.path)?;
+    Ok((from, place::file(guest, Right::Write, &request.to)?))
 }

@@ -1,27 +1,78 @@
-//! Paths as clients write them, made the mirror's.
+//! From a path on the wire to one of the mirror's that the client may use: the only way there is.
 
+use crate::accounts::{Access, Right};
 use crate::mirror::Mirror;
 use crate::mirror::request::NodeKind;
-use crate::path::RelPath;
+use crate::path::{BadPath, RelPath};
+use crate::server::door::Guest;
 use crate::server::refusal;
 use crate::wire::{ErrorName, Fault};
 
 /// A file's path: no `/` at its end.
-pub(crate) fn file(text: &str) -> Result<RelPath, Fault> {
-    RelPath::parse(text).map_err(|why| refusal::bad_path(text, &why))
+pub(crate) fn file(guest: &mut Guest, right: Right, text: &str) -> Result<RelPath, Fault> {
+    allowed(guest, right, text, RelPath::parse)
 }
 
 /// A folder's path, which may end in `/`.
-pub(crate) fn folder(text: &str) -> Result<RelPath, Fault> {
-    RelPath::parse_folder(text).map_err(|why| refusal::bad_path(text, &why))
+pub(crate) fn folder(guest: &mut Guest, right: Right, text: &str) -> Result<RelPath, Fault> {
+    allowed(guest, right, text, RelPath::parse_folder)
 }
 
 /// The path of either. One that ends in `/` cannot mean a file.
-pub(crate) fn either(mirror: &Mirror, text: &str) -> Result<RelPath, Fault> {
-    let path = folder(text)?;
-    let is_file = || mirror.info(&path).is_ok_and(|info| info.kind == NodeKind::File);
+pub(crate) fn either(guest: &mut Guest, right: Right, mirror: &Mirror, text: &str) -> Result<RelPath, Fault> {
+    let path = folder(guest, right, text)?;
+    check_kind(mirror, &path, text).map(|()| path)
+}
+
+/// Refuses a path that means a folder where a file is.
+pub(crate) fn check_kind(mirror: &Mirror, path: &RelPath, text: &str) -> Result<(), Fault> {
+    let is_file = || mirror.info(path).is_ok_and(|info| info.kind == NodeKind::File);
     if text.ends_with('/') && !path.is_root() && is_file() {
         return Err(Fault::new(ErrorName::BadPath, format!("{path} is a file: its path has no / at its end")));
     }
-    Ok(path)
+    Ok(())
+}
+
+/// What is to be listed.
+pub(crate) enum Listed {
+    Folder(RelPath),
+    /// A home, or the folder for all.
+    Base(RelPath),
+    Root,
+    /// The root, of which only these may be seen.
+    Bases(Vec<RelPath>),
+}
+
+/// A folder whose entries are asked for: of the root each sees what is for him.
+pub(crate) fn listed(guest: &mut Guest, text: &str) -> Result<Listed, Fault> {
+    let path = parse(guest.access()?, text, RelPath::parse_folder)?;
+    let access = guest.access()?;
+    let bases: Vec<_> = access.bases().into_iter().filter_map(|name| RelPath::parse(name).ok()).collect();
+    match (path.is_root(), access.is_unlimited()) {
+        (true, true) => return Ok(Listed::Root),
+        (true, false) => return Ok(Listed::Bases(bases)),
+        (false, _) => {}
+    }
+    guest.check(Right::Read, &path)?;
+    Ok(if bases.contains(&path) { Listed::Base(path) } else { Listed::Folder(path) })
+}
+
+fn allowed(
+    guest: &mut Guest,
+    right: Right,
+    text: &str,
+    read: impl Fn(&str) -> Result<RelPath, BadPath>,
+) -> Result<RelPath, Fault> {
+    let path = parse(guest.access()?, text, read)?;
+    guest.check(right, &path).map(|()| path)
+}
+
+/// Without a `/` at its beginning a path begins in the client's home.
+fn parse(access: &Access, text: &str, read: impl Fn(&str) -> Result<RelPath, BadPath>) -> Result<RelPath, Fault> {
+    let whole = match access.home().filter(|_| !text.starts_with('/')) {
+        Some(home) if text.is_empty() => home.to_string(),
+        Some(home) => format!("{home}/{text}"),
+        None => text.to_owned(),
+    };
+    read(&whole).map_err(|why| refusal::bad_path(text, &why))
 }

@@ -1,10 +1,10 @@
 //! `put`: takes a file. The body goes to the mirror as it comes; nothing of it is kept here.
 
-use std::sync::Arc;
-
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::mirror::{Mirror, Upload, request};
+use crate::accounts::Right;
+use crate::mirror::{Upload, request};
+use crate::path::RelPath;
 use crate::server::connection::Close;
 use crate::server::session::{Session, request_id, said};
 use crate::server::{place, refusal};
@@ -16,11 +16,16 @@ where
 {
     let bytes_max = session.connection.limits().body_bytes_max.get();
     let mut body = BodyReader::new(request.length, bytes_max);
-    let mut upload = match begin(&session.mirror, request, bytes_max).await {
-        Ok(upload) => upload,
+    let (mut upload, path) = match begin(session, request, bytes_max).await {
+        Ok(begun) => begun,
         Err(fault) => return session.connection.refuse_body(fault, body).await,
     };
     while let Some(piece) = session.connection.piece(&mut body).await? {
+        // Whose token was revoked meanwhile stores nothing.
+        if let Err(fault) = session.connection.guest().access() {
+            drop(upload);
+            return session.connection.refuse_body(fault, body).await;
+        }
         if let Err(refused) = upload.write(piece).await {
             // The stages are freed before the rest of the body is waited for.
             drop(upload);
@@ -28,11 +33,18 @@ where
         }
     }
     let trailer = session.connection.trailer(&body).await?;
-    let outcome = said(upload.commit(trailer.crc32).await);
+    let outcome = match session.connection.guest().check(Right::Write, &path) {
+        Ok(()) => said(upload.commit(trailer.crc32).await),
+        Err(fault) => Err(fault),
+    };
     session.settle(outcome).await
 }
 
-async fn begin(mirror: &Arc<Mirror>, request: PutRequest, bytes_max: u64) -> Result<Upload, Fault> {
+async fn begin<S>(session: &mut Session<S>, request: PutRequest, bytes_max: u64) -> Result<(Upload, RelPath), Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let guest = session.connection.guest();
     let len = match request.length {
         BodyLength::Known(len) if len > bytes_max => {
             return Err(Fault::new(
@@ -43,13 +55,15 @@ async fn begin(mirror: &Arc<Mirror>, request: PutRequest, bytes_max: u64) -> Res
         BodyLength::Known(len) => Some(len),
         BodyLength::Chunked => None,
     };
+    let path = place::file(guest, Right::Write, &request.path)?;
     let request = request::PutRequest {
-        path: place::file(&request.path)?,
+        path: path.clone(),
+        owner: guest.access()?.owner().to_owned(),
         overwrite: request::Overwrite::Yes,
         len,
         mtime_ns: request.mtime.map(|time| time.0),
         executable: request.executable,
         id: request_id(request.id),
     };
-    said(mirror.begin_put(request).await)
+    Ok((said(session.mirror.begin_put(request).await)?, path))
 }

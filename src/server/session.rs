@@ -35,9 +35,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn perform(&mut self, request: Request) -> Result<(), Close> {
+        if let Some(what) = only_for_admins(&request)
+            && let Err(fault) = self.connection.guest().check_unlimited(what)
+        {
+            return self.connection.answer(&fault).await;
+        }
         match request {
             // Hellos are answered where they are read.
-            Request::Hello => Ok(()),
+            Request::Hello { .. } => Ok(()),
             Request::Get(request) => get::perform(self, request).await,
             Request::Put(request) => put::perform(self, request).await,
             Request::Rm(request) => rm::perform(self, request).await,
@@ -66,6 +71,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(receipt) => self.connection.answer(&refusal::receipt(&receipt)).await,
             Err(fault) => self.connection.answer(&fault).await,
         }
+    }
+}
+
+/// What a request does, if it is about all files together or about the drives.
+fn only_for_admins(request: &Request) -> Option<&'static str> {
+    match request {
+        Request::EmptyTrash => Some("empty the trash of all"),
+        Request::Eject(_) => Some("eject a drive"),
+        Request::Aside | Request::Drop(_) => Some("see what lies aside on the drives"),
+        Request::Scrub(_) => Some("start or pause a scrub"),
+        Request::Verify(_) => Some("compare the drives with the catalog"),
+        // Each of these is checked by its paths, and a status shows to each what is for him.
+        Request::Get(_)
+        | Request::Put(_)
+        | Request::Rm(_)
+        | Request::Info { .. }
+        | Request::Ls(_)
+        | Request::Mkdir(_)
+        | Request::Mv(_)
+        | Request::Undo(_)
+        | Request::Trash { .. }
+        | Request::Hello { .. }
+        | Request::Status(_) => None,
     }
 }
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use crate::accounts::{Access, Right};
 use crate::mirror::status::{
     Backing, DriveStatus, Event, FillCause, Foreign, ForeignCounts, ForeignDeed, ForeignRemark, Health, Notice,
     ReplayStatus, ScanKind, ScanStatus, ScrubCause, ScrubState, ScrubStatus, SearchStatus, Since, Status, Unavailable,
 };
+use crate::path::RelPath;
 use crate::server::aside;
 use crate::server::connection::Close;
 use crate::server::limits::HOST_TIMEOUT;
@@ -45,11 +47,31 @@ where
         Ok(document) => document,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
-    let document = with_host(document, &session.host).await;
+    let document = match session.connection.guest().access() {
+        Ok(access) if access.is_unlimited() => with_host(document, &session.host).await,
+        Ok(access) => for_user(document, access),
+        Err(fault) => return session.connection.answer(&fault).await,
+    };
     match serde_json::to_vec(&document) {
         Ok(body) => session.connection.answer_body(&body).await,
         Err(error) => Err(Close::Lost(std::io::Error::from(error).into())),
     }
+}
+
+/// What a user may know: how the mirror does, and nothing of the files of others.
+fn for_user(document: StatusDocument, access: &Access) -> StatusDocument {
+    let is_seen = |path: &str| RelPath::parse(path).is_ok_and(|path| access.may(Right::Read, &path));
+    let StatusDocument { mut unavailable, mut foreign, mut drives, .. } = document;
+    for item in &mut unavailable {
+        item.paths.retain(|path| is_seen(path));
+    }
+    foreign.last.retain(|item| is_seen(&item.path));
+    for drive in &mut drives {
+        drive.waiting.retain(|item| is_seen(&item.path));
+        drive.aside_newest.clear();
+    }
+    // Words for people: files are named in them.
+    StatusDocument { unavailable, foreign, drives, notices: Vec::new(), events: Vec::new(), ..document }
 }
 
 /// Adds what the machine says. A disk that hangs must not keep a status from being answered.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accounts::ACCOUNTS_FILE;
 use crate::mirror::Mirror;
 use crate::mirror::request::{Cause, TrashItem};
 use crate::mirror::status::TrashStatus;
+use crate::path::RelPath;
 use crate::server::connection::Close;
 use crate::server::info::kind;
-use crate::server::place;
+use crate::server::place::{self, Listed};
 use crate::server::session::{Session, said};
 use crate::wire::{EmptiedAnswer, Fault, Time, TrashLine, Why, line_of};
 
@@ -17,10 +19,14 @@ pub(crate) async fn list<S>(session: &mut Session<S>, path: String) -> Result<()
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let listed = match place::listed(session.connection.guest(), &path) {
+        Ok(listed) => listed,
+        Err(fault) => return session.connection.answer(&fault).await,
+    };
     let mirror = Arc::clone(&session.mirror);
     let limit = session.connection.limits().list_entries_max.get();
     // A large one takes long enough to hold up the other sessions of this thread.
-    match tokio::task::spawn_blocking(move || body(&mirror, &path, limit)).await {
+    match tokio::task::spawn_blocking(move || body(&mirror, listed, limit)).await {
         Ok(Ok(body)) => session.connection.answer_body(&body).await,
         Ok(Err(fault)) => session.connection.answer(&fault).await,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
@@ -37,8 +43,17 @@ where
     }
 }
 
-fn body(mirror: &Mirror, path: &str, limit: usize) -> Result<Vec<u8>, Fault> {
-    let items = said(mirror.trash(&place::folder(path)?, limit))?;
+fn body(mirror: &Mirror, listed: Listed, limit: usize) -> Result<Vec<u8>, Fault> {
+    let paths = match listed {
+        Listed::Folder(path) | Listed::Base(path) => vec![path],
+        Listed::Root => vec![RelPath::ROOT],
+        Listed::Bases(bases) => bases,
+    };
+    let mut items = Vec::new();
+    for path in &paths {
+        items.extend(said(mirror.trash(path, limit.saturating_sub(items.len())))?);
+    }
+    items.retain(|item| item.path != ACCOUNTS_FILE);
     Ok(items.into_iter().flat_map(|item| line_of(&line(item))).collect())
 }
 

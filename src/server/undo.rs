@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accounts::Right;
 use crate::ids::Side;
 use crate::mirror::request::Undone;
 use crate::server::connection::Close;
@@ -14,7 +15,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // What was there may have been a file or a folder.
-    let outcome = match place::folder(&request.path) {
+    let outcome = match place::folder(session.connection.guest(), Right::Write, &request.path) {
         Ok(path) => said(session.mirror.undo(&path, request.lsn, request_id(request.id)).await),
         Err(fault) => Err(fault),
     };

@@ -36,6 +36,9 @@ pub fn read_answer<T: DeserializeOwned>(line: &[u8]) -> Result<T, AnswerError> {
 pub struct HelloAnswer {
     pub ok: bool,
     pub server: String,
+    /// Who the token is of, where there are accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// The answer to a mutation: it is durable.

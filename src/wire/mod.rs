@@ -29,6 +29,6 @@ pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
 pub use request::{
     DropRequest, EjectRequest, GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, PutRequest, RemoveRequest,
-    Request, RequestError, RequestLine, ScrubAction, StatusRequest, UndoRequest, VERSION, VerifyRequest,
+    Request, RequestError, RequestLine, ScrubAction, Secret, StatusRequest, UndoRequest, VERSION, VerifyRequest,
 };
 pub use time::{BadTime, Time};

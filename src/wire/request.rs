@@ -19,6 +19,8 @@ pub struct RequestLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub op: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -54,6 +56,17 @@ pub struct RequestLine {
     pub mtime: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+}
+
+/// What nobody but the two ends may see: it is in no log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// The operations, by their names on the wire.
@@ -121,8 +134,10 @@ impl Op {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// A hello of the version that this side speaks.
-    Hello,
+    /// A hello of the version that this side speaks, with a token where its sender has one.
+    Hello {
+        token: Option<Secret>,
+    },
     Get(GetRequest),
     Put(PutRequest),
     Rm(RemoveRequest),
@@ -277,7 +292,11 @@ impl Request {
         let line: RequestLine =
             serde_json::from_slice(line).map_err(|error| RequestError::NotJson(error.to_string()))?;
         if let Some(version) = line.hello {
-            return if version == VERSION { Ok(Self::Hello) } else { Err(RequestError::UnsupportedVersion(version)) };
+            return if version == VERSION {
+                Ok(Self::Hello { token: line.token })
+            } else {
+                Err(RequestError::UnsupportedVersion(version))
+            };
         }
         let name = line.op.as_deref().ok_or(RequestError::Nothing)?;
         let op = Op::ALL.into_iter().find(|op| op.as_str() == name);

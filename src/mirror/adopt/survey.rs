@@ -13,7 +13,7 @@ use crate::mirror::label::Label;
 use crate::mirror::manifest::{self, Manifest, Said};
 use crate::mirror::volume::{Disposition, FileKind, Listing, Result, Volume, VolumeError};
 use crate::mirror::{extent, layout};
-use crate::path::{Name, OWN_FOLDER, PATH_DEPTH_MAX, check_text_extent, is_reserved};
+use crate::path::{Name, OWN_FOLDER, PATH_DEPTH_MAX, check_text_extent, is_accounts_name, is_reserved};
 use crate::units::lossless;
 
 /// Bytes read and to be read, for those who look on.
@@ -222,7 +222,9 @@ impl Walk<'_> {
             self.survey.passed_over.push(format!("{at}: its name is not UTF-8: rename it"));
         }
         for text in names {
-            if above == Above::Root && is_reserved(&text) {
+            // Accounts that somebody put on a stick are nobody's here: they are believed of a mirror's own stick alone.
+            let is_strange = self.survey.label.is_none() && is_accounts_name(&text);
+            if above == Above::Root && (is_reserved(&text) || is_strange) {
                 continue;
             }
             let at = layout::join(path, &text);

@@ -22,7 +22,7 @@ use crate::mirror::reconcile::survey::{
 use crate::mirror::volume::{Disposition, FileKind, Listing, Meta};
 use crate::mirror::{layout, places};
 use crate::namespace::folded;
-use crate::path::{Name, RelPath, is_reserved};
+use crate::path::{Name, RelPath, is_accounts_name, is_reserved};
 use crate::units::lossless;
 
 type Result<T> = std::result::Result<T, LaneError>;
@@ -423,7 +423,7 @@ fn is_plain(meta: Meta, size: u64) -> bool {
     meta.kind == FileKind::File && meta.observed.size == size
 }
 
-/// Names in a drive's root that other systems put there for themselves.
+/// Names in a drive's root that other systems put there for themselves, and that of the accounts, which no drive brings.
 fn is_never_mirrored(name: &str) -> bool {
-    is_reserved(name) || name.starts_with(".Trash-")
+    is_reserved(name) || is_accounts_name(name) || name.starts_with(".Trash-")
 }

@@ -22,7 +22,7 @@ use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::{Overwrite, PutRequest, Recurse};
 use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
-use crate::path::RelPath;
+use crate::path::{RelPath, is_accounts_file};
 
 /// Times that another name is looked for because somebody took it meanwhile.
 const TRIES_MAX: usize = 8;
@@ -208,6 +208,9 @@ impl Mirror {
 
     /// Stores a file under a free path.
     async fn store(self: &Arc<Self>, find: &Find<'_>, path: &RelPath) -> Result<(), NotTaken> {
+        if is_accounts_file(path.names()) {
+            return Err(Refusal::BadPath(format!("{path} is twinstick's own: no drive brings a new one")).into());
+        }
         let Meta { observed, executable, .. } = find.meta;
         let request = PutRequest {
             path: path.clone(),
@@ -215,6 +218,7 @@ impl Mirror {
             len: Some(observed.size),
             mtime_ns: Some(observed.mtime_ns),
             executable,
+            owner: String::new(),
             id: None,
         };
         let mut upload = self.begin_put(request).await?;

@@ -108,6 +108,7 @@ impl Stand {
                 len,
                 mtime_ns: Some(5),
                 executable: false,
+                owner: String::new(),
                 id: None,
             })
             .await

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
 use crate::server::admission::{Admission, IDLE_MIN};
+use crate::server::door::{Directory, Roll};
 use crate::wire::BodyLength;
 
 const HELLO: &str = "{\"hello\":\"twinstick/1\"}\n";
@@ -22,7 +23,9 @@ fn pair() -> (DuplexStream, Connection<DuplexStream>, Daemon) {
     let daemon =
         Daemon { phase: watch::Sender::default(), limits: watch::Sender::default(), admission: Arc::default() };
     let pass = daemon.admission.admit(IpAddr::from([10, 0, 0, 1]).into(), 1, now()).unwrap();
-    let terms = Terms { limits: daemon.limits.subscribe(), phase: daemon.phase.subscribe(), pass };
+    let directory = Arc::new(Directory::new(watch::Sender::new(Roll::Open).subscribe()));
+    let guest = Guest::new(&directory, IpAddr::from([10, 0, 0, 1]));
+    let terms = Terms { limits: daemon.limits.subscribe(), phase: daemon.phase.subscribe(), pass, guest };
     (client, Connection::new(server, terms), daemon)
 }
 

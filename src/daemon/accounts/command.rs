@@ -1,0 +1,69 @@
+//! `twinstickd user`: through the daemon where one runs, else on the boot disk's copy.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::accounts::{Accounts, Change};
+use crate::clock;
+use crate::config::Config;
+use crate::daemon::accounts::keeper::has_copy;
+use crate::daemon::accounts::{AccountsError, Changed, Copies, file};
+use crate::daemon::control::{self, Answer, Command};
+use crate::daemon::state_lock::StateLock;
+use crate::mirror::Mirror;
+
+/// What is known of the accounts without asking anybody.
+#[derive(Clone, Debug)]
+pub enum Known {
+    Accounts(Accounts),
+    /// None were ever made, or the boot disk was lost since.
+    Nothing,
+}
+
+/// Makes a change: through the daemon where one runs, else here.
+pub async fn change(config: &Config, change: &Change) -> Result<Changed, AccountsError> {
+    let state = &config.state;
+    match control::ask(state, &Command::Accounts(change.clone())).await? {
+        Some(Answer::Accounts { token, copies }) => return Ok(Changed { token, copies }),
+        Some(Answer::Refused { message }) => return Err(AccountsError::Refused(message)),
+        Some(Answer::Replaced(_) | Answer::Done) => return Err(AccountsError::AnotherAnswer),
+        None => {}
+    }
+    if !Mirror::exists(state) {
+        return Err(AccountsError::NotEnrolled(state.clone()));
+    }
+    check_owner(state)?;
+    let _lock = StateLock::take(state, "user")?;
+    let now = match file::read(state)? {
+        Some(accounts) => accounts,
+        None if has_sticks_copy(config).await? => return Err(AccountsError::Unread),
+        None => Accounts::default(),
+    };
+    let (next, token) = now.with(change, clock::wall_ns())?;
+    file::write(state, &next)?;
+    Ok(Changed::new(token.as_ref(), Copies::BootDisk))
+}
+
+/// Files that root makes in the state folder the daemon's user could not read.
+fn check_owner(state: &Path) -> Result<(), AccountsError> {
+    let failed = |source| AccountsError::File { path: state.to_owned(), source };
+    let owner = std::fs::metadata(state).map_err(failed)?.uid();
+    if owner == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(AccountsError::Owner { state: state.to_owned(), owner })
+}
+
+async fn has_sticks_copy(config: &Config) -> Result<bool, AccountsError> {
+    let started = Mirror::start(&config.state, config.mirror_limits());
+    let (mirror, _losses) = started.map_err(|source| AccountsError::Journal { state: config.state.clone(), source })?;
+    let has_copy = has_copy(&mirror);
+    mirror.close(Duration::ZERO).await;
+    Ok(has_copy)
+}
+
+/// The accounts as the boot disk has them: what is in force, whether a daemon runs or not.
+pub fn known(config: &Config) -> Result<Known, AccountsError> {
+    Ok(file::read(&config.state)?.map_or(Known::Nothing, Known::Accounts))
+}

@@ -1,0 +1,211 @@
+//! What a running daemon does with the accounts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::accounts::{ACCOUNTS_FILE, Accounts, Change};
+use crate::clock;
+use crate::daemon::accounts::{AccountsError, Changed, Copies, file};
+use crate::digest::Crc32;
+use crate::mirror::Mirror;
+use crate::mirror::refusal::Refusal;
+use crate::mirror::request::{Overwrite, PutRequest, Span};
+use crate::path::{BadPath, RelPath};
+use crate::server::Roll;
+
+/// How long whoever changes an account waits until it is on the drives too.
+const DRIVES_WAIT: Duration = Duration::from_secs(3);
+/// Before it is tried again to read or write the drives' copy.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Bytes of a document that is believed to be one.
+const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// The accounts while the daemon runs; it alone changes them.
+pub(crate) struct Keeper {
+    state: PathBuf,
+    mirror: Arc<Mirror>,
+    /// The address that is served, where others than this machine reach it.
+    public: Option<SocketAddr>,
+    /// `None` while they are on the drives alone.
+    accounts: Mutex<Option<Arc<Accounts>>>,
+    roll: watch::Sender<Roll>,
+    /// The serial that the drives have.
+    on_drives: watch::Sender<u64>,
+}
+
+/// Why the drives' copy is not what it should be.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Mirror(#[from] Refusal),
+    #[error(transparent)]
+    Path(#[from] BadPath),
+    #[error("the drives' copy: {0}")]
+    Document(#[from] crate::accounts::BadAccounts),
+    #[error("the drives' copy has {0} bytes: it is none")]
+    TooLarge(u64),
+    #[error(transparent)]
+    File(#[from] AccountsError),
+}
+
+impl Keeper {
+    /// Reads what there is. `listen` is the address that is served.
+    pub(crate) fn open(state: PathBuf, mirror: &Arc<Mirror>, listen: SocketAddr) -> Result<Arc<Self>, AccountsError> {
+        let accounts = match file::read(&state)? {
+            Some(accounts) => Some(accounts),
+            None if has_copy(mirror) => None,
+            None => Some(Accounts::default()),
+        };
+        let public = Some(listen).filter(|listen| !listen.ip().is_loopback());
+        let accounts = accounts.map(Arc::new);
+        let roll = watch::Sender::new(roll_of(accounts.as_ref(), public));
+        let (mirror, accounts) = (Arc::clone(mirror), Mutex::new(accounts));
+        Ok(Arc::new(Self { state, mirror, public, accounts, roll, on_drives: watch::Sender::new(0) }))
+    }
+
+    pub(crate) fn roll(&self) -> watch::Receiver<Roll> {
+        self.roll.subscribe()
+    }
+
+    /// Whether nobody has an account. Those that could not be read yet count as some.
+    pub(crate) async fn is_empty(&self) -> bool {
+        self.accounts.lock().await.as_ref().is_some_and(|accounts| accounts.is_empty())
+    }
+
+    /// Makes a change that is in force when this returns.
+    pub(crate) async fn change(&self, change: &Change) -> Result<Changed, AccountsError> {
+        let (token, serial) = {
+            let mut accounts = self.accounts.lock().await;
+            let now = accounts.as_ref().ok_or(AccountsError::Unread)?;
+            let (next, token) = now.with(change, clock::wall_ns())?;
+            if let Some(public) = self.public.filter(|_| next.is_empty()) {
+                return Err(AccountsError::LastOnNetwork(public));
+            }
+            let serial = next.serial();
+            self.take(&mut accounts, next)?;
+            (token, serial)
+        };
+        let mut on_drives = self.on_drives.subscribe();
+        let there = timeout(DRIVES_WAIT, on_drives.wait_for(|there| *there >= serial)).await;
+        let copies = if matches!(there, Ok(Ok(_))) { Copies::OnDrives } else { Copies::BootDisk };
+        Ok(Changed::new(token.as_ref(), copies))
+    }
+
+    fn take(&self, accounts: &mut Option<Arc<Accounts>>, next: Accounts) -> Result<(), AccountsError> {
+        file::write(&self.state, &next)?;
+        *accounts = Some(Arc::new(next));
+        self.roll.send_replace(roll_of(accounts.as_ref(), self.public));
+        Ok(())
+    }
+
+    /// Keeps both copies alike until the task is dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut roll = self.roll.subscribe();
+        let mut told = false;
+        loop {
+            roll.mark_unchanged();
+            match self.compare().await {
+                Ok(serial) => {
+                    self.on_drives.send_replace(serial);
+                    told = false;
+                    if roll.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Err(failure) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%failure, "the accounts are not on the drives as they are here");
+                    }
+                    sleep(TRY_AGAIN_AFTER).await;
+                }
+            }
+        }
+    }
+
+    /// Makes both copies alike, by the newer one; its serial.
+    async fn compare(&self) -> Result<u64, Failure> {
+        let here = self.accounts.lock().await.clone();
+        let path = RelPath::parse(ACCOUNTS_FILE)?;
+        let there = match self.mirror.info(&path) {
+            Ok(info) => Some((info.size, info.crc32)),
+            Err(Refusal::NotFound(_)) => None,
+            Err(refusal) => return Err(refusal.into()),
+        };
+        let document = here.as_ref().map(|here| here.document());
+        let is_alike = |(size, crc32): (u64, Option<Crc32>)| {
+            document.as_ref().is_some_and(|here| size == here.len() as u64 && crc32 == Some(Crc32::of(here)))
+        };
+        match (&here, there) {
+            (Some(here), None) if here.serial() == 0 => return Ok(0),
+            (None, None) => return Ok(0),
+            (Some(here), Some(there)) if is_alike(there) => return Ok(here.serial()),
+            (Some(_), None) => {}
+            (_, Some(_)) => {
+                let found = Accounts::parse(&self.read(&path).await?)?;
+                if here.as_ref().is_none_or(|here| here.serial() < found.serial()) {
+                    let mut accounts = self.accounts.lock().await;
+                    // Somebody may have changed them meanwhile: the next look compares again.
+                    if accounts.as_ref().is_none_or(|now| now.serial() < found.serial()) {
+                        tracing::info!(serial = found.serial(), "the accounts were taken from the drives");
+                        self.take(&mut accounts, found)?;
+                    }
+                    return Ok(accounts.as_ref().map_or(0, |now| now.serial()));
+                }
+            }
+        }
+        if let (Some(here), Some(document)) = (here, document) {
+            self.write(path, document).await?;
+            return Ok(here.serial());
+        }
+        Ok(0)
+    }
+
+    async fn read(&self, path: &RelPath) -> Result<Vec<u8>, Failure> {
+        let mut download = self.mirror.open(path, Span::default()).await?;
+        if download.size > DOCUMENT_BYTES_MAX {
+            return Err(Failure::TooLarge(download.size));
+        }
+        let mut bytes = Vec::new();
+        while let Some(piece) = download.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
+    async fn write(&self, path: RelPath, document: Vec<u8>) -> Result<(), Failure> {
+        let request = PutRequest {
+            path,
+            overwrite: Overwrite::Yes,
+            len: Some(document.len() as u64),
+            mtime_ns: None,
+            executable: false,
+            owner: String::new(),
+            id: None,
+        };
+        let mut upload = self.mirror.begin_put(request).await?;
+        upload.write(Bytes::from(document)).await?;
+        let crc = upload.crc32();
+        upload.commit(crc).await?;
+        Ok(())
+    }
+}
+
+/// Whether the mirror has accounts, as far as its journal can be read.
+pub(super) fn has_copy(mirror: &Mirror) -> bool {
+    RelPath::parse(ACCOUNTS_FILE).is_ok_and(|path| !matches!(mirror.info(&path), Err(Refusal::NotFound(_))))
+}
+
+/// Without an account a mirror is everybody's, on this machine.
+fn roll_of(accounts: Option<&Arc<Accounts>>, public: Option<SocketAddr>) -> Roll {
+    match accounts {
+        None => Roll::Unread,
+        Some(accounts) if accounts.is_empty() && public.is_none() => Roll::Open,
+        Some(accounts) => Roll::Accounts(Arc::clone(accounts)),
+    }
+}

@@ -1,0 +1,233 @@
+//! Who comes in: tokens are checked here, once for each hello, and what was found holds until the accounts change.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::accounts::{Access, Accounts, Identity, Right, Token};
+use crate::path::RelPath;
+use crate::server::admission::Origin;
+use crate::wire::{ErrorName, Fault, Secret};
+
+/// Wrong tokens that an address may try at once.
+const TRIES_MAX: u32 = 20;
+/// After so long it may try another one.
+const TRY_EVERY: Duration = Duration::from_secs(3);
+/// Addresses that are remembered.
+const ORIGINS_MAX: usize = 4096;
+
+/// What is known of the accounts.
+#[derive(Clone, Debug, Default)]
+pub enum Roll {
+    /// There are none: everybody may do all.
+    #[default]
+    Open,
+    Accounts(Arc<Accounts>),
+    /// There are some, and they are on the drives alone, which are not there.
+    Unread,
+}
+
+/// The accounts as sessions see them; whoever keeps them sends what they are now.
+#[derive(Debug)]
+pub struct Directory {
+    roll: watch::Receiver<Roll>,
+    tries: Mutex<Tries>,
+}
+
+impl Directory {
+    pub fn new(roll: watch::Receiver<Roll>) -> Self {
+        Self { roll, tries: Mutex::default() }
+    }
+}
+
+/// One session's client.
+pub(crate) struct Guest {
+    directory: Arc<Directory>,
+    roll: watch::Receiver<Roll>,
+    origin: Origin,
+    identity: Option<Identity>,
+    access: Access,
+}
+
+/// What is said to all that were not recognized, whatever was wrong with what they showed.
+const NOT_RECOGNIZED: &str = "this token is not valid here: ask an admin for a new one, then 'fget login'";
+const NO_TOKEN: &str = "this server has accounts: give a token with 'fget login', or FGET_TOKEN_FILE";
+const UNREAD: &str = "the accounts are on the drives, and none of them could be read yet: try again when one is there";
+const GONE: &str = "this token is not valid any more: ask an admin for a new one, then 'fget login'";
+
+impl Guest {
+    pub(crate) fn new(directory: &Arc<Directory>, address: IpAddr) -> Self {
+        let (directory, roll) = (Arc::clone(directory), directory.roll.clone());
+        Self { directory, roll, origin: address.into(), identity: None, access: Access::Open }
+    }
+
+    /// Takes a hello; whom it is from, where there are accounts.
+    pub(crate) fn greet(&mut self, token: Option<&Secret>, now: Instant) -> Result<Option<String>, Fault> {
+        let roll = self.roll.borrow_and_update().clone();
+        (self.identity, self.access) = match roll {
+            Roll::Open => (None, Access::Open),
+            Roll::Unread => return Err(Fault::new(ErrorName::Unavailable, UNREAD)),
+            Roll::Accounts(accounts) => {
+                let token = token.ok_or_else(|| Fault::new(ErrorName::Denied, NO_TOKEN))?;
+                let (identity, access) = self.recognize(&accounts, token, now)?;
+                (Some(identity), access)
+            }
+        };
+        Ok(self.identity.as_ref().map(|identity| identity.name.to_string()))
+    }
+
+    fn recognize(&self, accounts: &Accounts, token: &Secret, now: Instant) -> Result<(Identity, Access), Fault> {
+        let mut tries = self.directory.tries.lock();
+        // Not even a right one: whoever tries many must not learn from the answer that one of them is.
+        if let Some(left) = tries.wait(self.origin, now) {
+            let seconds = left.as_secs() + 1;
+            let message = format!("too many wrong tokens came from your address: try again in {seconds} s");
+            return Err(Fault::new(ErrorName::Busy, message));
+        }
+        let identity = token.0.parse::<Token>().ok().and_then(|token| accounts.recognize(&token));
+        let found = identity.and_then(|identity| Some((accounts.access(&identity)?, identity)));
+        found.map(|(access, identity)| (identity, access)).ok_or_else(|| {
+            tries.count(self.origin, now);
+            Fault::new(ErrorName::Denied, NOT_RECOGNIZED)
+        })
+    }
+
+    /// What the client may do now.
+    pub(crate) fn access(&mut self) -> Result<&Access, Fault> {
+        if self.roll.has_changed().unwrap_or(false) {
+            let roll = self.roll.borrow_and_update().clone();
+            let access = match (&roll, &self.identity) {
+                (Roll::Open, _) => Some(Access::Open),
+                (Roll::Accounts(accounts), Some(identity)) => accounts.access(identity),
+                (Roll::Accounts(_) | Roll::Unread, _) => None,
+            };
+            if let Some(access) = access {
+                self.access = access;
+            } else {
+                // Asked again, it is refused again.
+                self.roll.mark_changed();
+                let why = if self.identity.is_some() { GONE } else { NO_TOKEN };
+                return Err(Fault::new(ErrorName::Denied, why).closing());
+            }
+        }
+        Ok(&self.access)
+    }
+
+    /// Refuses what a client may not do with a path. Says nothing of what is there.
+    pub(crate) fn check(&mut self, right: Right, path: &RelPath) -> Result<(), Fault> {
+        let access = self.access()?;
+        if access.may(right, path) {
+            return Ok(());
+        }
+        let who = access.owner();
+        Err(Fault::new(
+            ErrorName::Denied,
+            match (access, right) {
+                (Access::User { read_only: true, .. }, Right::Write) => format!("{who} may read, and change nothing"),
+                (Access::User { .. }, Right::Read) => format!("{who} may see /{who} and /shared, not /{path}"),
+                (Access::User { .. }, Right::Write) => {
+                    format!("{who} may change what is in /{who} and /shared, not /{path}")
+                }
+                (Access::Open | Access::Admin { .. }, _) => format!("{path} is twinstick's own"),
+            },
+        ))
+    }
+
+    /// Refuses what is for admins.
+    pub(crate) fn check_unlimited(&mut self, what: &str) -> Result<(), Fault> {
+        match self.access()? {
+            Access::Open | Access::Admin { .. } => Ok(()),
+            Access::User { .. } => Err(Fault::new(ErrorName::Denied, format!("only an admin may {what}"))),
+        }
+    }
+}
+
+/// Wrong tokens by where they came from: each address fills a bucket that leaks.
+#[derive(Debug, Default)]
+struct Tries(HashMap<Origin, Bucket>);
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tries: u32,
+    /// When the first of them is forgotten.
+    leaks: Instant,
+}
+
+impl Bucket {
+    fn leak(&mut self, now: Instant) {
+        while self.tries > 0 && self.leaks <= now {
+            self.tries -= 1;
+            self.leaks += TRY_EVERY;
+        }
+    }
+}
+
+impl Tries {
+    /// How long an address has to wait before its next try.
+    fn wait(&mut self, origin: Origin, now: Instant) -> Option<Duration> {
+        let bucket = self.0.get_mut(&origin)?;
+        bucket.leak(now);
+        (bucket.tries >= TRIES_MAX).then(|| bucket.leaks.saturating_duration_since(now))
+    }
+
+    fn count(&mut self, origin: Origin, now: Instant) {
+        if self.0.len() >= ORIGINS_MAX && !self.0.contains_key(&origin) {
+            self.0.values_mut().for_each(|bucket| bucket.leak(now));
+            self.0.retain(|_, bucket| bucket.tries > 0);
+            // All of them at it: the one that waits least makes room.
+            if self.0.len() >= ORIGINS_MAX
+                && let Some(least) = self.0.iter().min_by_key(|(_, bucket)| bucket.tries).map(|(origin, _)| *origin)
+            {
+                self.0.remove(&least);
+            }
+        }
+        let bucket = self.0.entry(origin).or_insert(Bucket { tries: 0, leaks: now + TRY_EVERY });
+        bucket.leak(now);
+        if bucket.tries == 0 {
+            bucket.leaks = now + TRY_EVERY;
+        }
+        bucket.tries += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(number: u32) -> Origin {
+        IpAddr::from(number.to_be_bytes()).into()
+    }
+
+    #[test]
+    fn an_address_with_many_wrong_tokens_waits_and_no_other_one_does() {
+        let (mut tries, start) = (Tries::default(), crate::clock::now());
+        for _ in 0..TRIES_MAX {
+            assert_eq!(tries.wait(origin(1), start), None);
+            tries.count(origin(1), start);
+        }
+        assert_eq!(tries.wait(origin(1), start), Some(TRY_EVERY));
+        assert_eq!(tries.wait(origin(2), start), None);
+        let later = start + TRY_EVERY;
+        assert_eq!(tries.wait(origin(1), later), None, "one is forgotten");
+        tries.count(origin(1), later);
+        assert_eq!(tries.wait(origin(1), later), Some(TRY_EVERY));
+        assert_eq!(tries.wait(origin(1), start + TRY_EVERY * 100), None);
+    }
+
+    #[test]
+    fn no_more_addresses_are_remembered_than_there_is_room_for() {
+        let (mut tries, start) = (Tries::default(), crate::clock::now());
+        for _ in 0..TRIES_MAX {
+            tries.count(origin(0), start);
+        }
+        for number in 1..3 * ORIGINS_MAX as u32 {
+            tries.count(origin(number), start);
+        }
+        assert!(tries.0.len() <= ORIGINS_MAX);
+        assert!(tries.wait(origin(0), start).is_some(), "the worst one is remembered");
+    }
+}
