@@ -9,7 +9,7 @@ use crate::client::error::ClientError;
 use crate::client::limits::{CONNECT_TIMEOUT, STALL_TIMEOUT};
 use crate::wire::limits::HEADER_BYTES_MAX;
 use crate::wire::{
-    AnswerError, BodyAnswer, BodyReader, FrameError, Framed, HelloAnswer, MutationAnswer, RequestLine, Trailer,
+    AnswerError, BodyAnswer, BodyReader, FrameError, Framed, HelloAnswer, MutationAnswer, RequestLine, Secret, Trailer,
     VERSION, line_of, read_answer,
 };
 
@@ -39,12 +39,13 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) async fn connect(address: &str) -> Result<Self, ClientError> {
+    pub(crate) async fn connect(address: &str, token: Option<&Secret>) -> Result<Self, ClientError> {
         let unreachable = |source| ClientError::Unreachable { address: address.to_owned(), source };
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let stream = stream.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
-        let hello = RequestLine { hello: Some(VERSION.to_owned()), ..RequestLine::default() };
+        let token = token.cloned();
+        let hello = RequestLine { hello: Some(VERSION.to_owned()), token, ..RequestLine::default() };
         Ok(Self {
             framed: Framed::new(stream, STALL_TIMEOUT),
             address: address.to_owned(),
@@ -76,6 +77,15 @@ impl Link {
     pub(crate) async fn ask(&mut self, line: &RequestLine) -> Result<(), ClientError> {
         let head = self.head(line);
         self.send(&[&head]).await
+    }
+
+    /// Says hello before there is a request.
+    pub(crate) async fn greet(&mut self) -> Result<Option<String>, ClientError> {
+        let hello = std::mem::take(&mut self.hello);
+        self.send(&[&hello]).await?;
+        let answer = self.line::<HelloAnswer>(Patience::Limited).await?;
+        self.hello_answer_due = false;
+        Ok(answer.user)
     }
 
     /// The line that ends an exchange.

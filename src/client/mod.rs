@@ -9,9 +9,11 @@ mod link;
 mod requests;
 mod source;
 mod target;
+mod token;
 
 pub use error::ClientError;
 pub use limits::PORT;
 pub use requests::{Client, Downloaded, PutHead};
 pub use source::Source;
 pub use target::{LocalFile, Target};
+pub use token::TokenError;

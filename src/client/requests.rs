@@ -13,13 +13,14 @@ use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
     AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer, EmptiedAnswer, EntryLine, InfoAnswer,
-    MutationAnswer, Op, RequestLine, ScrubAction, ScrubAnswer, Time, Trailer, TrashLine, UndoAnswer, VerifiedLine,
-    VerifyAnswer, line_of,
+    MutationAnswer, Op, RequestLine, ScrubAction, ScrubAnswer, Secret, Time, Trailer, TrashLine, UndoAnswer,
+    VerifiedLine, VerifyAnswer, line_of,
 };
 
 /// A server and the connection to it, where there is one.
 pub struct Client {
     address: String,
+    token: Option<Secret>,
     link: Option<Link>,
     /// Whether it has ever answered: then it may be starting again.
     known: bool,
@@ -45,8 +46,19 @@ pub struct Downloaded {
 
 impl Client {
     /// Connects with the first request.
-    pub fn new(address: &str) -> Self {
-        Self { address: address.to_owned(), link: None, known: false }
+    pub fn new(address: &str, token: Option<Secret>) -> Self {
+        Self { address: address.to_owned(), token, link: None, known: false }
+    }
+
+    /// Another connection to the same server, by the same user.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(&self.address, self.token.clone())
+    }
+
+    /// Says hello; whom the server knows this client as, where it has accounts.
+    pub async fn greet(&mut self) -> Result<Option<String>, ClientError> {
+        self.link().await?.greet().await
     }
 
     pub fn address(&self) -> &str {
@@ -279,7 +291,7 @@ impl Client {
     async fn link(&mut self) -> Result<&mut Link, ClientError> {
         let link = match self.link.take() {
             Some(link) => link,
-            None => Link::connect(&self.address).await?,
+            None => Link::connect(&self.address, self.token.as_ref()).await?,
         };
         // Somebody accepted: from here on a refused connection is a daemon that starts again.
         self.known = true;

@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 Server: --server, else FGET_SERVER, else `server = \"HOST:PORT\"` in ~/.config/fget/config.toml, else 127.0.0.1:8946.
+Token, where the server has accounts: FGET_TOKEN_FILE or FGET_TOKEN, else the one that `fget login` keeps.
 Exit: 0 done, 1 other, 2 usage, 3 some of -r failed, 4 not found, 5 unavailable, 6 not allowed, 7 no space,
 8 bytes did not match, 9 exists, is a folder or needs --force, 10 stored on fewer drives than --copies, 130 interrupted.";
 
@@ -56,6 +57,12 @@ pub enum Command {
     /// List what was removed or overwritten and is kept; `fget trash empty` lets go of all of it.
     #[command(alias = "TRASH")]
     Trash(Trash),
+    /// Keep a token for the server: it is asked for, or read from standard input.
+    #[command(alias = "LOGIN")]
+    Login,
+    /// Forget the server's token.
+    #[command(alias = "LOGOUT")]
+    Logout,
     /// Show the mirror and its drives.
     #[command(alias = "STATUS")]
     Status(Status),

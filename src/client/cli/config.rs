@@ -7,6 +7,11 @@ use serde::Deserialize;
 use crate::client::cli::exit::CommandError;
 use crate::client::error::ClientError;
 use crate::client::limits::PORT;
+use crate::client::token;
+use crate::wire::Secret;
+
+const CONFIG_FILE: &str = "config.toml";
+const TOKENS_FILE: &str = "tokens.toml";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,16 +23,35 @@ struct Config {
 pub(crate) fn server(named: Option<String>) -> Result<String, CommandError> {
     let named = match named.filter(|server| !server.is_empty()) {
         Some(server) => Some(server),
-        None => file().map_or(Ok(Config::default()), |path| read(&path))?.server,
+        None => folder().map_or(Ok(Config::default()), |folder| read(&folder.join(CONFIG_FILE)))?.server,
     };
     let server = named.unwrap_or_else(|| "127.0.0.1".to_owned());
     with_port(&server).ok_or_else(|| CommandError::Usage(format!("{server:?} is no HOST:PORT")))
 }
 
-fn file() -> Option<PathBuf> {
+/// What the environment says, else what `fget login` keeps for the server.
+pub(crate) fn token(address: &str) -> Result<Option<Secret>, CommandError> {
+    let file = std::env::var_os("FGET_TOKEN_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(token) = token::given(file, std::env::var("FGET_TOKEN").ok())? {
+        return Ok(Some(token));
+    }
+    match folder() {
+        Some(folder) => Ok(token::kept(&folder.join(TOKENS_FILE), address)?),
+        None => Ok(None),
+    }
+}
+
+/// Where `fget login` keeps tokens.
+pub(crate) fn tokens_file() -> Result<PathBuf, CommandError> {
+    let folder = folder().ok_or_else(|| CommandError::Usage("HOME is not set: a token has no place".to_owned()))?;
+    Ok(folder.join(TOKENS_FILE))
+}
+
+/// This user's folder for fget.
+fn folder() -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")))?;
-    Some(config.join("fget/config.toml"))
+    Some(config.join("fget"))
 }
 
 fn read(path: &Path) -> Result<Config, CommandError> {

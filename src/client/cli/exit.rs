@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::error::ClientError;
+use crate::client::token::TokenError;
 use crate::wire::{ErrorName, HealthState};
 
 /// How `fget` ends.
@@ -73,6 +74,8 @@ pub(crate) enum CommandError {
     NotInSync { after: Duration, state: String },
     #[error("in sync, but for what no drive has whole: {0}")]
     NotWhole(String),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -82,6 +85,7 @@ impl CommandError {
         match self {
             Self::Client(error) => exit_of(error),
             Self::Usage(_) | Self::Config { .. } => Exit::Usage,
+            Self::Token(_) => Exit::Denied,
             Self::Partial { .. } => Exit::Partial,
             Self::FewerCopies { .. } => Exit::FewerCopies,
             Self::Document(_) => Exit::Other,
@@ -114,6 +118,7 @@ impl CommandError {
             | Self::Partial { .. }
             | Self::FewerCopies { .. }
             | Self::Config { .. }
+            | Self::Token(_)
             | Self::Document(_)
             | Self::Output(_) => None,
         }

@@ -86,19 +86,19 @@ async fn ask(
     if !args.wait {
         return Ok((now(client, limit).await?, Waited::InSync));
     }
-    let address = client.address().to_owned();
+    let (beside, mut fresh) = (client.another(), client.another());
     let waited = {
         let wait = within(limit, client.status_in_sync());
         tokio::select! {
             waited = wait => waited,
-            () = tell_progress(&address, remarks) => None,
+            () = tell_progress(beside, remarks) => None,
         }
     };
     match (waited, limit) {
         (Some(body), _) => Ok((picture(body?)?, Waited::InSync)),
         // A connection of its own: the one that waits still does.
         (None, after) => {
-            let picture = now(&mut Client::new(&address), Some(CHECK_TIMEOUT)).await?;
+            let picture = now(&mut fresh, Some(CHECK_TIMEOUT)).await?;
             Ok((picture, Waited::GaveUp(after.unwrap_or_default())))
         }
     }
@@ -126,16 +126,16 @@ fn picture(body: Vec<u8>) -> Result<Picture, CommandError> {
 
 /// Lets go of a drive, with a word on a terminal of what is waited for.
 pub(crate) async fn eject(client: &mut Client, args: &Eject, remarks: Remarks) -> Result<(), CommandError> {
-    let address = client.address().to_owned();
+    let beside = client.another();
     let ejected = tokio::select! {
         ejected = client.eject(&args.drive, args.wait, args.force) => ejected?,
-        () = tell_progress(&address, remarks) => return Ok(()),
+        () = tell_progress(beside, remarks) => return Ok(()),
     };
     print(&format!("{}\n", ejected.message))
 }
 
 /// Says on a terminal what is waited for. Never ends.
-async fn tell_progress(address: &str, remarks: Remarks) {
+async fn tell_progress(mut client: Client, remarks: Remarks) {
     if remarks == Remarks::Quiet || !std::io::stderr().is_terminal() {
         return std::future::pending().await;
     }
@@ -144,7 +144,6 @@ async fn tell_progress(address: &str, remarks: Remarks) {
         bar.set_style(style);
     }
     let _clear = Clear(bar.clone());
-    let mut client = Client::new(address);
     loop {
         // A daemon that is gone for the moment is for those to judge who wait.
         if let Ok(picture) = now(&mut client, Some(CHECK_TIMEOUT)).await {

@@ -8,6 +8,7 @@ mod exit;
 mod health;
 mod lines;
 mod listing;
+mod login;
 mod progress;
 mod remote;
 mod render;

@@ -11,7 +11,7 @@ use crate::client::cli::exit::{CommandError, Exit};
 use crate::client::cli::health::print;
 use crate::client::cli::progress::{Progress, Remarks};
 use crate::client::cli::remote::{join, last_name};
-use crate::client::cli::{aside, config, download, health, listing, scrub, trash, upload, verify};
+use crate::client::cli::{aside, config, download, health, listing, login, scrub, trash, upload, verify};
 use crate::client::error::ClientError;
 use crate::client::requests::Client;
 use crate::wire::{ErrorName, Kind};
@@ -75,7 +75,13 @@ async fn command(args: Args) -> Exit {
 }
 
 async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> {
-    let mut client = Client::new(&config::server(args.server)?);
+    let address = config::server(args.server)?;
+    match args.command {
+        Command::Login => return login::login(&address, progress.remarks()).await.map(|()| Exit::Done),
+        Command::Logout => return login::logout(&address).map(|()| Exit::Done),
+        _ => {}
+    }
+    let mut client = Client::new(&address, config::token(&address)?);
     match args.command {
         Command::Get(args) => download::get(&mut client, &args, progress).await?,
         Command::Put(args) => upload::put(&mut client, &args, progress).await?,
@@ -94,6 +100,8 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Undo(args) => trash::undo(&mut client, &args, progress.remarks()).await?,
         Command::Trash(args) => trash::trash(&mut client, &args, progress.remarks()).await?,
         Command::Status(args) => return health::status(&mut client, &args, progress.remarks()).await,
+        // Done without a client.
+        Command::Login | Command::Logout => {}
     }
     Ok(Exit::Done)
 }

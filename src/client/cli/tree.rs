@@ -54,7 +54,7 @@ pub(crate) async fn put(
     }
     let tree = Tree::new(progress);
     tree.walk_local(local, remote);
-    tree.run(client.address(), async |client, job| {
+    tree.run(client, async |client, job| {
         match job.kind {
             Kind::Folder => client.make_folder(&job.remote).await.map(|_| ())?,
             Kind::File => {
@@ -80,7 +80,7 @@ pub(crate) async fn get(
 ) -> Result<(), CommandError> {
     let tree = Tree::new(progress);
     tree.walk_remote(client, remote, local).await?;
-    tree.run(client.address(), async |client, job| {
+    tree.run(client, async |client, job| {
         download::receive(client, &job.remote, Target::file(&job.local)?, progress).await
     })
     .await
@@ -174,7 +174,7 @@ impl<'a> Tree<'a> {
     /// Does all jobs, a few at one time: they share the daemon's syncs.
     async fn run(
         &self,
-        address: &str,
+        client: &Client,
         transfer: impl AsyncFn(&mut Client, &Job) -> Result<(), ClientError>,
     ) -> Result<(), CommandError> {
         {
@@ -182,7 +182,7 @@ impl<'a> Tree<'a> {
             tally.all = self.jobs.borrow().len() + tally.failed;
         }
         let work = async || {
-            let mut client = Client::new(address);
+            let mut client = client.another();
             while let Some(job) = self.next() {
                 if let Err(error) = transfer(&mut client, &job).await {
                     self.failed(&job, error);
