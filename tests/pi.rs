@@ -65,20 +65,36 @@ fn binaries() -> Binaries {
 struct Laptop {
     client: Client,
     home: tempfile::TempDir,
+    /// The admin's, which the installing script made.
+    token: String,
     stored: BTreeMap<String, Content>,
 }
 
 impl Laptop {
-    fn beside(machine: &Machine<'_>) -> Self {
+    /// `said`: what the installing script said.
+    fn beside(machine: &Machine<'_>, said: &str) -> Self {
+        let token =
+            said.lines().rev().map(str::trim).find(|line| line.starts_with("tws1_")).expect("a token").to_owned();
         let home = tempfile::tempdir().unwrap();
         let client = Client { fget: binaries().fget, address: machine.address.clone(), home: home.path().to_owned() };
-        Self { client, home, stored: BTreeMap::new() }
+        let laptop = Self { client, home, token, stored: BTreeMap::new() };
+        laptop.log_in();
+        laptop
     }
 
     /// Goes on with a machine that was booted anew.
     fn moved_to(mut self, machine: &Machine<'_>) -> Self {
         self.client.address.clone_from(&machine.address);
+        wait_until("the daemon knows the laptop again", || self.try_to_log_in());
         self
+    }
+
+    fn try_to_log_in(&self) -> bool {
+        self.client.run_on(&["login"], self.token.as_bytes()).code == 0
+    }
+
+    fn log_in(&self) {
+        assert!(self.try_to_log_in(), "the token is not taken");
     }
 
     /// Stores files, each of which must be taken, while `meanwhile` goes on.
@@ -94,7 +110,7 @@ impl Laptop {
                     let seed = first + stored.len() as u64;
                     // Some go through the drives' logs, some are staged in files.
                     let content = Content { seed, len: if seed.is_multiple_of(3) { 300_000 } else { 9_000 } };
-                    client.put(&format!("{seed}"), &content.bytes()).expect(0);
+                    client.put(&format!("/{seed}"), &content.bytes()).expect(0);
                     stored.push((format!("{seed}"), content));
                     count.fetch_add(1, Ordering::Relaxed);
                 }
@@ -109,7 +125,7 @@ impl Laptop {
 
     fn put(&mut self, name: &str, len: usize) {
         let content = Content { seed: len as u64, len };
-        self.client.put(name, &content.bytes()).expect(0);
+        self.client.put(&format!("/{name}"), &content.bytes()).expect(0);
         self.stored.insert(name.to_owned(), content);
     }
 
@@ -122,7 +138,7 @@ impl Laptop {
         assert_eq!(differences, self.stored.len().to_string(), "no difference, and as many names as files were stored");
         // Under emulation each takes its time.
         for (name, content) in self.stored.iter().step_by(10) {
-            assert!(self.client.get(name).expect(0).stdout == content.bytes(), "{name} has other bytes");
+            assert!(self.client.get(&format!("/{name}")).expect(0).stdout == content.bytes(), "{name} has other bytes");
         }
         println!("{} files are the same on both sticks, and as they were stored", self.stored.len());
     }
@@ -168,7 +184,7 @@ fn install(machine: &mut Machine<'_>, format: &str) -> String {
         "printf '%s\\n' {a} {b} | {INSTALL} --a {a} --b {b} --format={format} --listen 0.0.0.0:8946 --yes"
     ));
     println!("{said}");
-    assert!(said.contains("no accounts and no encryption"), "it warns: {said}");
+    assert!(said.contains("no encryption"), "it warns: {said}");
     said
 }
 
@@ -176,8 +192,8 @@ fn whole(cache: &Cache) {
     let disks = Disks::new(&binaries(), cache);
     let mut machine = Machine::boot(&disks, &Side::BOTH);
     refusals(&mut machine);
-    install(&mut machine, "ext4");
-    let mut laptop = Laptop::beside(&machine);
+    let said = install(&mut machine, "ext4");
+    let mut laptop = Laptop::beside(&machine, &said);
     for side in Side::BOTH {
         wait_for(&laptop.client, side, "in-sync");
     }
@@ -201,9 +217,9 @@ fn whole(cache: &Cache) {
 fn short(cache: &Cache, format: &str) {
     let disks = Disks::new(&binaries(), cache);
     let mut machine = Machine::boot(&disks, &Side::BOTH);
-    install(&mut machine, format);
+    let said = install(&mut machine, format);
     println!("{}", machine.must("findmnt -nt vfat,exfat -o TARGET,OPTIONS"));
-    let mut laptop = Laptop::beside(&machine);
+    let mut laptop = Laptop::beside(&machine, &said);
     for side in Side::BOTH {
         wait_for(&laptop.client, side, "in-sync");
     }
@@ -334,7 +350,7 @@ fn hung_stick(machine: &mut Machine<'_>, laptop: &mut Laptop) {
     let client = laptop.client.clone();
     let content = Content { seed: 77, len: 5000 };
     let bytes = content.bytes();
-    let put = std::thread::spawn(move || client.put("patience", &bytes));
+    let put = std::thread::spawn(move || client.put("/patience", &bytes));
     keep_alives(machine);
     assert!(!put.is_finished(), "nothing is acknowledged that a stick has not taken");
     machine.must("fsfreeze -u /media/twinstick/b");
@@ -348,7 +364,7 @@ fn hung_boot_disk(machine: &mut Machine<'_>, laptop: &mut Laptop) {
     let content = Content { seed: 78, len: 5000 };
     let bytes = content.bytes();
     machine.must("fsfreeze -f /");
-    let put = std::thread::spawn(move || client.put("hope", &bytes));
+    let put = std::thread::spawn(move || client.put("/hope", &bytes));
     wait_until("systemd has had enough", || machine.must("systemctl show -P Result twinstickd") == "watchdog");
     machine.must("fsfreeze -u /");
     let _ = put.join().expect("a client");
@@ -356,7 +372,7 @@ fn hung_boot_disk(machine: &mut Machine<'_>, laptop: &mut Laptop) {
     assert_eq!(machine.must("systemctl show -P NRestarts twinstickd"), "1");
     println!("{}", machine.must("journalctl -u twinstickd -o short-monotonic | grep -i -e keep-alive -e watchdog"));
     // Whatever became of the first attempt.
-    laptop.client.put("hope", &content.bytes()).expect(0);
+    laptop.client.put("/hope", &content.bytes()).expect(0);
     laptop.stored.insert("hope".into(), content);
     laptop.check(machine);
 }

@@ -51,6 +51,18 @@ impl Client {
         self.run_in(&self.home, words)
     }
 
+    /// With variables of the environment.
+    pub fn run_with(&self, variables: &[(&str, &str)], words: &[&str]) -> Outcome {
+        let mut command = self.command(words);
+        command.envs(variables.iter().copied());
+        self.outcome(words, command.current_dir(&self.home).stdin(Stdio::null()), &[])
+    }
+
+    /// With something on standard input.
+    pub fn run_on(&self, words: &[&str], input: &[u8]) -> Outcome {
+        self.outcome(words, self.command(words).current_dir(&self.home).stdin(Stdio::piped()), input)
+    }
+
     pub fn run_in(&self, folder: &Path, words: &[&str]) -> Outcome {
         self.outcome(words, self.command(words).current_dir(folder).stdin(Stdio::null()), &[])
     }

@@ -141,9 +141,15 @@ impl Twins {
 
     /// Starts the daemon, where it listened before.
     pub fn serve(&mut self) {
+        let address = self.address.clone();
+        self.serve_on(&address);
+    }
+
+    /// The same on another address.
+    pub fn serve_on(&mut self, address: &str) {
         assert!(self.daemon.is_none(), "it runs already");
         let log = self.dir.path().join("twinstickd.log");
-        let mut command = daemon::serve(&self.binaries.twinstickd, &self.config(), &self.state(), &self.address);
+        let mut command = daemon::serve(&self.binaries.twinstickd, &self.config(), &self.state(), address);
         command.envs(&self.environment);
         let daemon = Daemon::serve(command, &log);
         self.address.clone_from(&daemon.address);
@@ -352,8 +358,13 @@ impl Twins {
     /// Brings a drive back; the time from then until the daemon is at work on it.
     #[track_caller]
     pub fn bring_back(&mut self, side: Side) -> Duration {
-        self.stick_mut(side).bring_back();
         let client = self.client();
+        self.bring_back_with(&client, side)
+    }
+
+    /// The same where it takes an account to see it.
+    pub fn bring_back_with(&mut self, client: &Client, side: Side) -> Duration {
+        self.stick_mut(side).bring_back();
         wait_until("the returned drive is at work", || {
             !["absent", "verifying", "fenced", "parked"].contains(&client.state(side).as_str())
         })
@@ -399,7 +410,12 @@ impl Twins {
     /// Waits until all is on both drives, and panics unless they are the same byte for byte, and no stage is left.
     #[track_caller]
     pub fn check_identical(&self) {
-        let client = self.client();
+        self.check_identical_by(&self.client());
+    }
+
+    /// The same where it takes an account to see it.
+    #[track_caller]
+    pub fn check_identical_by(&self, client: &Client) {
         client.run(&["status", "--wait"]).expect(0);
         for side in Side::BOTH {
             assert_eq!(client.state(side), "in-sync", "{}", client.status());

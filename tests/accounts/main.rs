@@ -1,0 +1,295 @@
+//! Who may use the mirror: real users with real tokens, and what each can and cannot reach.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test makes files, says its figures, and stops at the first surprise"
+)]
+
+mod matrix;
+mod people;
+
+use std::fs;
+use std::process::ExitCode;
+
+use people::People;
+use serde_json::json;
+use twinstick_rig::{Binaries, Drives, End, Needs, Pull, Raw, Side, Trials, Twins, wait_until};
+
+/// Exit code of what is not allowed.
+const DENIED: i32 = 6;
+const UNAVAILABLE: i32 = 5;
+const NOT_FOUND: i32 = 4;
+/// The file of the mirror that has the accounts.
+const ACCOUNTS_FILE: &str = ".twinstick-accounts";
+const LARGE: usize = 24 << 20;
+
+fn main() -> ExitCode {
+    Trials::default()
+        .with("each_user_reaches_what_is_hers_and_nothing_else", Needs::Nothing, matrix::matrix)
+        .with("no_spelling_of_a_path_leads_into_another_home", Needs::Nothing, matrix::hostile)
+        .with("a_user_sees_nothing_of_others", Needs::Nothing, seen)
+        .with("a_token_comes_from_the_environment_or_a_login", Needs::Nothing, tokens)
+        .with("a_revoked_token_ends_what_is_under_way", Needs::Nothing, revoked)
+        .with("who_tries_many_tokens_waits", Needs::Nothing, guessing)
+        .with("accounts_outlive_the_boot_disk", Needs::Nothing, boot_disk_lost)
+        .with("accounts_that_a_stick_brings_are_nobodys", Needs::Nothing, planted)
+        .with("a_network_is_served_only_with_accounts", Needs::Nothing, network)
+        .main()
+}
+
+fn twins() -> Twins {
+    Twins::new(Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget")), Drives::Plain)
+}
+
+fn seen() {
+    let people = People::new(twins());
+    let (anna, ben, chief) = (people.client("anna"), people.client("ben"), people.client("chief"));
+    assert_eq!(anna.run(&["ls"]).expect(0).stdout, b"", "a home without files is empty, not missing");
+    ben.put("secret-plan", b"ben's").expect(0);
+    ben.run(&["mkdir", "deep/er"]).expect(0);
+    anna.put("letter", b"anna's").expect(0);
+    anna.put("/shared/for-all", b"both").expect(0);
+    ben.run(&["rm", "secret-plan"]).expect(0);
+    ben.put("secret-plan-2", b"ben's").expect(0);
+    let listing = |words: &[&str]| String::from_utf8(anna.run(words).expect(0).stdout).expect("UTF-8");
+    assert_eq!(listing(&["ls"]), "letter\n");
+    assert_eq!(listing(&["ls", "/"]), "anna/\nshared/\n");
+    assert_eq!(listing(&["ls", "-R", "/"]), "anna/\nanna/letter\nshared/\nshared/for-all\n");
+    let all = String::from_utf8(chief.run(&["ls", "-R", "/"]).expect(0).stdout).expect("UTF-8");
+    assert!(all.contains("ben/secret-plan-2") && all.contains("anna/letter") && !all.contains(ACCOUNTS_FILE), "{all}");
+    for words in [&["trash"][..], &["trash", "/"], &["status", "--json"], &["info", "letter"]] {
+        let said = listing(words);
+        assert!(!said.contains("secret-plan"), "{words:?}: {said}");
+    }
+    let of_ben = String::from_utf8(ben.run(&["trash"]).expect(0).stdout).expect("UTF-8");
+    assert!(of_ben.contains("secret-plan"), "{of_ben}");
+    assert_eq!(anna.run(&["info", "letter", "--json"]).expect(0).json()["owner"], "anna");
+    assert_eq!(ben.get("/shared/for-all").expect(0).stdout, b"both");
+    ben.put("/shared/for-all", b"changed by ben").expect(0);
+    assert_eq!(anna.run(&["info", "/shared/for-all", "--json"]).expect(0).json()["owner"], "ben");
+    for admins in [&["eject", "a"][..], &["scrub", "start"], &["aside"], &["verify"], &["trash", "empty"]] {
+        let denied = anna.run(admins).expect(DENIED);
+        assert!(denied.stderr.contains("only an admin may"), "{}", denied.stderr);
+    }
+    chief.run(&["verify"]).expect(0);
+    // A whole tree up and down, as a person would.
+    let tree = people.twins.home().join("tree/in");
+    fs::create_dir_all(&tree).expect("a new folder");
+    fs::write(tree.join("f"), "1").expect("a new file");
+    anna.run_in(&people.twins.home(), &["put", "-r", "tree", "up"]).expect(0);
+    assert_eq!(chief.get("/anna/up/in/f").expect(0).stdout, b"1");
+    people.twins.check_identical_by(&people.client("chief"));
+}
+
+fn tokens() {
+    let mut people = People::new(twins());
+    people.client("anna").put("f", b"1").expect(0);
+    let stranger = people.stranger();
+    let refused = stranger.run(&["ls"]).expect(DENIED);
+    assert!(refused.stderr.contains("fget login"), "{}", refused.stderr);
+    let token = people.token("anna");
+    let with = |name: &str, value: &str| stranger.run_with(&[(name, value)], &["get", "/anna/f", "-"]);
+    assert_eq!(with("FGET_TOKEN", &token).expect(0).stdout, b"1");
+    let file = people.twins.home().join("token");
+    fs::write(&file, format!("{token}\n")).expect("a new file");
+    assert_eq!(with("FGET_TOKEN_FILE", file.to_str().expect("UTF-8")).expect(0).stdout, b"1");
+    with("FGET_TOKEN_FILE", "/nonexistent").expect(DENIED);
+    // Whatever is wrong with a token, the answer is the same.
+    let last = if token.ends_with('0') { '1' } else { '0' };
+    let wrong = format!("{}{last}", &token[..token.len() - 1]);
+    let unknown = token.replacen("tws1_", "tws1_0123", 1).replacen(&token[5..9], "", 1);
+    let answers = [wrong.as_str(), &unknown, "nonsense"].map(|token| with("FGET_TOKEN", token).expect(DENIED).stderr);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    let login = stranger.run_on(&["login"], format!("{wrong}\n").as_bytes());
+    login.expect(DENIED);
+    assert!(!stranger.home.join(".config/fget/tokens.toml").exists(), "a wrong one is not kept");
+    stranger.run_on(&["login"], format!("{token}\n").as_bytes()).expect(0);
+    assert_eq!(stranger.get("f").expect(0).stdout, b"1");
+    stranger.run(&["logout"]).expect(0);
+    stranger.run(&["ls"]).expect(DENIED);
+    // They hold after a restart too; the log has none of them.
+    let kept = people.client("anna");
+    people.twins.end(End::Drain);
+    people.twins.serve();
+    assert_eq!(kept.get("f").expect(0).stdout, b"1");
+    let secret = token.rsplit('_').next().expect("a secret").to_owned();
+    for file in ["twinstickd.log", "state/accounts.json"] {
+        let text = fs::read_to_string(people.twins.dir().join(file)).expect("it is there");
+        assert!(!text.contains(&secret), "{file} has a secret in it");
+    }
+    for side in Side::BOTH {
+        let text = fs::read_to_string(people.twins.root(side).join(ACCOUNTS_FILE)).expect("it is there");
+        assert!(text.contains("anna") && !text.contains(&secret), "{text}");
+    }
+}
+
+fn revoked() {
+    let people = People::new(twins());
+    let (anna, chief) = (people.client("anna"), people.client("chief"));
+    anna.put("large", &vec![7; LARGE]).expect(0);
+    let token = people.token("anna");
+    let hello = json!({"hello": "twinstick/1", "token": token}).to_string();
+    let greeted = || {
+        let mut raw = Raw::connect(people.twins.address());
+        raw.send(format!("{hello}\n").as_bytes());
+        assert_eq!(raw.answer().expect("an answer")["user"], "anna");
+        raw
+    };
+    let (mut idle, mut upload, mut download) = (greeted(), greeted(), greeted());
+    let half = LARGE / 2;
+    upload.send(format!("{{\"op\":\"put\",\"path\":\"new\",\"len\":{LARGE}}}\n").as_bytes());
+    upload.send(&vec![1; half]);
+    download.send(b"{\"op\":\"get\",\"path\":\"large\"}\n");
+    assert_eq!(download.answer().expect("the head")["len"], LARGE);
+    people.twins.command(&["user", "token", "revoke", "anna", "first"]).expect(0);
+    let denied = |answer: Option<serde_json::Value>| {
+        let answer = answer.expect("a word of why");
+        assert_eq!(answer["error"], "denied", "{answer}");
+    };
+    idle.send(b"{\"op\":\"ls\"}\n");
+    denied(idle.answer());
+    upload.send(&vec![1; LARGE - half]);
+    upload.send(b"{\"crc32\":\"00000000\"}\n");
+    denied(upload.answer());
+    // As long as it was announced to be; its trailer says what it is.
+    drop(download.bytes(LARGE));
+    denied(download.answer());
+    assert_eq!(chief.run(&["info", "/anna/new"]).code, NOT_FOUND);
+    anna.run(&["ls"]).expect(DENIED);
+    wait_until("nothing is left of the upload", || {
+        Side::BOTH.iter().all(|side| {
+            let stages = fs::read_dir(people.twins.root(*side).join(".twinstick/stage")).expect("it is there");
+            stages.count() == 0
+        })
+    });
+    // Another token of hers is as good as ever, until she is no user any more.
+    let second = people.twins.command(&["user", "token", "new", "anna", "--label", "phone"]).expect(0).stdout;
+    let second = String::from_utf8(second).expect("UTF-8");
+    let with = |words: &[&str]| anna.run_with(&[("FGET_TOKEN", second.trim())], words);
+    with(&["ls"]).expect(0);
+    people.twins.command(&["user", "remove", "anna"]).expect(0);
+    with(&["ls"]).expect(DENIED);
+    assert_eq!(chief.run(&["ls", "/anna"]).expect(0).stdout, b"large\n", "files stay");
+    let refused = people.twins.command(&["user", "remove", "chief"]).expect(1);
+    assert!(refused.stderr.contains("last admin"), "{}", refused.stderr);
+}
+
+fn guessing() {
+    let people = People::new(twins());
+    let mut answers = Vec::new();
+    for number in 0..40 {
+        let mut raw = Raw::connect(people.twins.address());
+        let token = format!("tws1_{number:016x}_{number:064x}");
+        raw.send(format!("{}\n", json!({"hello": "twinstick/1", "token": token})).as_bytes());
+        let answer = raw.answer().expect("a word of why");
+        answers.push(answer["error"].as_str().expect("an error").to_owned());
+        if answers[number] == "busy" {
+            assert!(answer["message"].as_str().is_some_and(|text| text.contains("try again in")), "{answer}");
+        }
+    }
+    assert_eq!(answers[0], "denied");
+    assert_eq!(answers[39], "busy");
+    let first_busy = answers.iter().position(|answer| answer == "busy").expect("one of them");
+    assert!((20..40).contains(&first_busy), "{answers:?}");
+}
+
+fn boot_disk_lost() {
+    let mut people = People::new(twins());
+    let anna = people.client("anna");
+    anna.put("f", b"1").expect(0);
+    let dropped = people.token("ben");
+    people.twins.command(&["user", "token", "revoke", "ben", "first"]).expect(0);
+    anna.run(&["status", "--wait"]).expect(0);
+    people.twins.end(End::Kill);
+    fs::remove_dir_all(people.twins.state()).expect("our own folder");
+    let drives = Side::BOTH.map(|side| format!("--drive={}", people.twins.root(side).display()));
+    people.twins.command(&["adopt", "--plain-directory", &drives[0], &drives[1]]).expect(0);
+    // Without a drive nobody can tell who may come in.
+    for side in Side::BOTH {
+        people.twins.take_out(side, Pull::Rename);
+    }
+    let offline = people.twins.command(&["user", "add", "eve", "--admin"]).expect(1);
+    assert!(offline.stderr.contains("plug in one of them"), "{}", offline.stderr);
+    people.twins.serve();
+    let refused = anna.run(&["status"]);
+    assert_eq!(refused.code, UNAVAILABLE, "{}", refused.stderr);
+    people.twins.end(End::Drain);
+    people.twins.put_in(Side::B);
+    people.twins.serve();
+    wait_until("the accounts are read from the drive", || anna.run(&["ls"]).code == 0);
+    assert_eq!(anna.get("f").expect(0).stdout, b"1");
+    assert_eq!(anna.run(&["info", "f", "--json"]).expect(0).json()["owner"], "anna");
+    let stranger = people.stranger();
+    stranger.run_with(&[("FGET_TOKEN", &dropped)], &["ls"]).expect(DENIED);
+    stranger.run(&["ls"]).expect(DENIED);
+    people.twins.bring_back_with(&people.client("chief"), Side::A);
+    people.client("chief").run(&["status", "--wait"]).expect(0);
+    people.twins.check_identical_by(&people.client("chief"));
+    people.twins.end(End::Drain);
+    people.twins.check(&[]).expect(0);
+    // On a new boot disk they can be changed as on the old one.
+    people.twins.command(&["user", "token", "new", "ben", "--label", "again"]).expect(0);
+}
+
+/// Somebody writes accounts on a stick at home, to be let in.
+fn planted() {
+    let people = People::new(twins());
+    let document = fs::read(people.twins.root(Side::A).join(ACCOUNTS_FILE)).expect("it is there");
+    let planted = people.token("chief");
+    drop(people);
+    let mut twins = twins();
+    let open = twins.client();
+    open.put("f", b"1").expect(0);
+    open.run(&["status", "--wait"]).expect(0);
+    twins.pull(Side::B, Pull::Rename);
+    twins.end(End::Drain);
+    twins.put_in(Side::B);
+    fs::write(twins.root(Side::B).join(ACCOUNTS_FILE), &document).expect("a new file");
+    fs::write(twins.root(Side::B).join("by-hand"), "2").expect("a new file");
+    twins.serve();
+    wait_until("what was written by hand is taken in", || open.get("by-hand").code == 0);
+    assert!(!twins.root(Side::A).join(ACCOUNTS_FILE).exists());
+    // Nobody became a user by it: everybody on this machine is served as before.
+    assert_eq!(open.get("f").expect(0).stdout, b"1");
+    let known = twins.command(&["user", "list"]).expect(0);
+    assert!(known.stdout.is_empty(), "{:?}", known.stdout);
+    // Once there are accounts, the mirror's own take the name.
+    let made = twins.command(&["user", "add", "owner", "--admin"]).expect(0);
+    let owner = String::from_utf8(made.stdout).expect("UTF-8");
+    let with = |words: &[&str]| open.run_with(&[("FGET_TOKEN", owner.trim())], words);
+    with(&["status", "--wait"]).expect(0);
+    open.run_with(&[("FGET_TOKEN", &planted)], &["ls"]).expect(DENIED);
+    for side in Side::BOTH {
+        let text = fs::read_to_string(twins.root(side).join(ACCOUNTS_FILE)).expect("it is there");
+        assert!(text.contains("owner") && !text.contains("chief"), "{text}");
+    }
+    twins.end(End::Drain);
+    // Neither do sticks that begin a mirror with files on them.
+    fs::remove_dir_all(twins.state()).expect("our own folder");
+    for side in Side::BOTH {
+        fs::remove_dir_all(twins.root(side).join(".twinstick")).expect("our own folder");
+    }
+    let drives = Side::BOTH.map(|side| format!("--drive={}={}", side.name(), twins.root(side).display()));
+    twins.command(&["init", "--adopt", "--plain-directory", &drives[0], &drives[1]]).expect(0);
+    twins.serve();
+    assert_eq!(open.get("f").expect(0).stdout, b"1");
+    assert!(twins.command(&["user", "list"]).expect(0).stdout.is_empty());
+}
+
+fn network() {
+    let mut twins = twins();
+    twins.end(End::Drain);
+    let everywhere = ["serve", "--listen", "0.0.0.0:0"];
+    let refused = twins.command(&everywhere).expect(1);
+    assert!(refused.stderr.contains("twinstickd user add"), "{}", refused.stderr);
+    let made = twins.command(&["user", "add", "anna", "--admin"]).expect(0);
+    let token = String::from_utf8(made.stdout).expect("UTF-8");
+    twins.serve_on("0.0.0.0:0");
+    let anna = twins.client();
+    anna.run(&["ls"]).expect(DENIED);
+    anna.run_with(&[("FGET_TOKEN", token.trim())], &["ls"]).expect(0);
+    let refused = twins.command(&["user", "remove", "anna"]).expect(1);
+    assert!(refused.stderr.contains("open to everybody"), "{}", refused.stderr);
+}
