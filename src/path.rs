@@ -31,8 +31,9 @@ pub const FOREIGN_ROOT_NAMES: [&str; 6] =
 #[serde(transparent)]
 pub struct Name(Box<str>);
 
-/// A path below the mirror's root. Empty is the root itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A path below the mirror's root. Empty is the root itself. Where it is written down it is text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RelPath {
     names: Vec<Name>,
 }
@@ -165,6 +166,20 @@ impl RelPath {
     /// Whether it is `above` or lies below it.
     pub fn starts_with(&self, above: &Self) -> bool {
         self.names.starts_with(&above.names)
+    }
+}
+
+impl TryFrom<String> for RelPath {
+    type Error = BadPath;
+
+    fn try_from(text: String) -> Result<Self, BadPath> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RelPath> for String {
+    fn from(path: RelPath) -> Self {
+        path.to_string()
     }
 }
 

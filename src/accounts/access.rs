@@ -4,6 +4,7 @@
 
 use crate::accounts::User;
 use crate::accounts::name::UserName;
+use crate::accounts::share::Grant;
 use crate::accounts::token::TokenId;
 use crate::path::{RelPath, is_accounts_file};
 
@@ -28,6 +29,8 @@ pub enum Access {
     User {
         name: UserName,
         read_only: bool,
+        /// Of others' homes.
+        shares: Vec<(RelPath, Grant)>,
     },
 }
 
@@ -40,9 +43,9 @@ pub enum Right {
 }
 
 impl Access {
-    pub(super) fn of(name: &UserName, user: &User) -> Self {
+    pub(super) fn of(name: &UserName, user: &User, shares: Vec<(RelPath, Grant)>) -> Self {
         let name = name.clone();
-        if user.admin { Self::Admin { name } } else { Self::User { name, read_only: user.read_only } }
+        if user.admin { Self::Admin { name } } else { Self::User { name, read_only: user.read_only, shares } }
     }
 
     /// Who owns what is put.
@@ -71,6 +74,15 @@ impl Access {
         self.home().map(|home| vec![home.as_str(), SHARED_FOLDER]).unwrap_or_default()
     }
 
+    /// Whether somebody may share a path, and be told with whom it is.
+    pub fn may_share(&self, path: &RelPath) -> bool {
+        match self {
+            Self::Open => false,
+            Self::Admin { .. } => true,
+            Self::User { name, .. } => path.names().first().is_some_and(|first| first.as_str() == name.as_str()),
+        }
+    }
+
     pub fn may(&self, right: Right, path: &RelPath) -> bool {
         let names = path.names();
         if is_accounts_file(names) {
@@ -78,12 +90,18 @@ impl Access {
         }
         match self {
             Self::Open | Self::Admin { .. } => true,
-            Self::User { name, read_only } => {
+            Self::User { name, read_only, shares } => {
                 let Some((first, rest)) = names.split_first() else { return false };
                 let within = first.as_str() == name.as_str() || first.as_str() == SHARED_FOLDER;
                 // A home itself, and the folder for all, are there for good.
                 let is_base = rest.is_empty();
-                within && (right == Right::Read || (!read_only && !is_base))
+                if within {
+                    return right == Right::Read || (!read_only && !is_base);
+                }
+                shares.iter().any(|(shared, grant)| {
+                    let is_enough = right == Right::Read || (*grant == Grant::Write && !read_only);
+                    is_enough && path.starts_with(shared)
+                })
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod access;
 mod name;
+mod share;
 mod token;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::path::ACCOUNTS_FILE;
+use crate::path::RelPath;
 pub use access::{Access, Identity, Right, SHARED_FOLDER};
 pub use name::{BadName, UserName};
+pub use share::{Grant, Share};
 use token::TokenHash;
 pub use token::{BadToken, Token, TokenId};
 
@@ -21,6 +24,8 @@ pub use token::{BadToken, Token, TokenId};
 const FORMAT: u32 = 1;
 /// Longest label of a token, in characters.
 const LABEL_CHARS_MAX: usize = 64;
+/// Each is looked at for each request of those that it is for.
+const SHARES_MAX: usize = 10_000;
 
 /// All accounts, as they are at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +35,9 @@ pub struct Accounts {
     /// Grows with every change: of two documents the one with the higher serial is the newer.
     serial: u64,
     users: BTreeMap<UserName, User>,
+    /// Of paths in homes, with whom they are shared.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    shares: BTreeMap<String, BTreeMap<UserName, Grant>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +83,16 @@ pub enum Change {
         name: UserName,
         token: String,
     },
+    /// Lets somebody into a part of another one's home, or changes how far.
+    Share {
+        path: RelPath,
+        with: UserName,
+        grant: Grant,
+    },
+    Unshare {
+        path: RelPath,
+        with: UserName,
+    },
 }
 
 /// Why a change is not made.
@@ -92,6 +110,14 @@ pub enum AccountError {
     BadLabel(String),
     #[error("{0} is the last admin: make another one first, or nobody could be added any more over the network")]
     LastAdmin(UserName),
+    #[error("{0} is in nobody's home: a user shares what is in his")]
+    NotInAHome(RelPath),
+    #[error("{0} is {1}'s own already")]
+    OwnAlready(RelPath, UserName),
+    #[error("{0} is not shared with {1}: 'fget shares' shows what is")]
+    NotShared(RelPath, UserName),
+    #[error("there are {SHARES_MAX} shares already: end some that are not needed")]
+    TooManyShares,
 }
 
 /// Why a document cannot be read.
@@ -155,6 +181,7 @@ impl Accounts {
                 next.users.insert(name.clone(), user);
             }
             Change::RemoveUser { name } => {
+                next.forget_shares_of(name);
                 let removed = next.users.remove(name).ok_or_else(|| AccountError::NoUser(name.clone()))?;
                 if removed.admin && !next.users.is_empty() && !next.users.values().any(|user| user.admin) {
                     return Err(AccountError::LastAdmin(name.clone()));
@@ -178,6 +205,8 @@ impl Accounts {
                 };
                 user.tokens.remove(&id);
             }
+            Change::Share { path, with, grant } => next.share(path, with, *grant)?,
+            Change::Unshare { path, with } => next.unshare(path, with)?,
         }
         next.format = FORMAT;
         next.serial += 1;
@@ -199,7 +228,9 @@ impl Accounts {
     /// What somebody may do now who was recognized before; nothing where the user or the token is gone.
     pub fn access(&self, identity: &Identity) -> Option<Access> {
         let user = self.users.get(&identity.name)?;
-        user.tokens.contains_key(&identity.token).then(|| Access::of(&identity.name, user))
+        user.tokens
+            .contains_key(&identity.token)
+            .then(|| Access::of(&identity.name, user, self.shared_with(&identity.name)))
     }
 }
 

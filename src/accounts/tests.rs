@@ -94,8 +94,8 @@ fn names_of_users_are_names_of_folders_everywhere() {
 
 #[test]
 fn a_path_says_whose_it_is() {
-    let user = Access::User { name: name("anna"), read_only: false };
-    let reader = Access::User { name: name("anna"), read_only: true };
+    let user = Access::User { name: name("anna"), read_only: false, shares: vec![] };
+    let reader = Access::User { name: name("anna"), read_only: true, shares: vec![] };
     let admin = Access::Admin { name: name("anna") };
     // Path, and whether a user, one that only reads, and an admin may: each to read and to write.
     let cases = [
@@ -119,4 +119,42 @@ fn a_path_says_whose_it_is() {
         }
     }
     assert!(!Access::Open.may(Right::Read, &RelPath::parse(ACCOUNTS_FILE).unwrap()));
+}
+
+#[test]
+fn a_share_lets_one_into_a_part_of_a_home_and_ends_with_either_user() {
+    let (accounts, annas) = add(&Accounts::default(), "anna", false, false);
+    let (accounts, bens) = add(&accounts, "ben", false, false);
+    let (accounts, readers) = add(&accounts, "reader", false, true);
+    let path = |text: &str| RelPath::parse(text).unwrap();
+    let share = |accounts: &Accounts, at: &str, with: &str, grant: Grant| {
+        accounts.with(&Change::Share { path: path(at), with: name(with), grant }, 0).map(|(accounts, _)| accounts)
+    };
+    let rights = |accounts: &Accounts, token: &Token, at: &str| {
+        let access = accounts.access(&accounts.recognize(token).unwrap()).unwrap();
+        (access.may(Right::Read, &path(at)), access.may(Right::Write, &path(at)))
+    };
+    let shared = share(&accounts, "anna/d", "ben", Grant::Read).unwrap();
+    let shared = share(&shared, "anna/d/w", "ben", Grant::Write).unwrap();
+    let shared = share(&shared, "anna/d/w", "reader", Grant::Write).unwrap();
+    assert_eq!(rights(&shared, &bens, "anna/d/f"), (true, false));
+    assert_eq!(rights(&shared, &bens, "anna/d/w/f"), (true, true));
+    assert_eq!(rights(&shared, &readers, "anna/d/w/f"), (true, false), "who only reads, only reads");
+    for beside in ["anna", "anna/f", "anna/dd/f", "anna/D/f"] {
+        assert_eq!(rights(&shared, &bens, beside), (false, false), "{beside}");
+    }
+    assert_eq!(shared.shares().count(), 3);
+    assert_eq!(Accounts::parse(&shared.document()).unwrap(), shared);
+    let ended = |change: &Change| shared.with(change, 0).unwrap().0;
+    let less = ended(&Change::Unshare { path: path("anna/d/w"), with: name("ben") });
+    assert_eq!(rights(&less, &bens, "anna/d/w/f"), (true, false));
+    assert!(less.with(&Change::Unshare { path: path("anna/d/w"), with: name("ben") }, 0).is_err());
+    assert_eq!(ended(&Change::RemoveUser { name: name("anna") }).shares().count(), 0);
+    assert_eq!(ended(&Change::RemoveUser { name: name("ben") }).shares().count(), 1);
+    assert_eq!(rights(&shared, &annas, "anna/d/w/f"), (true, true));
+    let refused = |at: &str, with: &str| share(&accounts, at, with, Grant::Read).unwrap_err();
+    assert_eq!(refused("anna/f", "anna"), AccountError::OwnAlready(path("anna/f"), name("anna")));
+    assert_eq!(refused("shared/f", "ben"), AccountError::NotInAHome(path("shared/f")));
+    assert_eq!(refused("", "ben"), AccountError::NotInAHome(path("")));
+    assert_eq!(refused("anna/f", "eve"), AccountError::NoUser(name("eve")));
 }

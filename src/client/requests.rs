@@ -13,7 +13,7 @@ use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
     AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer, EmptiedAnswer, EntryLine, InfoAnswer,
-    MutationAnswer, Op, RequestLine, ScrubAction, ScrubAnswer, Secret, Time, Trailer, TrashLine, UndoAnswer,
+    MutationAnswer, Op, RequestLine, ScrubAction, ScrubAnswer, Secret, ShareLine, Time, Trailer, TrashLine, UndoAnswer,
     VerifiedLine, VerifyAnswer, line_of,
 };
 
@@ -134,6 +134,23 @@ impl Client {
             link.last().await
         })
         .await
+    }
+
+    /// Lets somebody into a part of the user's home.
+    pub async fn share(&mut self, path: &str, user: &str, write: bool) -> Result<(), ClientError> {
+        let (path, user) = (Some(path.to_owned()), Some(user.to_owned()));
+        self.simple::<DropAnswer>(&RequestLine { path, write, user, ..request(Op::Share) }).await.map(drop)
+    }
+
+    /// Ends that.
+    pub async fn unshare(&mut self, path: &str, user: &str) -> Result<(), ClientError> {
+        let (path, user) = (Some(path.to_owned()), Some(user.to_owned()));
+        self.simple::<DropAnswer>(&RequestLine { path, user, ..request(Op::Unshare) }).await.map(drop)
+    }
+
+    /// What the user shares, and what is shared with the user.
+    pub async fn shares(&mut self) -> Result<Vec<ShareLine>, ClientError> {
+        self.lines(&request(Op::Shares), "the shares").await
     }
 
     pub async fn list(&mut self, path: &str, recursive: bool) -> Result<Vec<EntryLine>, ClientError> {

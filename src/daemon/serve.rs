@@ -146,7 +146,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
             Some(Ok(true) | Err(_)) | None => Sole::Yes,
         }
     };
-    let directory = Arc::new(Directory::new(keeper.roll()));
+    let directory = Arc::new(Directory::new(keeper.roll(), keeper.changer()));
     let host = Host::reporter(config.state.clone(), Box::new(has_sole_copies));
     let serving = server::serve(listener, Arc::clone(&mirror), host, directory, settings.limits(), phases, heart);
     let mut server = tokio::spawn(serving);

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::accounts::{Access, Accounts, Identity, Right, Token};
+use crate::accounts::{Access, AccountError, Accounts, Change, Identity, Right, Share, Token};
 use crate::path::RelPath;
 use crate::server::admission::Origin;
 use crate::wire::{ErrorName, Fault, Secret};
@@ -31,16 +32,28 @@ pub enum Roll {
     Unread,
 }
 
+/// Changes the accounts; what it made is in force when it returns.
+pub type Changer = Arc<dyn Fn(Change) -> BoxFuture<'static, Result<(), ChangeRefused>> + Send + Sync>;
+
+/// Why the accounts were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeRefused {
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error("{0}")]
+    Other(String),
+}
+
 /// The accounts as sessions see them; whoever keeps them sends what they are now.
-#[derive(Debug)]
 pub struct Directory {
     roll: watch::Receiver<Roll>,
+    changer: Changer,
     tries: Mutex<Tries>,
 }
 
 impl Directory {
-    pub fn new(roll: watch::Receiver<Roll>) -> Self {
-        Self { roll, tries: Mutex::default() }
+    pub fn new(roll: watch::Receiver<Roll>, changer: Changer) -> Self {
+        Self { roll, changer, tries: Mutex::default() }
     }
 }
 
@@ -135,6 +148,40 @@ impl Guest {
                 (Access::Open | Access::Admin { .. }, _) => format!("{path} is twinstick's own"),
             },
         ))
+    }
+
+    /// Refuses to share what is not the client's.
+    pub(crate) fn check_sharing(&mut self, path: &RelPath) -> Result<(), Fault> {
+        let access = self.access()?;
+        if access.may_share(path) {
+            return Ok(());
+        }
+        let message = match access {
+            Access::Open => "there are no users to share with: twinstickd user add makes one".to_owned(),
+            Access::Admin { .. } | Access::User { .. } => format!("{} may share what is in /{0}", access.owner()),
+        };
+        Err(Fault::new(ErrorName::Denied, message))
+    }
+
+    /// With whom a path is shared, as far as that is the client's business.
+    pub(crate) fn shared(&mut self, path: &RelPath) -> Result<Vec<Share>, Fault> {
+        if !self.access()?.may_share(path) {
+            return Ok(Vec::new());
+        }
+        Ok(self.shares()?.into_iter().filter(|share| path.starts_with(&share.path)).collect())
+    }
+
+    /// The shares that the client gave or got; all of them for an admin.
+    pub(crate) fn shares(&mut self) -> Result<Vec<Share>, Fault> {
+        let access = self.access()?.clone();
+        let Roll::Accounts(accounts) = &*self.roll.borrow() else { return Ok(Vec::new()) };
+        let is_mine = |share: &Share| access.may_share(&share.path) || share.with.as_str() == access.owner();
+        Ok(accounts.shares().filter(is_mine).collect())
+    }
+
+    /// How to change the accounts.
+    pub(crate) fn changer(&self) -> Changer {
+        Arc::clone(&self.directory.changer)
     }
 
     /// Refuses what is for admins.

@@ -2,13 +2,13 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::accounts::Right;
+use crate::accounts::{Grant, Right, Share};
 use crate::ids::Side;
 use crate::mirror::request::{Copied, Info, InfoDrive, NodeKind};
 use crate::server::connection::Close;
 use crate::server::place;
 use crate::server::session::{Session, said};
-use crate::wire::{CopyState, InfoAnswer, InfoCopy, Kind, Time};
+use crate::wire::{CopyState, InfoAnswer, InfoCopy, Kind, SharedWith, Time};
 
 pub(crate) async fn perform<S>(session: &mut Session<S>, path: &str) -> Result<(), Close>
 where
@@ -18,13 +18,18 @@ where
         Ok(path) => said(session.mirror.info(&path)),
         Err(fault) => Err(fault),
     };
+    let found = found.and_then(|info| {
+        let shares = session.connection.guest().shared(&info.path)?;
+        Ok((info, shares))
+    });
     match found {
-        Ok(info) => session.connection.answer(&answer(info)).await,
+        Ok((info, shares)) => session.connection.answer(&answer(info, shares)).await,
         Err(fault) => session.connection.answer(&fault).await,
     }
 }
 
-fn answer(info: Info) -> InfoAnswer {
+fn answer(info: Info, shares: Vec<Share>) -> InfoAnswer {
+    let who = |share: Share| SharedWith { user: share.with.to_string(), write: share.grant == Grant::Write };
     InfoAnswer {
         ok: true,
         path: info.path.to_string(),
@@ -36,6 +41,7 @@ fn answer(info: Info) -> InfoAnswer {
         executable: info.executable,
         drives: info.drives.iter().map(|(side, drive)| copy(side, drive)).collect(),
         owner: info.owner,
+        shared: shares.into_iter().map(who).collect(),
     }
 }
 

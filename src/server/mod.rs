@@ -22,13 +22,14 @@ mod refusal;
 mod rm;
 mod scrub;
 mod session;
+mod share;
 mod status;
 mod trash;
 mod undo;
 mod verify;
 
 pub use accept::{listen, serve};
-pub use door::{Directory, Roll};
+pub use door::{ChangeRefused, Changer, Directory, Roll};
 pub use limits::Limits;
 pub use phase::Phase;
 pub use status::{HostReport, HostReporter, document};

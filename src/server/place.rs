@@ -33,6 +33,12 @@ pub(crate) fn check_kind(mirror: &Mirror, path: &RelPath, text: &str) -> Result<
     Ok(())
 }
 
+/// What is to be shared, or no more.
+pub(crate) fn to_share(guest: &mut Guest, text: &str) -> Result<RelPath, Fault> {
+    let path = parse(guest.access()?, text, RelPath::parse_folder)?;
+    guest.check_sharing(&path).map(|()| path)
+}
+
 /// What is to be listed.
 pub(crate) enum Listed {
     Folder(RelPath),

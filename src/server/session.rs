@@ -9,7 +9,9 @@ use crate::mirror::refusal::Refusal;
 use crate::mirror::request::{Contents, Receipt, Recurse, RequestId};
 use crate::server::connection::{Close, Connection};
 use crate::server::status::HostReporter;
-use crate::server::{aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, status, trash, undo, verify};
+use crate::server::{
+    aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, verify,
+};
 use crate::wire::{Fault, Request, VerifyRequest};
 
 /// A connection and the mirror that it asks.
@@ -57,6 +59,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Eject(request) => eject::perform(self, request).await,
             Request::Aside => aside::list(self).await,
             Request::Drop(request) => aside::let_go(self, request).await,
+            Request::Share(request) => share::share(self, request).await,
+            Request::Unshare(request) => share::unshare(self, request).await,
+            Request::Shares => share::list(self).await,
             Request::Scrub(action) => scrub::perform(self, action).await,
             Request::Verify(VerifyRequest { quick }) => {
                 let contents = if quick { Contents::NotRead } else { Contents::Compared };
@@ -92,6 +97,9 @@ fn only_for_admins(request: &Request) -> Option<&'static str> {
         | Request::Mv(_)
         | Request::Undo(_)
         | Request::Trash { .. }
+        | Request::Share(_)
+        | Request::Unshare(_)
+        | Request::Shares
         | Request::Hello { .. }
         | Request::Status(_) => None,
     }

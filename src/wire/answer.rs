@@ -178,6 +178,25 @@ pub struct InfoAnswer {
     pub lsn: Lsn,
     pub executable: bool,
     pub drives: Vec<InfoCopy>,
+    /// With whom it is shared, itself or as a part of something; for those alone who may share it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<SharedWith>,
+}
+
+/// Somebody with whom something is shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedWith {
+    pub user: String,
+    /// Whether to change it too, and not only to read.
+    pub write: bool,
+}
+
+/// One line of the shares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareLine {
+    pub path: String,
+    pub user: String,
+    pub write: bool,
 }
 
 /// One line of what lies aside on the drives.

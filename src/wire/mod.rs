@@ -16,8 +16,8 @@ mod time;
 
 pub use answer::{
     AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EjectAnswer, EmptiedAnswer, EntryLine, HelloAnswer,
-    InfoAnswer, InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered, Trailer, TrashLine, UndoAnswer,
-    VerifiedLine, VerifyAnswer, VerifyFinding, Why, line_of, read_answer,
+    InfoAnswer, InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered, ShareLine, SharedWith, Trailer, TrashLine,
+    UndoAnswer, VerifiedLine, VerifyAnswer, VerifyFinding, Why, line_of, read_answer,
 };
 pub use body::{BodyLength, BodyReader};
 pub use document::{
@@ -29,6 +29,7 @@ pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
 pub use request::{
     DropRequest, EjectRequest, GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, PutRequest, RemoveRequest,
-    Request, RequestError, RequestLine, ScrubAction, Secret, StatusRequest, UndoRequest, VERSION, VerifyRequest,
+    Request, RequestError, RequestLine, ScrubAction, Secret, ShareRequest, StatusRequest, UndoRequest, VERSION,
+    VerifyRequest,
 };
 pub use time::{BadTime, Time};

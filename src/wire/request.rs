@@ -42,6 +42,10 @@ pub struct RequestLine {
     pub wait: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub write: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drive: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,10 +92,13 @@ pub enum Op {
     Verify,
     Aside,
     Drop,
+    Share,
+    Unshare,
+    Shares,
 }
 
 impl Op {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Get,
         Self::Put,
         Self::Rm,
@@ -108,6 +115,9 @@ impl Op {
         Self::Undo,
         Self::Trash,
         Self::EmptyTrash,
+        Self::Share,
+        Self::Unshare,
+        Self::Shares,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -128,6 +138,9 @@ impl Op {
             Self::Verify => "verify",
             Self::Aside => "aside",
             Self::Drop => "drop",
+            Self::Share => "share",
+            Self::Unshare => "unshare",
+            Self::Shares => "shares",
         }
     }
 }
@@ -159,6 +172,10 @@ pub enum Request {
     Verify(VerifyRequest),
     Aside,
     Drop(DropRequest),
+    Share(ShareRequest),
+    Unshare(ShareRequest),
+    /// With whom the client shares, and what is shared with the client.
+    Shares,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,6 +268,15 @@ pub struct DropRequest {
     pub drive: String,
     /// As `aside` names it.
     pub item: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareRequest {
+    pub path: String,
+    /// With whom, by name.
+    pub user: String,
+    /// Whether to change things too, and not only to read.
+    pub write: bool,
 }
 
 /// Why a line is no request.
@@ -347,6 +373,15 @@ impl Request {
             Op::Eject => {
                 Self::Eject(EjectRequest { drive: needed(line.drive, "drive")?, wait: line.wait, force: line.force })
             }
+            Op::Share | Op::Unshare => {
+                let share = ShareRequest {
+                    path: needed(line.path, "path")?,
+                    user: needed(line.user, "user")?,
+                    write: line.write,
+                };
+                if op == Op::Share { Self::Share(share) } else { Self::Unshare(share) }
+            }
+            Op::Shares => Self::Shares,
             Op::Scrub => Self::Scrub(line.action.ok_or(RequestError::Missing { op: op.as_str(), key: "action" })?),
         })
     }

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         .with("each_user_reaches_what_is_hers_and_nothing_else", Needs::Nothing, matrix::matrix)
         .with("no_spelling_of_a_path_leads_into_another_home", Needs::Nothing, matrix::hostile)
         .with("a_user_sees_nothing_of_others", Needs::Nothing, seen)
+        .with("a_share_opens_a_part_of_a_home_and_no_more", Needs::Nothing, shares)
         .with("a_token_comes_from_the_environment_or_a_login", Needs::Nothing, tokens)
         .with("a_revoked_token_ends_what_is_under_way", Needs::Nothing, revoked)
         .with("who_tries_many_tokens_waits", Needs::Nothing, guessing)
@@ -81,6 +82,67 @@ fn seen() {
     anna.run_in(&people.twins.home(), &["put", "-r", "tree", "up"]).expect(0);
     assert_eq!(chief.get("/anna/up/in/f").expect(0).stdout, b"1");
     people.twins.check_identical_by(&people.client("chief"));
+}
+
+fn shares() {
+    let people = People::new(twins());
+    let (anna, ben, reader, chief) =
+        (people.client("anna"), people.client("ben"), people.client("reader"), people.client("chief"));
+    for path in ["d/f", "d/in/g", "private", "alone"] {
+        anna.put(path, path.as_bytes()).expect(0);
+    }
+    ben.get("/anna/d/f").expect(DENIED);
+    anna.run(&["share", "d", "ben"]).expect(0);
+    anna.run(&["share", "d/in", "ben", "--write"]).expect(0);
+    anna.run(&["share", "/anna/alone", "reader", "--write"]).expect(0);
+    assert_eq!(ben.get("/anna/d/f").expect(0).stdout, b"d/f");
+    ben.put("/anna/d/f", b"no").expect(DENIED);
+    ben.run(&["rm", "/anna/d/f"]).expect(DENIED);
+    ben.put("/anna/d/in/new", b"ben's").expect(0);
+    ben.run(&["mv", "/anna/d/in/g", "/ben/taken"]).expect(0);
+    ben.run(&["mv", "/anna/d/f", "/anna/d/in/f"]).expect(DENIED);
+    for beside in ["/anna/private", "/anna", "/anna/d/../private", "/anna/dd"] {
+        assert!([DENIED, 2].contains(&ben.get(beside).code), "{beside}");
+    }
+    ben.run(&["ls", "/anna"]).expect(DENIED);
+    assert_eq!(ben.run(&["ls", "-R", "/anna/d"]).expect(0).stdout, b"f\nin/\nin/new\n");
+    reader.get("/anna/alone").expect(0);
+    reader.put("/anna/alone", b"no").expect(DENIED);
+    let shown =
+        |client: &twinstick_rig::Client| String::from_utf8(client.run(&["shares"]).expect(0).stdout).expect("UTF-8");
+    assert_eq!(shown(&ben), "/anna/d  ben may read it\n/anna/d/in  ben may change it\n");
+    assert_eq!(shown(&anna), shown(&chief));
+    assert_eq!(shown(&anna).lines().count(), 3);
+    let info = anna.run(&["info", "d/in/new", "--json"]).expect(0).json();
+    assert_eq!(info["owner"], "ben");
+    assert_eq!(info["shared"], json!([{"user": "ben", "write": false}, {"user": "ben", "write": true}]), "{info}");
+    assert!(ben.run(&["info", "/anna/d/f", "--json"]).expect(0).json()["shared"].is_null(), "not his to know");
+    // Only what is one's own can be shared, with somebody who is there, if it is there itself.
+    ben.run(&["share", "/anna/d", "reader"]).expect(DENIED);
+    ben.run(&["unshare", "/anna/d", "ben"]).expect(DENIED);
+    anna.run(&["share", "/shared", "ben"]).expect(DENIED);
+    anna.run(&["share", "nothing", "ben"]).expect(NOT_FOUND);
+    anna.run(&["share", "d", "eve"]).expect(NOT_FOUND);
+    anna.run(&["share", "d", "anna"]).expect(1);
+    chief.run(&["share", "/shared", "ben"]).expect(1);
+    // It ends at once, in the middle of an upload too.
+    let mut upload = Raw::connect(people.twins.address());
+    upload.send(format!("{}\n", json!({"hello": "twinstick/1", "token": people.token("ben")})).as_bytes());
+    assert_eq!(upload.answer().expect("an answer")["ok"], true);
+    upload.send(b"{\"op\":\"put\",\"path\":\"/anna/d/in/late\",\"len\":2}\n1");
+    wait_until("the upload is under way", || {
+        // Ordered behind nothing: only its stage shows that it has begun.
+        anna.run(&["info", "d/in/late"]).code == NOT_FOUND
+    });
+    anna.run(&["unshare", "d/in", "ben"]).expect(0);
+    upload.send(b"2{\"crc32\":\"4f5344cd\"}\n");
+    assert_eq!(upload.answer().expect("a word of why")["error"], "denied");
+    assert_eq!(anna.run(&["info", "d/in/late"]).code, NOT_FOUND);
+    assert_eq!(ben.get("/anna/d/in/new").expect(0).stdout, b"ben's", "what is above is shared still");
+    anna.run(&["unshare", "d", "ben"]).expect(0);
+    ben.get("/anna/d/in/new").expect(DENIED);
+    ben.get("taken").expect(0);
+    people.twins.check_identical_by(&chief);
 }
 
 fn tokens() {

@@ -57,6 +57,15 @@ pub enum Command {
     /// List what was removed or overwritten and is kept; `fget trash empty` lets go of all of it.
     #[command(alias = "TRASH")]
     Trash(Trash),
+    /// Let another user see a file or folder of your home; with --write change it too.
+    #[command(alias = "SHARE")]
+    Share(Share),
+    /// End that.
+    #[command(alias = "UNSHARE")]
+    Unshare(Unshare),
+    /// List what you share, and what is shared with you.
+    #[command(alias = "SHARES")]
+    Shares,
     /// Keep a token for the server: it is asked for, or read from standard input.
     #[command(alias = "LOGIN")]
     Login,
@@ -112,6 +121,22 @@ pub struct Rm {
     /// A folder with all in it.
     #[arg(short, long)]
     pub recursive: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Share {
+    pub remote: String,
+    /// With whom.
+    pub user: String,
+    /// To change it too, and all in it.
+    #[arg(long)]
+    pub write: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Unshare {
+    pub remote: String,
+    pub user: String,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::digest::Crc32;
 use crate::ids::Lsn;
 use crate::units;
-use crate::wire::{CopyState, EntryLine, InfoAnswer, InfoCopy, Kind, OUTPUT_VERSION, Time};
+use crate::wire::{CopyState, EntryLine, InfoAnswer, InfoCopy, Kind, OUTPUT_VERSION, ShareLine, SharedWith, Time};
 
 #[derive(Serialize)]
 struct ListDocument<'a> {
@@ -28,6 +28,8 @@ struct InfoDocument<'a> {
     version: Lsn,
     executable: bool,
     drives: &'a [InfoCopy],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    shared: &'a [SharedWith],
 }
 
 pub(crate) fn list_json(path: &str, entries: &[EntryLine]) -> serde_json::Result<String> {
@@ -80,6 +82,7 @@ pub(crate) fn info_json(info: &InfoAnswer) -> serde_json::Result<String> {
         version: info.lsn,
         executable: info.executable,
         drives: &info.drives,
+        shared: &info.shared,
     };
     Ok(serde_json::to_string(&document)? + "\n")
 }
@@ -103,11 +106,24 @@ pub(crate) fn info_text(info: &InfoAnswer) -> String {
     if !info.owner.is_empty() {
         let _ = writeln!(text, "    owner: {}", info.owner);
     }
+    for SharedWith { user, write } in &info.shared {
+        let _ = writeln!(text, "   shared: {}", grant(user, *write));
+    }
     let _ = writeln!(text, "  version: {}", info.lsn);
     for drive in &info.drives {
         let _ = writeln!(text, "  drive {}: {}", drive.name, copy_text(drive));
     }
     text
+}
+
+/// A line for each share.
+pub(crate) fn shares(shares: &[ShareLine]) -> String {
+    let line = |share: &ShareLine| format!("/{}  {}\n", share.path, grant(&share.user, share.write));
+    shares.iter().map(line).collect()
+}
+
+fn grant(user: &str, write: bool) -> String {
+    format!("{user} may {}", if write { "change it" } else { "read it" })
 }
 
 fn copy_text(drive: &InfoCopy) -> String {

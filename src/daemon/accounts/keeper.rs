@@ -9,15 +9,15 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::accounts::{ACCOUNTS_FILE, Accounts, Change};
+use crate::accounts::{ACCOUNTS_FILE, Accounts, Change, SHARED_FOLDER};
 use crate::clock;
 use crate::daemon::accounts::{AccountsError, Changed, Copies, file};
 use crate::digest::Crc32;
 use crate::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Overwrite, PutRequest, Span};
+use crate::mirror::request::{Overwrite, PutRequest, Recurse, Span};
 use crate::path::{BadPath, RelPath};
-use crate::server::Roll;
+use crate::server::{ChangeRefused, Changer, Roll};
 
 /// How long whoever changes an account waits until it is on the drives too.
 const DRIVES_WAIT: Duration = Duration::from_secs(3);
@@ -73,6 +73,21 @@ impl Keeper {
         self.roll.subscribe()
     }
 
+    /// How sessions change them.
+    pub(crate) fn changer(self: &Arc<Self>) -> Changer {
+        let keeper = Arc::clone(self);
+        Arc::new(move |change| {
+            let keeper = Arc::clone(&keeper);
+            Box::pin(async move {
+                match keeper.change(&change).await {
+                    Ok(_) => Ok(()),
+                    Err(AccountsError::Account(error)) => Err(ChangeRefused::Account(error)),
+                    Err(error) => Err(ChangeRefused::Other(error.to_string())),
+                }
+            })
+        })
+    }
+
     /// Whether nobody has an account. Those that could not be read yet count as some.
     pub(crate) async fn is_empty(&self) -> bool {
         self.accounts.lock().await.as_ref().is_some_and(|accounts| accounts.is_empty())
@@ -110,7 +125,7 @@ impl Keeper {
         let mut told = false;
         loop {
             roll.mark_unchanged();
-            match self.compare().await {
+            match self.settle().await {
                 Ok(serial) => {
                     self.on_drives.send_replace(serial);
                     told = false;
@@ -126,6 +141,29 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Makes both copies alike, and the folders that users expect; the serial of what is on the drives then.
+    async fn settle(&self) -> Result<u64, Failure> {
+        let serial = self.compare().await?;
+        let users = self.accounts.lock().await.clone();
+        let users = users.iter().flat_map(|accounts| accounts.users()).map(|(name, _)| name.as_str());
+        let mut homes: Vec<_> = users.map(str::to_owned).collect();
+        if !homes.is_empty() {
+            homes.push(SHARED_FOLDER.to_owned());
+        }
+        for home in homes {
+            let path = RelPath::parse(&home)?;
+            if !matches!(self.mirror.info(&path), Err(Refusal::NotFound(_))) {
+                continue;
+            }
+            match self.mirror.make_folder(&path, Recurse::No, None).await {
+                // A client was faster.
+                Err(Refusal::Exists(_)) => {}
+                made => drop(made?),
+            }
+        }
+        Ok(serial)
     }
 
     /// Makes both copies alike, by the newer one; its serial.

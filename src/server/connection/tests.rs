@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
 use crate::server::admission::{Admission, IDLE_MIN};
-use crate::server::door::{Directory, Roll};
+use crate::server::door::{Changer, Directory, Roll};
 use crate::wire::BodyLength;
 
 const HELLO: &str = "{\"hello\":\"twinstick/1\"}\n";
@@ -23,7 +23,8 @@ fn pair() -> (DuplexStream, Connection<DuplexStream>, Daemon) {
     let daemon =
         Daemon { phase: watch::Sender::default(), limits: watch::Sender::default(), admission: Arc::default() };
     let pass = daemon.admission.admit(IpAddr::from([10, 0, 0, 1]).into(), 1, now()).unwrap();
-    let directory = Arc::new(Directory::new(watch::Sender::new(Roll::Open).subscribe()));
+    let changer: Changer = Arc::new(|_| Box::pin(async { Ok(()) }));
+    let directory = Arc::new(Directory::new(watch::Sender::new(Roll::Open).subscribe(), changer));
     let guest = Guest::new(&directory, IpAddr::from([10, 0, 0, 1]));
     let terms = Terms { limits: daemon.limits.subscribe(), phase: daemon.phase.subscribe(), pass, guest };
     (client, Connection::new(server, terms), daemon)
