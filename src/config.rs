@@ -4,12 +4,14 @@
 
 mod log;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::accounts::{BadRule, FolderRule, SharedRules};
 pub use crate::config::log::{BadFilter, LogFilter, LogFormat};
 use crate::mirror::{AsideMax, MirrorLimits};
 use crate::server::Limits;
@@ -61,6 +63,8 @@ pub struct Config {
     /// Without it: `journald` where stderr is the journal, else `text`.
     pub log_format: Option<LogFormat>,
     pub log_level: LogFilter,
+    /// Who may use which folders of `/shared`, by their paths in it.
+    pub shared: BTreeMap<String, FolderRule>,
     /// What clients may do at most.
     pub limits: Limits,
 }
@@ -88,6 +92,8 @@ pub enum ConfigError {
     Parse { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{key} is {value:?}, it must be from {least:?} to {most:?}")]
     OutOfBounds { key: &'static str, value: Duration, least: Duration, most: Duration },
+    #[error(transparent)]
+    Rule(#[from] BadRule),
     #[error("{key} is 0: it must be at least 1")]
     Zero { key: &'static str },
     #[error("{key} is {}: give a path from the root, so that it means the same wherever twinstickd starts", value.display())]
@@ -109,6 +115,7 @@ impl Default for Config {
             trash_days: TRASH_DAYS,
             log_format: None,
             log_level: LogFilter::default(),
+            shared: BTreeMap::new(),
             limits: Limits::default(),
         }
     }
@@ -158,6 +165,11 @@ impl Config {
         }
     }
 
+    /// The rules of the folders in `/shared`.
+    pub fn shared_rules(&self) -> Result<SharedRules, BadRule> {
+        SharedRules::new(&self.shared)
+    }
+
     fn checked(self) -> Result<Self, ConfigError> {
         within("probe_every", self.probe_every, PROBE_EVERY)?;
         within("stall_after", self.stall_after, STALL_AFTER)?;
@@ -167,6 +179,7 @@ impl Config {
         if self.flaps_max == 0 {
             return Err(ConfigError::Zero { key: "flaps_max" });
         }
+        self.shared_rules()?;
         for place in &self.places {
             if !place.starts_with('/') {
                 return Err(ConfigError::NotAbsolute { key: "places", value: place.into() });

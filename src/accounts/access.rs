@@ -2,8 +2,10 @@
 //!
 //! A path says by itself whose it is: nothing that somebody else does at the same time can change that.
 
-use crate::accounts::User;
+use std::sync::Arc;
+
 use crate::accounts::name::UserName;
+use crate::accounts::rules::SharedRules;
 use crate::accounts::share::Grant;
 use crate::accounts::token::TokenId;
 use crate::path::{RelPath, is_accounts_file};
@@ -31,6 +33,8 @@ pub enum Access {
         read_only: bool,
         /// Of others' homes.
         shares: Vec<(RelPath, Grant)>,
+        /// Of the folders for all.
+        rules: Arc<SharedRules>,
     },
 }
 
@@ -43,11 +47,6 @@ pub enum Right {
 }
 
 impl Access {
-    pub(super) fn of(name: &UserName, user: &User, shares: Vec<(RelPath, Grant)>) -> Self {
-        let name = name.clone();
-        if user.admin { Self::Admin { name } } else { Self::User { name, read_only: user.read_only, shares } }
-    }
-
     /// Who owns what is put.
     pub fn owner(&self) -> &str {
         match self {
@@ -90,9 +89,13 @@ impl Access {
         }
         match self {
             Self::Open | Self::Admin { .. } => true,
-            Self::User { name, read_only, shares } => {
+            Self::User { name, read_only, shares, rules } => {
                 let Some((first, rest)) = names.split_first() else { return false };
-                let within = first.as_str() == name.as_str() || first.as_str() == SHARED_FOLDER;
+                let is_shared = first.as_str() == SHARED_FOLDER;
+                let within = first.as_str() == name.as_str() || is_shared;
+                if is_shared && !rules.may(right, name, path) {
+                    return false;
+                }
                 // A home itself, and the folder for all, are there for good.
                 let is_base = rest.is_empty();
                 if within {
@@ -104,5 +107,14 @@ impl Access {
                 })
             }
         }
+    }
+
+    /// The same of all that may be below a path.
+    pub fn may_all(&self, right: Right, path: &RelPath) -> bool {
+        let below = match self {
+            Self::Open | Self::Admin { .. } => true,
+            Self::User { name, rules, .. } => rules.may_below(right, name, path.names()),
+        };
+        below && self.may(right, path)
     }
 }

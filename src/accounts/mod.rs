@@ -5,10 +5,12 @@
 
 mod access;
 mod name;
+mod rules;
 mod share;
 mod token;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,7 @@ pub use crate::path::ACCOUNTS_FILE;
 use crate::path::RelPath;
 pub use access::{Access, Identity, Right, SHARED_FOLDER};
 pub use name::{BadName, UserName};
+pub use rules::{BadRule, FolderRule, SharedRules};
 pub use share::{Grant, Share};
 use token::TokenHash;
 pub use token::{BadToken, Token, TokenId};
@@ -226,11 +229,14 @@ impl Accounts {
     }
 
     /// What somebody may do now who was recognized before; nothing where the user or the token is gone.
-    pub fn access(&self, identity: &Identity) -> Option<Access> {
-        let user = self.users.get(&identity.name)?;
-        user.tokens
-            .contains_key(&identity.token)
-            .then(|| Access::of(&identity.name, user, self.shared_with(&identity.name)))
+    pub fn access(&self, identity: &Identity, rules: &Arc<SharedRules>) -> Option<Access> {
+        let user = self.users.get(&identity.name).filter(|user| user.tokens.contains_key(&identity.token))?;
+        let name = identity.name.clone();
+        if user.admin {
+            return Some(Access::Admin { name });
+        }
+        let shares = self.shared_with(&name);
+        Some(Access::User { name, read_only: user.read_only, shares, rules: Arc::clone(rules) })
     }
 }
 

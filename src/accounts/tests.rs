@@ -35,13 +35,13 @@ fn a_token_is_recognized_until_it_is_revoked_and_no_other_one_is() {
     assert_eq!(accounts.recognize(&mixed.parse().unwrap()), None, "one's secret with another's id");
     let (revoked, _) = with(&accounts, &Change::RevokeToken { name: name("anna"), token: "laptop".into() });
     assert_eq!(revoked.recognize(&annas), None);
-    assert_eq!(revoked.access(&anna), None, "who was recognized before has no more rights either");
+    assert_eq!(revoked.access(&anna, &Arc::default()), None, "who was recognized before has no more rights either");
     assert!(revoked.recognize(&bens).is_some());
     let (removed, _) = with(&accounts, &Change::RemoveUser { name: name("anna") });
-    assert_eq!(removed.access(&anna), None);
+    assert_eq!(removed.access(&anna, &Arc::default()), None);
     // Another one of the same name is somebody else.
     let (again, _) = add(&removed, "anna", false, false);
-    assert_eq!(again.access(&anna), None);
+    assert_eq!(again.access(&anna, &Arc::default()), None);
 }
 
 #[test]
@@ -94,8 +94,8 @@ fn names_of_users_are_names_of_folders_everywhere() {
 
 #[test]
 fn a_path_says_whose_it_is() {
-    let user = Access::User { name: name("anna"), read_only: false, shares: vec![] };
-    let reader = Access::User { name: name("anna"), read_only: true, shares: vec![] };
+    let user = Access::User { name: name("anna"), read_only: false, shares: vec![], rules: Arc::default() };
+    let reader = Access::User { name: name("anna"), read_only: true, shares: vec![], rules: Arc::default() };
     let admin = Access::Admin { name: name("anna") };
     // Path, and whether a user, one that only reads, and an admin may: each to read and to write.
     let cases = [
@@ -131,7 +131,7 @@ fn a_share_lets_one_into_a_part_of_a_home_and_ends_with_either_user() {
         accounts.with(&Change::Share { path: path(at), with: name(with), grant }, 0).map(|(accounts, _)| accounts)
     };
     let rights = |accounts: &Accounts, token: &Token, at: &str| {
-        let access = accounts.access(&accounts.recognize(token).unwrap()).unwrap();
+        let access = accounts.access(&accounts.recognize(token).unwrap(), &Arc::default()).unwrap();
         (access.may(Right::Read, &path(at)), access.may(Right::Write, &path(at)))
     };
     let shared = share(&accounts, "anna/d", "ben", Grant::Read).unwrap();
@@ -157,4 +157,37 @@ fn a_share_lets_one_into_a_part_of_a_home_and_ends_with_either_user() {
     assert_eq!(refused("shared/f", "ben"), AccountError::NotInAHome(path("shared/f")));
     assert_eq!(refused("", "ben"), AccountError::NotInAHome(path("")));
     assert_eq!(refused("anna/f", "eve"), AccountError::NoUser(name("eve")));
+}
+
+#[test]
+fn folders_for_all_may_be_for_some() {
+    let text = "[photos]\nwrite = ['anna']\n[photos.'x']\n";
+    assert!(toml::from_str::<BTreeMap<String, FolderRule>>(text).is_err(), "a folder in it is written with a slash");
+    let text =
+        "['photos']\nwrite = ['anna']\n['photos/secret']\nread = ['ben']\nwrite = []\n[locked]\nread = []\nwrite = []";
+    let rules = Arc::new(SharedRules::new(&toml::from_str(text).unwrap()).unwrap());
+    let access =
+        |user: &str| Access::User { name: name(user), read_only: false, shares: vec![], rules: Arc::clone(&rules) };
+    // Path, and what anna and ben may: read, write, and write all below.
+    let cases = [
+        ("shared/f", [(true, true, true), (true, true, true)]),
+        ("shared/photos/f", [(true, true, true), (true, false, false)]),
+        ("shared/photos", [(true, true, false), (true, false, false)]),
+        ("shared/photos/secret/f", [(false, false, false), (true, false, false)]),
+        ("shared/locked/f", [(false, false, false), (false, false, false)]),
+        ("shared/photosx/f", [(true, true, true), (true, true, true)]),
+        ("shared", [(true, false, false), (true, false, false)]),
+    ];
+    for (at, expected) in cases {
+        let path = RelPath::parse(at).unwrap();
+        for (user, expected) in ["anna", "ben"].into_iter().zip(expected) {
+            let access = access(user);
+            let may =
+                (access.may(Right::Read, &path), access.may(Right::Write, &path), access.may_all(Right::Write, &path));
+            assert_eq!(may, expected, "{user} {at}");
+        }
+    }
+    for bad in ["", "..", "a//b"] {
+        assert!(SharedRules::new(&BTreeMap::from([(bad.to_owned(), FolderRule::default())])).is_err(), "{bad:?}");
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::accounts::SharedRules;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::logging::Logging;
 use crate::server::Limits;
@@ -18,6 +19,7 @@ pub(crate) struct Settings<'a> {
     limits: watch::Sender<Arc<Limits>>,
     stall_after: watch::Sender<Duration>,
     scrub_every: watch::Sender<Option<Duration>>,
+    shared: watch::Sender<SharedRules>,
 }
 
 impl<'a> Settings<'a> {
@@ -25,11 +27,16 @@ impl<'a> Settings<'a> {
         let (limits, stall_after) = (Arc::new(config.limits.clone()), config.stall_after);
         let (limits, stall_after) = (watch::Sender::new(limits), watch::Sender::new(stall_after));
         let scrub_every = watch::Sender::new(config.scrub_every);
-        Self { config: config.clone(), overrides, logging, limits, stall_after, scrub_every }
+        let shared = watch::Sender::new(config.shared_rules().unwrap_or_default());
+        Self { config: config.clone(), overrides, logging, limits, stall_after, scrub_every, shared }
     }
 
     pub(crate) fn scrub_every(&self) -> watch::Receiver<Option<Duration>> {
         self.scrub_every.subscribe()
+    }
+
+    pub(crate) fn shared(&self) -> watch::Receiver<SharedRules> {
+        self.shared.subscribe()
     }
 
     pub(crate) fn limits(&self) -> watch::Receiver<Arc<Limits>> {
@@ -54,6 +61,8 @@ impl<'a> Settings<'a> {
         watcher.set_pace(pace(&config));
         self.stall_after.send_replace(config.stall_after);
         self.scrub_every.send_replace(config.scrub_every);
+        // Checked when it was loaded.
+        self.shared.send_replace(config.shared_rules().unwrap_or_default());
         self.limits.send_if_modified(|limits| {
             let differs = **limits != config.limits;
             if differs {
@@ -95,6 +104,7 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         flaps_max,
         aside_max,
         scrub_every: _,
+        shared: _,
         trash_days,
     } = new;
     let differing = [

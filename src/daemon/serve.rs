@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::accounts::SharedRules;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::accounts::{AccountsError, Keeper};
 use crate::daemon::control::{self, Told};
@@ -101,7 +102,8 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     }
     let _lock = StateLock::take(&config.state, "serve")?;
     let (mirror, losses) = start(config).map_err(|source| ServeError::Journal { state, source })?;
-    let keeper = Keeper::open(config.state.clone(), &mirror, config.listen)?;
+    let keeper =
+        Keeper::open(config.state.clone(), &mirror, config.listen, config.shared_rules().map_err(ConfigError::from)?)?;
     if !config.listen.ip().is_loopback() && keeper.is_empty().await {
         mirror.close(CLOSE_AT_MOST).await;
         return Err(ServeError::NoAccounts { address: config.listen });
@@ -120,6 +122,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     tokio::spawn(keep_scrubbing(Arc::clone(&mirror), settings.scrub_every()));
     take_commands(&mirror, handle.clone(), &keeper, &config.state);
     tokio::spawn(Arc::clone(&keeper).run());
+    tokio::spawn(keep_rules(Arc::clone(&keeper), settings.shared()));
     for _ in 0..TAKERS {
         tokio::spawn(Arc::clone(&mirror).take_in_foreign());
     }
@@ -185,6 +188,14 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     control::close(&config.state);
     mirror.close(CLOSE_AT_MOST).await;
     Ok(())
+}
+
+/// Hands new rules for the folders of all to who keeps the accounts.
+async fn keep_rules(keeper: Arc<Keeper>, mut rules: watch::Receiver<SharedRules>) {
+    while rules.changed().await.is_ok() {
+        let now = rules.borrow_and_update().clone();
+        keeper.set_rules(now).await;
+    }
 }
 
 /// What must move for the daemon to count as alive. No drive is among it: they may hang.

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::accounts::{Access, AccountError, Accounts, Change, Identity, Right, Share, Token};
+use crate::accounts::{Access, AccountError, Accounts, Change, Identity, Right, Share, SharedRules, Token};
 use crate::path::RelPath;
 use crate::server::admission::Origin;
 use crate::wire::{ErrorName, Fault, Secret};
@@ -27,7 +27,7 @@ pub enum Roll {
     /// There are none: everybody may do all.
     #[default]
     Open,
-    Accounts(Arc<Accounts>),
+    Accounts(Arc<Accounts>, Arc<SharedRules>),
     /// There are some, and they are on the drives alone, which are not there.
     Unread,
 }
@@ -84,16 +84,22 @@ impl Guest {
         (self.identity, self.access) = match roll {
             Roll::Open => (None, Access::Open),
             Roll::Unread => return Err(Fault::new(ErrorName::Unavailable, UNREAD)),
-            Roll::Accounts(accounts) => {
+            Roll::Accounts(accounts, rules) => {
                 let token = token.ok_or_else(|| Fault::new(ErrorName::Denied, NO_TOKEN))?;
-                let (identity, access) = self.recognize(&accounts, token, now)?;
+                let (identity, access) = self.recognize(&accounts, &rules, token, now)?;
                 (Some(identity), access)
             }
         };
         Ok(self.identity.as_ref().map(|identity| identity.name.to_string()))
     }
 
-    fn recognize(&self, accounts: &Accounts, token: &Secret, now: Instant) -> Result<(Identity, Access), Fault> {
+    fn recognize(
+        &self,
+        accounts: &Accounts,
+        rules: &Arc<SharedRules>,
+        token: &Secret,
+        now: Instant,
+    ) -> Result<(Identity, Access), Fault> {
         let mut tries = self.directory.tries.lock();
         // Not even a right one: whoever tries many must not learn from the answer that one of them is.
         if let Some(left) = tries.wait(self.origin, now) {
@@ -102,7 +108,7 @@ impl Guest {
             return Err(Fault::new(ErrorName::Busy, message));
         }
         let identity = token.0.parse::<Token>().ok().and_then(|token| accounts.recognize(&token));
-        let found = identity.and_then(|identity| Some((accounts.access(&identity)?, identity)));
+        let found = identity.and_then(|identity| Some((accounts.access(&identity, rules)?, identity)));
         found.map(|(access, identity)| (identity, access)).ok_or_else(|| {
             tries.count(self.origin, now);
             Fault::new(ErrorName::Denied, NOT_RECOGNIZED)
@@ -115,8 +121,8 @@ impl Guest {
             let roll = self.roll.borrow_and_update().clone();
             let access = match (&roll, &self.identity) {
                 (Roll::Open, _) => Some(Access::Open),
-                (Roll::Accounts(accounts), Some(identity)) => accounts.access(identity),
-                (Roll::Accounts(_) | Roll::Unread, _) => None,
+                (Roll::Accounts(accounts, rules), Some(identity)) => accounts.access(identity, rules),
+                (Roll::Accounts(..) | Roll::Unread, _) => None,
             };
             if let Some(access) = access {
                 self.access = access;
@@ -132,10 +138,21 @@ impl Guest {
 
     /// Refuses what a client may not do with a path. Says nothing of what is there.
     pub(crate) fn check(&mut self, right: Right, path: &RelPath) -> Result<(), Fault> {
-        let access = self.access()?;
-        if access.may(right, path) {
+        let is_allowed = self.access()?.may(right, path);
+        self.unless(is_allowed, right, path)
+    }
+
+    /// The same, for what is done with all that is below it.
+    pub(crate) fn check_all(&mut self, right: Right, path: &RelPath) -> Result<(), Fault> {
+        let is_allowed = self.access()?.may_all(right, path);
+        self.unless(is_allowed, right, path)
+    }
+
+    fn unless(&self, is_allowed: bool, right: Right, path: &RelPath) -> Result<(), Fault> {
+        if is_allowed {
             return Ok(());
         }
+        let access = &self.access;
         let who = access.owner();
         Err(Fault::new(
             ErrorName::Denied,
@@ -174,7 +191,7 @@ impl Guest {
     /// The shares that the client gave or got; all of them for an admin.
     pub(crate) fn shares(&mut self) -> Result<Vec<Share>, Fault> {
         let access = self.access()?.clone();
-        let Roll::Accounts(accounts) = &*self.roll.borrow() else { return Ok(Vec::new()) };
+        let Roll::Accounts(accounts, _) = &*self.roll.borrow() else { return Ok(Vec::new()) };
         let is_mine = |share: &Share| access.may_share(&share.path) || share.with.as_str() == access.owner();
         Ok(accounts.shares().filter(is_mine).collect())
     }

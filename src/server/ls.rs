@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::accounts::ACCOUNTS_FILE;
+use crate::accounts::{ACCOUNTS_FILE, Access, Right};
 use crate::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::{Info, ListEntry, NodeKind, Recurse};
@@ -23,10 +23,14 @@ where
         Ok(listed) => listed,
         Err(fault) => return session.connection.answer(&fault).await,
     };
+    let access = match session.connection.guest().access() {
+        Ok(access) => access.clone(),
+        Err(fault) => return session.connection.answer(&fault).await,
+    };
     let mirror = Arc::clone(&session.mirror);
     let limit = session.connection.limits().list_entries_max.get();
     // A large folder takes long enough to hold up the other sessions of this thread.
-    let listing = tokio::task::spawn_blocking(move || body(&mirror, &listed, &request, limit));
+    let listing = tokio::task::spawn_blocking(move || body(&mirror, &access, &listed, &request, limit));
     match listing.await {
         Ok(Ok(body)) => session.connection.answer_body(&body).await,
         Ok(Err(fault)) => session.connection.answer(&fault).await,
@@ -34,9 +38,15 @@ where
     }
 }
 
-fn body(mirror: &Mirror, listed: &Listed, request: &ListRequest, limit: usize) -> Result<Vec<u8>, Fault> {
+fn body(
+    mirror: &Mirror,
+    access: &Access,
+    listed: &Listed,
+    request: &ListRequest,
+    limit: usize,
+) -> Result<Vec<u8>, Fault> {
     let recurse = recurse(request.recursive);
-    let entries = match listed {
+    let mut entries = match listed {
         Listed::Folder(path) => {
             place::check_kind(mirror, path, &request.path)?;
             said(mirror.list(path, recurse, limit))?
@@ -53,7 +63,20 @@ fn body(mirror: &Mirror, listed: &Listed, request: &ListRequest, limit: usize) -
         }
         Listed::Bases(bases) => in_root(mirror, bases, recurse, limit)?,
     };
+    if !access.is_unlimited() {
+        let folder = match listed {
+            Listed::Folder(path) | Listed::Base(path) => path.to_string(),
+            Listed::Root | Listed::Bases(_) => String::new(),
+        };
+        entries.retain(|entry| is_seen(access, &folder, &entry.name));
+    }
     Ok(entries.into_iter().flat_map(|entry| line_of(&line(entry))).collect())
+}
+
+/// In a folder that somebody may read there can be others that he may not.
+fn is_seen(access: &Access, folder: &str, name: &str) -> bool {
+    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    RelPath::parse(&path).is_ok_and(|path| access.may(Right::Read, &path))
 }
 
 /// Some of the root's folders, as a listing of all of it would have them.

@@ -23,6 +23,7 @@ where
 }
 
 fn ends(guest: &mut Guest, mirror: &Mirror, request: &MoveRequest) -> Result<(RelPath, RelPath), Fault> {
-    let from = place::either(guest, Right::Write, mirror, &request.path)?;
-    Ok((from, place::file(guest, Right::Write, &request.to)?))
+    let from = place::tree(guest, mirror, &request.path)?;
+    let to = place::file(guest, Right::Write, &request.to)?;
+    guest.check_all(Right::Write, &to).map(|()| (from, to))
 }

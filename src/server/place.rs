@@ -24,6 +24,12 @@ pub(crate) fn either(guest: &mut Guest, right: Right, mirror: &Mirror, text: &st
     check_kind(mirror, &path, text).map(|()| path)
 }
 
+/// As [`either`], of something that is changed with all that is in it.
+pub(crate) fn tree(guest: &mut Guest, mirror: &Mirror, text: &str) -> Result<RelPath, Fault> {
+    let path = either(guest, Right::Write, mirror, text)?;
+    guest.check_all(Right::Write, &path).map(|()| path)
+}
+
 /// Refuses a path that means a folder where a file is.
 pub(crate) fn check_kind(mirror: &Mirror, path: &RelPath, text: &str) -> Result<(), Fault> {
     let is_file = || mirror.info(path).is_ok_and(|info| info.kind == NodeKind::File);

@@ -2,7 +2,6 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::accounts::Right;
 use crate::server::connection::Close;
 use crate::server::place;
 use crate::server::session::{Session, recurse, request_id, said};
@@ -12,7 +11,7 @@ pub(crate) async fn perform<S>(session: &mut Session<S>, request: RemoveRequest)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let outcome = match place::either(session.connection.guest(), Right::Write, &session.mirror, &request.path) {
+    let outcome = match place::tree(session.connection.guest(), &session.mirror, &request.path) {
         Ok(path) => said(session.mirror.remove(&path, recurse(request.recursive), request_id(request.id)).await),
         Err(fault) => Err(fault),
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::accounts::ACCOUNTS_FILE;
+use crate::accounts::{Access, Right};
 use crate::mirror::Mirror;
 use crate::mirror::request::{Cause, TrashItem};
 use crate::mirror::status::TrashStatus;
@@ -23,10 +23,14 @@ where
         Ok(listed) => listed,
         Err(fault) => return session.connection.answer(&fault).await,
     };
+    let access = match session.connection.guest().access() {
+        Ok(access) => access.clone(),
+        Err(fault) => return session.connection.answer(&fault).await,
+    };
     let mirror = Arc::clone(&session.mirror);
     let limit = session.connection.limits().list_entries_max.get();
     // A large one takes long enough to hold up the other sessions of this thread.
-    match tokio::task::spawn_blocking(move || body(&mirror, listed, limit)).await {
+    match tokio::task::spawn_blocking(move || body(&mirror, &access, listed, limit)).await {
         Ok(Ok(body)) => session.connection.answer_body(&body).await,
         Ok(Err(fault)) => session.connection.answer(&fault).await,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
@@ -43,7 +47,7 @@ where
     }
 }
 
-fn body(mirror: &Mirror, listed: Listed, limit: usize) -> Result<Vec<u8>, Fault> {
+fn body(mirror: &Mirror, access: &Access, listed: Listed, limit: usize) -> Result<Vec<u8>, Fault> {
     let paths = match listed {
         Listed::Folder(path) | Listed::Base(path) => vec![path],
         Listed::Root => vec![RelPath::ROOT],
@@ -53,7 +57,7 @@ fn body(mirror: &Mirror, listed: Listed, limit: usize) -> Result<Vec<u8>, Fault>
     for path in &paths {
         items.extend(said(mirror.trash(path, limit.saturating_sub(items.len())))?);
     }
-    items.retain(|item| item.path != ACCOUNTS_FILE);
+    items.retain(|item| RelPath::parse(&item.path).is_ok_and(|path| access.may(Right::Read, &path)));
     Ok(items.into_iter().flat_map(|item| line_of(&line(item))).collect())
 }
 

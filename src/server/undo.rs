@@ -15,7 +15,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // What was there may have been a file or a folder.
-    let outcome = match place::folder(session.connection.guest(), Right::Write, &request.path) {
+    let guest = session.connection.guest();
+    let path = place::folder(guest, Right::Write, &request.path)
+        .and_then(|path| guest.check_all(Right::Write, &path).map(|()| path));
+    let outcome = match path {
         Ok(path) => said(session.mirror.undo(&path, request.lsn, request_id(request.id)).await),
         Err(fault) => Err(fault),
     };

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         .with("no_spelling_of_a_path_leads_into_another_home", Needs::Nothing, matrix::hostile)
         .with("a_user_sees_nothing_of_others", Needs::Nothing, seen)
         .with("a_share_opens_a_part_of_a_home_and_no_more", Needs::Nothing, shares)
+        .with("folders_for_all_are_for_those_that_the_settings_name", Needs::Nothing, rules)
         .with("a_token_comes_from_the_environment_or_a_login", Needs::Nothing, tokens)
         .with("a_revoked_token_ends_what_is_under_way", Needs::Nothing, revoked)
         .with("who_tries_many_tokens_waits", Needs::Nothing, guessing)
@@ -143,6 +144,42 @@ fn shares() {
     ben.get("/anna/d/in/new").expect(DENIED);
     ben.get("taken").expect(0);
     people.twins.check_identical_by(&chief);
+}
+
+fn rules() {
+    let mut people = People::new(twins());
+    let (anna, ben, chief) = (people.client("anna"), people.client("ben"), people.client("chief"));
+    for path in ["/shared/f", "/shared/photos/f", "/shared/photos/secret/f"] {
+        chief.put(path, b"1").expect(0);
+    }
+    people.twins.end(End::Drain);
+    people.twins.configure("[shared.photos]\nwrite = [\"anna\"]\n\n[shared.\"photos/secret\"]\nread = []\nwrite = []\n");
+    people.twins.serve();
+    let listing = |words: &[&str]| String::from_utf8(ben.run(words).expect(0).stdout).expect("UTF-8");
+    anna.put("/shared/photos/new", b"2").expect(0);
+    ben.put("/shared/photos/new", b"3").expect(DENIED);
+    assert_eq!(ben.get("/shared/photos/new").expect(0).stdout, b"2");
+    ben.put("/shared/own", b"4").expect(0);
+    for client in [&anna, &ben] {
+        client.get("/shared/photos/secret/f").expect(DENIED);
+        client.run(&["ls", "/shared/photos/secret"]).expect(DENIED);
+        // Nor can it be taken away with what it is in.
+        client.run(&["rm", "-r", "/shared/photos"]).expect(DENIED);
+        client.run(&["mv", "/shared/photos", "/shared/elsewhere"]).expect(DENIED);
+    }
+    assert_eq!(listing(&["ls", "-R", "/shared"]), "f\nown\nphotos/\nphotos/f\nphotos/new\n");
+    chief.run(&["rm", "/shared/photos/secret/f"]).expect(0);
+    assert!(!listing(&["trash", "/shared"]).contains("secret"));
+    anna.run(&["undo", "/shared/photos/secret/f"]).expect(DENIED);
+    chief.get("/shared/photos/new").expect(0);
+    // Other settings are in force without a restart, and bad ones are not.
+    people.twins.configure("[shared.photos]\nwrite = [\"anna\", \"ben\"]\n");
+    people.twins.process().signal(rustix::process::Signal::HUP);
+    wait_until("the new rule is in force", || ben.put("/shared/photos/new", b"3").code == 0);
+    people.twins.end(End::Drain);
+    people.twins.configure("[shared.\"../anna\"]\nread = []\n");
+    let refused = people.twins.serve_in_vain();
+    assert!(refused.stderr.contains("../anna"), "{}", refused.stderr);
 }
 
 fn tokens() {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::accounts::{ACCOUNTS_FILE, Accounts, Change, SHARED_FOLDER};
+use crate::accounts::{ACCOUNTS_FILE, Accounts, Change, SHARED_FOLDER, SharedRules};
 use crate::clock;
 use crate::daemon::accounts::{AccountsError, Changed, Copies, file};
 use crate::digest::Crc32;
@@ -34,6 +34,7 @@ pub(crate) struct Keeper {
     public: Option<SocketAddr>,
     /// `None` while they are on the drives alone.
     accounts: Mutex<Option<Arc<Accounts>>>,
+    rules: parking_lot::Mutex<Arc<SharedRules>>,
     roll: watch::Sender<Roll>,
     /// The serial that the drives have.
     on_drives: watch::Sender<u64>,
@@ -56,7 +57,12 @@ enum Failure {
 
 impl Keeper {
     /// Reads what there is. `listen` is the address that is served.
-    pub(crate) fn open(state: PathBuf, mirror: &Arc<Mirror>, listen: SocketAddr) -> Result<Arc<Self>, AccountsError> {
+    pub(crate) fn open(
+        state: PathBuf,
+        mirror: &Arc<Mirror>,
+        listen: SocketAddr,
+        rules: SharedRules,
+    ) -> Result<Arc<Self>, AccountsError> {
         let accounts = match file::read(&state)? {
             Some(accounts) => Some(accounts),
             None if has_copy(mirror) => None,
@@ -64,9 +70,11 @@ impl Keeper {
         };
         let public = Some(listen).filter(|listen| !listen.ip().is_loopback());
         let accounts = accounts.map(Arc::new);
-        let roll = watch::Sender::new(roll_of(accounts.as_ref(), public));
-        let (mirror, accounts) = (Arc::clone(mirror), Mutex::new(accounts));
-        Ok(Arc::new(Self { state, mirror, public, accounts, roll, on_drives: watch::Sender::new(0) }))
+        let rules = Arc::new(rules);
+        let roll = watch::Sender::new(roll_of(accounts.as_ref(), &rules, public));
+        let (mirror, accounts, on_drives) = (Arc::clone(mirror), Mutex::new(accounts), watch::Sender::new(0));
+        let rules = parking_lot::Mutex::new(rules);
+        Ok(Arc::new(Self { state, mirror, public, accounts, rules, roll, on_drives }))
     }
 
     pub(crate) fn roll(&self) -> watch::Receiver<Roll> {
@@ -115,8 +123,20 @@ impl Keeper {
     fn take(&self, accounts: &mut Option<Arc<Accounts>>, next: Accounts) -> Result<(), AccountsError> {
         file::write(&self.state, &next)?;
         *accounts = Some(Arc::new(next));
-        self.roll.send_replace(roll_of(accounts.as_ref(), self.public));
+        self.publish(accounts.as_ref());
         Ok(())
+    }
+
+    fn publish(&self, accounts: Option<&Arc<Accounts>>) {
+        let rules = Arc::clone(&self.rules.lock());
+        self.roll.send_replace(roll_of(accounts, &rules, self.public));
+    }
+
+    /// New settings.
+    pub(crate) async fn set_rules(&self, rules: SharedRules) {
+        let accounts = self.accounts.lock().await;
+        *self.rules.lock() = Arc::new(rules);
+        self.publish(accounts.as_ref());
     }
 
     /// Keeps both copies alike until the task is dropped.
@@ -240,10 +260,10 @@ pub(super) fn has_copy(mirror: &Mirror) -> bool {
 }
 
 /// Without an account a mirror is everybody's, on this machine.
-fn roll_of(accounts: Option<&Arc<Accounts>>, public: Option<SocketAddr>) -> Roll {
+fn roll_of(accounts: Option<&Arc<Accounts>>, rules: &Arc<SharedRules>, public: Option<SocketAddr>) -> Roll {
     match accounts {
         None => Roll::Unread,
         Some(accounts) if accounts.is_empty() && public.is_none() => Roll::Open,
-        Some(accounts) => Roll::Accounts(Arc::clone(accounts)),
+        Some(accounts) => Roll::Accounts(Arc::clone(accounts), Arc::clone(rules)),
     }
 }
