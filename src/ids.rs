@@ -194,6 +194,12 @@ impl RequestId {
         (!text.is_empty() && text.len() <= REQUEST_ID_BYTES_MAX).then(|| Self(text.to_owned()))
     }
 
+    /// One user's: what others call theirs is nothing to it.
+    #[must_use]
+    pub fn of_user(self, user: &str) -> Self {
+        if user.is_empty() { self } else { Self(format!("{user}/{}", self.0)) }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

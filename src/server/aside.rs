@@ -17,7 +17,7 @@ where
             let body: Vec<u8> = items.into_iter().flat_map(|item| line_of(&line(item))).collect();
             session.connection.answer_body(&body).await
         }
-        Err(fault) => session.connection.answer(&fault).await,
+        Err(fault) => session.connection.refuse(&fault).await,
     }
 }
 
@@ -27,11 +27,11 @@ where
 {
     let Some(side) = Side::BOTH.into_iter().find(|side| side.name() == request.drive) else {
         let message = format!("no such drive: {:?}; they are a and b", request.drive);
-        return session.connection.answer(&Fault::new(ErrorName::BadRequest, message)).await;
+        return session.connection.refuse(&Fault::new(ErrorName::BadRequest, message)).await;
     };
     match said(session.mirror.drop_aside(side, &request.item).await) {
         Ok(()) => session.connection.answer(&DropAnswer { ok: true }).await,
-        Err(fault) => session.connection.answer(&fault).await,
+        Err(fault) => session.connection.refuse(&fault).await,
     }
 }
 

@@ -206,6 +206,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.send([&line_of(answer)]).await
     }
 
+    /// Sends a refusal, and ends the connection where it is one of the client altogether.
+    pub(crate) async fn refuse(&mut self, fault: &Fault) -> Result<(), Close> {
+        if fault.close { Err(self.end(fault.clone()).await) } else { self.answer(fault).await }
+    }
+
     /// Sends a body that is at hand, with its header and trailer.
     pub(crate) async fn answer_body(&mut self, body: &[u8]) -> Result<(), Close> {
         let head = line_of(&BodyAnswer { ok: true, len: body.len() as u64 });
@@ -315,7 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if body.left().is_some_and(|left| left > discard_bytes_max) {
             return Err(self.end(fault).await);
         }
-        self.answer(&fault).await?;
+        self.refuse(&fault).await?;
         let start = body.read();
         while self.piece(&mut body).await?.is_some() {
             if body.read() - start > discard_bytes_max {
@@ -335,18 +340,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) async fn while_connected<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Close> {
         self.send_held().await?;
         let mut work = std::pin::pin!(work);
-        loop {
+        let why = loop {
             let may_read = self.framed.buffered().len() < READ_BYTES;
             tokio::select! {
                 biased;
+                fault = self.terms.guest.expelled() => break fault,
                 done = &mut work => return Ok(done),
-                () = reached(&mut self.terms.phase, Phase::Draining) => break,
+                () = reached(&mut self.terms.phase, Phase::Draining) => {
+                    break Fault::new(ErrorName::Unavailable, STOPPING);
+                }
                 read = self.framed.fill(), if may_read => if read.map_err(FrameError::from)? == 0 {
                     return Err(Close::ClientLeft);
                 },
             }
-        }
-        Err(self.end(Fault::new(ErrorName::Unavailable, STOPPING)).await)
+        };
+        Err(self.end(why).await)
     }
 }
 

@@ -100,19 +100,20 @@ impl Guest {
         token: &Secret,
         now: Instant,
     ) -> Result<(Identity, Access), Fault> {
+        let identity = token.0.parse::<Token>().ok().and_then(|token| accounts.recognize(&token));
+        let found = identity.and_then(|identity| Some((accounts.access(&identity, rules)?, identity)));
+        if let Some((access, identity)) = found {
+            return Ok((identity, access));
+        }
+        // A right one never waits for the wrong ones of others behind the same address.
         let mut tries = self.directory.tries.lock();
-        // Not even a right one: whoever tries many must not learn from the answer that one of them is.
         if let Some(left) = tries.wait(self.origin, now) {
             let seconds = left.as_secs() + 1;
             let message = format!("too many wrong tokens came from your address: try again in {seconds} s");
             return Err(Fault::new(ErrorName::Busy, message));
         }
-        let identity = token.0.parse::<Token>().ok().and_then(|token| accounts.recognize(&token));
-        let found = identity.and_then(|identity| Some((accounts.access(&identity, rules)?, identity)));
-        found.map(|(access, identity)| (identity, access)).ok_or_else(|| {
-            tries.count(self.origin, now);
-            Fault::new(ErrorName::Denied, NOT_RECOGNIZED)
-        })
+        tries.count(self.origin, now);
+        Err(Fault::new(ErrorName::Denied, NOT_RECOGNIZED))
     }
 
     /// What the client may do now.
@@ -134,6 +135,20 @@ impl Guest {
             }
         }
         Ok(&self.access)
+    }
+
+    /// Returns when the client has lost all rights, and why.
+    pub(crate) async fn expelled(&mut self) -> Fault {
+        loop {
+            if let Err(fault) = self.access() {
+                return fault;
+            }
+            if self.roll.changed().await.is_err() {
+                // Nobody changes the accounts any more.
+                return std::future::pending().await;
+            }
+            self.roll.mark_changed();
+        }
     }
 
     /// Refuses what a client may not do with a path. Says nothing of what is there.

@@ -16,7 +16,7 @@ where
 {
     let Some(side) = Side::BOTH.into_iter().find(|side| side.name() == request.drive) else {
         let message = format!("no such drive: {:?}; they are a and b", request.drive);
-        return session.connection.answer(&Fault::new(ErrorName::BadRequest, message)).await;
+        return session.connection.refuse(&Fault::new(ErrorName::BadRequest, message)).await;
     };
     let patience = if request.wait { Patience::UntilInSync } else { Patience::None };
     let loss = if request.force { Loss::Accepted } else { Loss::Refused };
@@ -35,6 +35,6 @@ where
             };
             session.connection.answer(&answer).await
         }
-        Err(fault) => session.connection.answer(&fault).await,
+        Err(fault) => session.connection.refuse(&fault).await,
     }
 }

@@ -26,7 +26,7 @@ where
     };
     match opened {
         Ok(download) => send(&mut session.connection, download, &request).await,
-        Err(fault) => session.connection.answer(&fault).await,
+        Err(fault) => session.connection.refuse(&fault).await,
     }
 }
 
@@ -66,7 +66,7 @@ where
     }
     let mut next = match download.next().await {
         Ok(next) => Ok(next),
-        Err(refused) => return connection.answer(&refusal::fault(&refused)).await,
+        Err(refused) => return connection.refuse(&refusal::fault(&refused)).await,
     };
     loop {
         let piece = match next {
@@ -123,6 +123,14 @@ impl Sending {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         connection.send([&lead]).await?;
+        if fault.close {
+            if self.head.chunked {
+                connection.send([b"0\n"]).await?;
+                return connection.refuse(fault).await;
+            }
+            // Not a byte more: the end of the connection says so.
+            return Err(Close::Refused(fault.clone()));
+        }
         while self.left > 0 && !self.head.chunked {
             let piece = usize::try_from(self.left).map_or(PADDING.len(), |left| left.min(PADDING.len()));
             connection.send([PADDING.get(..piece).unwrap_or_default()]).await?;

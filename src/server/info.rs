@@ -24,7 +24,7 @@ where
     });
     match found {
         Ok((info, shares)) => session.connection.answer(&answer(info, shares)).await,
-        Err(fault) => session.connection.answer(&fault).await,
+        Err(fault) => session.connection.refuse(&fault).await,
     }
 }
 

@@ -21,11 +21,11 @@ where
 {
     let listed = match place::listed(session.connection.guest(), &request.path) {
         Ok(listed) => listed,
-        Err(fault) => return session.connection.answer(&fault).await,
+        Err(fault) => return session.connection.refuse(&fault).await,
     };
     let access = match session.connection.guest().access() {
         Ok(access) => access.clone(),
-        Err(fault) => return session.connection.answer(&fault).await,
+        Err(fault) => return session.connection.refuse(&fault).await,
     };
     let mirror = Arc::clone(&session.mirror);
     let limit = session.connection.limits().list_entries_max.get();
@@ -33,7 +33,7 @@ where
     let listing = tokio::task::spawn_blocking(move || body(&mirror, &access, &listed, &request, limit));
     match listing.await {
         Ok(Ok(body)) => session.connection.answer_body(&body).await,
-        Ok(Err(fault)) => session.connection.answer(&fault).await,
+        Ok(Err(fault)) => session.connection.refuse(&fault).await,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }

@@ -13,7 +13,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let outcome = match place::folder(session.connection.guest(), Right::Write, &request.path) {
-        Ok(path) => said(session.mirror.make_folder(&path, recurse(request.recursive), request_id(request.id)).await),
+        Ok(path) => match request_id(session.connection.guest(), request.id) {
+            Ok(id) => said(session.mirror.make_folder(&path, recurse(request.recursive), id).await),
+            Err(fault) => Err(fault),
+        },
         Err(fault) => Err(fault),
     };
     session.settle(outcome).await

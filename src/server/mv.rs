@@ -16,7 +16,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let outcome = match ends(session.connection.guest(), &session.mirror, &request) {
-        Ok((from, to)) => said(session.mirror.move_to(&from, &to, request_id(request.id)).await),
+        Ok((from, to)) => match request_id(session.connection.guest(), request.id) {
+            Ok(id) => said(session.mirror.move_to(&from, &to, id).await),
+            Err(fault) => Err(fault),
+        },
         Err(fault) => Err(fault),
     };
     session.settle(outcome).await

@@ -63,7 +63,7 @@ where
         len,
         mtime_ns: request.mtime.map(|time| time.0),
         executable: request.executable,
-        id: request_id(request.id),
+        id: request_id(guest, request.id)?,
     };
     Ok((said(session.mirror.begin_put(request).await)?, path))
 }

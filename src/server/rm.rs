@@ -12,7 +12,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let outcome = match place::tree(session.connection.guest(), &session.mirror, &request.path) {
-        Ok(path) => said(session.mirror.remove(&path, recurse(request.recursive), request_id(request.id)).await),
+        Ok(path) => match request_id(session.connection.guest(), request.id) {
+            Ok(id) => said(session.mirror.remove(&path, recurse(request.recursive), id).await),
+            Err(fault) => Err(fault),
+        },
         Err(fault) => Err(fault),
     };
     session.settle(outcome).await

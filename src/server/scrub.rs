@@ -17,7 +17,7 @@ where
     };
     match said(outcome) {
         Ok(answer) => session.connection.answer(&ScrubAnswer { ok: true, state: ordered(answer) }).await,
-        Err(fault) => session.connection.answer(&fault).await,
+        Err(fault) => session.connection.refuse(&fault).await,
     }
 }
 

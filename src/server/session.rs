@@ -8,6 +8,7 @@ use crate::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::{Contents, Receipt, Recurse, RequestId};
 use crate::server::connection::{Close, Connection};
+use crate::server::door::Guest;
 use crate::server::status::HostReporter;
 use crate::server::{
     aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, verify,
@@ -40,7 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(what) = only_for_admins(&request)
             && let Err(fault) = self.connection.guest().check_unlimited(what)
         {
-            return self.connection.answer(&fault).await;
+            return self.connection.refuse(&fault).await;
         }
         match request {
             // Hellos are answered where they are read.
@@ -74,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) async fn settle(&mut self, outcome: Result<Receipt, Fault>) -> Result<(), Close> {
         match outcome {
             Ok(receipt) => self.connection.answer(&refusal::receipt(&receipt)).await,
-            Err(fault) => self.connection.answer(&fault).await,
+            Err(fault) => self.connection.refuse(&fault).await,
         }
     }
 }
@@ -111,8 +112,9 @@ pub(crate) fn said<T>(outcome: Result<T, Refusal>) -> Result<T, Fault> {
 }
 
 /// An id whose length the wire has checked.
-pub(crate) fn request_id(id: Option<String>) -> Option<RequestId> {
-    id.and_then(|id| RequestId::parse(&id))
+pub(crate) fn request_id(guest: &mut Guest, id: Option<String>) -> Result<Option<RequestId>, Fault> {
+    let user = guest.access()?.owner().to_owned();
+    Ok(id.and_then(|id| RequestId::parse(&id)).map(|id| id.of_user(&user)))
 }
 
 pub(crate) fn recurse(recursive: bool) -> Recurse {

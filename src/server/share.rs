@@ -40,7 +40,7 @@ where
 {
     let shares = match session.connection.guest().shares() {
         Ok(shares) => shares,
-        Err(fault) => return session.connection.answer(&fault).await,
+        Err(fault) => return session.connection.refuse(&fault).await,
     };
     let body: Vec<u8> = shares.into_iter().flat_map(|share| line_of(&line(&share))).collect();
     session.connection.answer_body(&body).await
@@ -65,7 +65,7 @@ where
     };
     match outcome {
         Ok(()) => session.connection.answer(&DropAnswer { ok: true }).await,
-        Err(fault) => session.connection.answer(&fault).await,
+        Err(fault) => session.connection.refuse(&fault).await,
     }
 }
 

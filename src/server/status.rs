@@ -50,7 +50,7 @@ where
     let document = match session.connection.guest().access() {
         Ok(access) if access.is_unlimited() => with_host(document, &session.host).await,
         Ok(access) => for_user(document, access),
-        Err(fault) => return session.connection.answer(&fault).await,
+        Err(fault) => return session.connection.refuse(&fault).await,
     };
     match serde_json::to_vec(&document) {
         Ok(body) => session.connection.answer_body(&body).await,
@@ -64,14 +64,18 @@ fn for_user(document: StatusDocument, access: &Access) -> StatusDocument {
     let StatusDocument { mut unavailable, mut foreign, mut drives, .. } = document;
     for item in &mut unavailable {
         item.paths.retain(|path| is_seen(path));
+        item.count = item.paths.len() as u64;
     }
+    unavailable.retain(|item| item.count > 0);
     foreign.last.retain(|item| is_seen(&item.path));
     for drive in &mut drives {
         drive.waiting.retain(|item| is_seen(&item.path));
+        drive.waiting_count = drive.waiting.len() as u64;
         drive.aside_newest.clear();
     }
     // Words for people: files are named in them.
-    StatusDocument { unavailable, foreign, drives, notices: Vec::new(), events: Vec::new(), ..document }
+    let (notices, events, trash) = (Vec::new(), Vec::new(), TrashDocument::default());
+    StatusDocument { notices, drives, trash, unavailable, events, foreign, ..document }
 }
 
 /// Adds what the machine says. A disk that hangs must not keep a status from being answered.

@@ -21,18 +21,18 @@ where
 {
     let listed = match place::listed(session.connection.guest(), &path) {
         Ok(listed) => listed,
-        Err(fault) => return session.connection.answer(&fault).await,
+        Err(fault) => return session.connection.refuse(&fault).await,
     };
     let access = match session.connection.guest().access() {
         Ok(access) => access.clone(),
-        Err(fault) => return session.connection.answer(&fault).await,
+        Err(fault) => return session.connection.refuse(&fault).await,
     };
     let mirror = Arc::clone(&session.mirror);
     let limit = session.connection.limits().list_entries_max.get();
     // A large one takes long enough to hold up the other sessions of this thread.
     match tokio::task::spawn_blocking(move || body(&mirror, &access, listed, limit)).await {
         Ok(Ok(body)) => session.connection.answer_body(&body).await,
-        Ok(Err(fault)) => session.connection.answer(&fault).await,
+        Ok(Err(fault)) => session.connection.refuse(&fault).await,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
@@ -43,7 +43,7 @@ where
 {
     match said(session.mirror.empty_trash().await) {
         Ok(TrashStatus { items, bytes }) => session.connection.answer(&EmptiedAnswer { ok: true, items, bytes }).await,
-        Err(fault) => session.connection.answer(&fault).await,
+        Err(fault) => session.connection.refuse(&fault).await,
     }
 }
 

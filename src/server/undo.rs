@@ -19,7 +19,10 @@ where
     let path = place::folder(guest, Right::Write, &request.path)
         .and_then(|path| guest.check_all(Right::Write, &path).map(|()| path));
     let outcome = match path {
-        Ok(path) => said(session.mirror.undo(&path, request.lsn, request_id(request.id)).await),
+        Ok(path) => match request_id(session.connection.guest(), request.id) {
+            Ok(id) => said(session.mirror.undo(&path, request.lsn, id).await),
+            Err(fault) => Err(fault),
+        },
         Err(fault) => Err(fault),
     };
     match outcome {
@@ -27,6 +30,6 @@ where
             let drives = receipt.drives.into_iter().map(Side::name).map(str::to_owned).collect();
             session.connection.answer(&UndoAnswer { ok: true, lsn: receipt.lsn, drives, restored }).await
         }
-        Err(fault) => session.connection.answer(&fault).await,
+        Err(fault) => session.connection.refuse(&fault).await,
     }
 }

@@ -20,7 +20,7 @@ where
 {
     let lines = match said(session.mirror.verify(contents)) {
         Ok(lines) => lines,
-        Err(fault) => return session.connection.answer(&fault).await,
+        Err(fault) => return session.connection.refuse(&fault).await,
     };
     session.connection.send([&line_of(&VerifyAnswer { ok: true, chunked: true })]).await?;
     pass_on(session, lines).await
@@ -38,6 +38,10 @@ where
         let mut head = String::new();
         // Writing to a String cannot fail.
         let _ = writeln!(head, "{}", bytes.len());
+        if let Err(fault) = session.connection.guest().access() {
+            session.connection.send([b"0\n"]).await?;
+            return session.connection.refuse(&fault).await;
+        }
         session.connection.send([head.as_bytes(), &bytes]).await?;
         if session.connection.is_draining() {
             let fault = Fault::new(ErrorName::Unavailable, "twinstickd stops: verify again when it is back");
