@@ -73,6 +73,8 @@ pub enum Change {
         name: UserName,
         admin: bool,
         read_only: bool,
+        /// Of the first token.
+        label: String,
     },
     RemoveUser {
         name: UserName,
@@ -176,12 +178,13 @@ impl Accounts {
         let mut next = self.clone();
         let mut made = None;
         match change {
-            Change::AddUser { name, admin, read_only } => {
+            Change::AddUser { name, admin, read_only, label } => {
                 if next.users.contains_key(name) {
                     return Err(AccountError::UserExists(name.clone()));
                 }
                 let user = User { admin: *admin, read_only: *read_only, tokens: BTreeMap::new() };
                 next.users.insert(name.clone(), user);
+                made = Some(next.mint(name, label, now_ns)?);
             }
             Change::RemoveUser { name } => {
                 next.forget_shares_of(name);
@@ -191,11 +194,7 @@ impl Accounts {
                 }
             }
             Change::NewToken { name, label } => {
-                check_label(label)?;
-                let token = Token::mint();
-                let stored = StoredToken { label: label.clone(), made_ns: now_ns, hash: token.hash() };
-                next.user_mut(name)?.tokens.insert(token.id(), stored);
-                made = Some(token);
+                made = Some(next.mint(name, label, now_ns)?);
             }
             Change::RevokeToken { name, token } => {
                 let user = next.user_mut(name)?;
@@ -214,6 +213,19 @@ impl Accounts {
         next.format = FORMAT;
         next.serial += 1;
         Ok((next, made))
+    }
+
+    fn mint(&mut self, name: &UserName, label: &str, now_ns: i64) -> Result<Token, AccountError> {
+        check_label(label)?;
+        let token = Token::mint();
+        let stored = StoredToken { label: label.to_owned(), made_ns: now_ns, hash: token.hash() };
+        self.user_mut(name)?.tokens.insert(token.id(), stored);
+        Ok(token)
+    }
+
+    /// What there is once accounts that nobody can read are given up: newer than they can be.
+    pub fn anew(now_ns: i64) -> Self {
+        Self { serial: now_ns.max(0).unsigned_abs(), ..Self::default() }
     }
 
     fn user_mut(&mut self, name: &UserName) -> Result<&mut User, AccountError> {

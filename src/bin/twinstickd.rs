@@ -120,16 +120,19 @@ fn run_unpark(args: UnparkArgs) -> anyhow::Result<ExitCode> {
 
 fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
     match command {
-        UserCommand::Add(UserAddArgs { name, admin, read_only, label, source }) => {
+        UserCommand::Add(UserAddArgs { name, admin, read_only, label, anew, source }) => {
             let config = Config::load(&source.overrides())?;
-            let add = Change::AddUser { name: name.clone(), admin, read_only };
-            change(&config, &add)?;
-            tell_token(&name, &change(&config, &Change::NewToken { name: name.clone(), label })?)
+            let add = Change::AddUser { name: name.clone(), admin, read_only, label };
+            let changed = if anew { begin_anew(&config, &add)? } else { change(&config, &add)? };
+            tell_token(&name, &changed)
         }
         UserCommand::List(UserListArgs { source }) => {
             let config = Config::load(&source.overrides())?;
             let Known::Accounts(accounts) = accounts::known(&config)? else {
-                eprintln!("no accounts: twinstickd user add NAME makes one");
+                eprintln!(
+                    "no accounts on this boot disk: twinstickd user add NAME makes one. If the boot disk was lost, those on \
+                     the sticks are read when twinstickd serves"
+                );
                 return Ok(ExitCode::SUCCESS);
             };
             let mut out = std::io::stdout().lock();
@@ -182,6 +185,10 @@ fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
 fn change(config: &Config, change: &Change) -> anyhow::Result<Changed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(accounts::change(config, change))?)
+}
+
+fn begin_anew(config: &Config, change: &Change) -> anyhow::Result<Changed> {
+    Ok(accounts::begin_anew(config, change)?)
 }
 
 /// The token alone goes to standard output, so that it can be piped to where it belongs.

@@ -141,6 +141,9 @@ pub struct UserAddArgs {
     /// What to call the first token
     #[arg(long, value_name = "LABEL", default_value = "first")]
     pub label: String,
+    /// Give up all accounts there were, since no copy of them can be read; while twinstickd is stopped
+    #[arg(long, requires = "admin")]
+    pub anew: bool,
     #[command(flatten)]
     pub source: SourceArgs,
 }

@@ -280,6 +280,11 @@ impl Mirror {
         self.core.seat(side).path().unwrap_or_else(enrolled)
     }
 
+    /// Whether a drive is in use.
+    pub fn is_anybody_there(&self) -> bool {
+        self.core.present() != PerSide::default()
+    }
+
     /// Whether a drive is not there.
     pub fn is_absent(&self, side: Side) -> bool {
         self.core.seat(side).state() == DriveState::Absent

@@ -45,6 +45,20 @@ pub async fn change(config: &Config, change: &Change) -> Result<Changed, Account
     Ok(Changed::new(token.as_ref(), Copies::BootDisk))
 }
 
+/// Gives up what nobody can read, and begins with one account. Only while no daemon runs.
+pub fn begin_anew(config: &Config, change: &Change) -> Result<Changed, AccountsError> {
+    let state = &config.state;
+    if !Mirror::exists(state) {
+        return Err(AccountsError::NotEnrolled(state.clone()));
+    }
+    check_owner(state)?;
+    let _lock = StateLock::take(state, "user")?;
+    let now_ns = clock::wall_ns();
+    let (next, token) = Accounts::anew(now_ns).with(change, now_ns)?;
+    file::write(state, &next)?;
+    Ok(Changed::new(token.as_ref(), Copies::BootDisk))
+}
+
 /// Files that root makes in the state folder the daemon's user could not read.
 fn check_owner(state: &Path) -> Result<(), AccountsError> {
     let failed = |source| AccountsError::File { path: state.to_owned(), source };

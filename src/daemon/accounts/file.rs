@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::accounts::Accounts;
 use crate::daemon::accounts::AccountsError;
 
-const FILE: &str = "accounts.json";
+pub(in crate::daemon) const FILE: &str = "accounts.json";
 /// While it is written.
 const NEW_FILE: &str = "accounts.json.new";
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::accounts::{ACCOUNTS_FILE, Accounts, Change, SHARED_FOLDER, SharedRules};
+use crate::accounts::{ACCOUNTS_FILE, Accounts, BadAccounts, Change, SHARED_FOLDER, SharedRules};
 use crate::clock;
 use crate::daemon::accounts::{AccountsError, Changed, Copies, file};
 use crate::digest::Crc32;
@@ -23,6 +23,8 @@ use crate::server::{ChangeRefused, Changer, Roll};
 const DRIVES_WAIT: Duration = Duration::from_secs(3);
 /// Before it is tried again to read or write the drives' copy.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Between two looks whether the drives' copy can still be read.
+const LOOK_EVERY: Duration = Duration::from_mins(10);
 /// Bytes of a document that is believed to be one.
 const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 
@@ -55,6 +57,17 @@ enum Failure {
     File(#[from] AccountsError),
 }
 
+impl Failure {
+    /// Whether it may be otherwise once another drive is there, or a little later.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Mirror(Refusal::Unavailable { drive, .. }) => drive.is_some(),
+            Self::Mirror(Refusal::NotFound(_)) | Self::TooLarge(_) | Self::Document(BadAccounts::NotJson(_)) => false,
+            Self::Document(BadAccounts::TooNew(_)) | Self::Mirror(_) | Self::Path(_) | Self::File(_) => true,
+        }
+    }
+}
+
 impl Keeper {
     /// Reads what there is. `listen` is the address that is served.
     pub(crate) fn open(
@@ -63,10 +76,16 @@ impl Keeper {
         listen: SocketAddr,
         rules: SharedRules,
     ) -> Result<Arc<Self>, AccountsError> {
-        let accounts = match file::read(&state)? {
-            Some(accounts) => Some(accounts),
-            None if has_copy(mirror) => None,
-            None => Some(Accounts::default()),
+        let accounts = match file::read(&state) {
+            Ok(Some(accounts)) => Some(accounts),
+            Ok(None) if has_copy(mirror) => None,
+            Ok(None) => Some(Accounts::default()),
+            // The drives have a good one.
+            Err(AccountsError::Document { path, source: source @ BadAccounts::NotJson(_) }) if has_copy(mirror) => {
+                tracing::error!(path = %path.display(), %source, "the accounts here are damaged: those on the drives are taken");
+                None
+            }
+            Err(error) => return Err(error),
         };
         let public = Some(listen).filter(|listen| !listen.ip().is_loopback());
         let accounts = accounts.map(Arc::new);
@@ -106,6 +125,14 @@ impl Keeper {
         let (token, serial) = {
             let mut accounts = self.accounts.lock().await;
             let now = accounts.as_ref().ok_or(AccountsError::Unread)?;
+            // On a journal that is older than the sticks nothing would last.
+            match self
+                .mirror
+                .info(&RelPath::parse(ACCOUNTS_FILE).map_err(|why| AccountsError::Mirror(why.to_string()))?)
+            {
+                Ok(_) | Err(Refusal::NotFound(_)) => {}
+                Err(refusal) => return Err(AccountsError::Mirror(refusal.to_string())),
+            }
             let (next, token) = now.with(change, clock::wall_ns())?;
             if let Some(public) = self.public.filter(|_| next.is_empty()) {
                 return Err(AccountsError::LastOnNetwork(public));
@@ -142,20 +169,22 @@ impl Keeper {
     /// Keeps both copies alike until the task is dropped.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut roll = self.roll.subscribe();
-        let mut told = false;
+        let mut told = String::new();
         loop {
             roll.mark_unchanged();
             match self.settle().await {
                 Ok(serial) => {
                     self.on_drives.send_replace(serial);
-                    told = false;
-                    if roll.changed().await.is_err() {
+                    told.clear();
+                    if let Ok(Err(_)) = timeout(LOOK_EVERY, roll.changed()).await {
                         return;
                     }
                 }
                 Err(failure) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%failure, "the accounts are not on the drives as they are here");
+                    let what = failure.to_string();
+                    if what != told && self.mirror.is_anybody_there() {
+                        tracing::warn!(failure = what, "the accounts are not on the drives as they are here");
+                        told = what;
                     }
                     sleep(TRY_AGAIN_AFTER).await;
                 }
@@ -202,11 +231,23 @@ impl Keeper {
         match (&here, there) {
             (Some(here), None) if here.serial() == 0 => return Ok(0),
             (None, None) => return Ok(0),
-            (Some(here), Some(there)) if is_alike(there) => return Ok(here.serial()),
+            // Somebody may have deleted or damaged it on all drives since: then it is written anew.
+            (Some(here), Some(there)) if is_alike(there) => match self.read(&path).await {
+                Ok(_) => return Ok(here.serial()),
+                Err(failure) if failure.may_pass() => return Err(failure),
+                Err(_) => {}
+            },
             (Some(_), None) => {}
             (_, Some(_)) => {
-                let found = Accounts::parse(&self.read(&path).await?)?;
-                if here.as_ref().is_none_or(|here| here.serial() < found.serial()) {
+                let found = match self.found(&path).await {
+                    Ok(found) => Some(found),
+                    // What nobody can read is not waited for where there is another.
+                    Err(failure) if here.is_none() || failure.may_pass() => return Err(failure),
+                    Err(_) => None,
+                };
+                if let Some(found) = found
+                    && here.as_ref().is_none_or(|here| here.serial() < found.serial())
+                {
                     let mut accounts = self.accounts.lock().await;
                     // Somebody may have changed them meanwhile: the next look compares again.
                     if accounts.as_ref().is_none_or(|now| now.serial() < found.serial()) {
@@ -222,6 +263,10 @@ impl Keeper {
             return Ok(here.serial());
         }
         Ok(0)
+    }
+
+    async fn found(&self, path: &RelPath) -> Result<Accounts, Failure> {
+        Ok(Accounts::parse(&self.read(path).await?)?)
     }
 
     async fn read(&self, path: &RelPath) -> Result<Vec<u8>, Failure> {

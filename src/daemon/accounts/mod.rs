@@ -15,7 +15,8 @@ use crate::daemon::control::ControlError;
 use crate::daemon::state_lock::StateLockError;
 use crate::journal::store::StoreError;
 
-pub use command::{Known, change, known};
+pub use command::{Known, begin_anew, change, known};
+pub(in crate::daemon) use file::FILE as ACCOUNTS_FILE;
 pub(crate) use keeper::Keeper;
 
 /// What became of a change.
@@ -46,9 +47,12 @@ pub enum AccountsError {
     #[error("{}: {source}", path.display())]
     Document { path: PathBuf, source: BadAccounts },
     #[error(
-        "the accounts are on the drives alone, since the boot disk was lost: plug in one of them and run twinstickd serve"
+        "the accounts are on the drives alone, since the boot disk was lost: plug in one of them and run twinstickd serve. \
+         If no copy there can be read: stop it, and begin anew with twinstickd user add NAME --admin --anew"
     )]
     Unread,
+    #[error("nothing is changed now: {0}")]
+    Mirror(String),
     #[error(
         "there would be no account left, and {0} is open to the network: it would be open to everybody. Stop twinstickd, \
          and start it on a loopback address"

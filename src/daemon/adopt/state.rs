@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::daemon::accounts::ACCOUNTS_FILE;
 use crate::daemon::adopt::error::AdoptError;
 use crate::journal::Beginning;
 use crate::journal::sled_store::SledStore;
@@ -15,11 +16,15 @@ use crate::mirror::adopt::Outcome;
 pub(in crate::daemon) const NEW_FOLDER: &str = "journal.adopting";
 /// What a journal that was there before is called from then on, with a number.
 const OLD_FOLDER: &str = "journal.before-adopt";
+/// The same of accounts.
+const OLD_ACCOUNTS: &str = "accounts.json.before-adopt";
 
 /// A journal that was written and is not yet in use.
 #[derive(Debug)]
 pub(super) struct Begun {
     state: PathBuf,
+    /// Whether the drives have accounts, which count for more than what may be left on an old boot disk.
+    has_accounts: bool,
 }
 
 pub(super) fn make(state: &Path) -> Result<(), AdoptError> {
@@ -35,16 +40,21 @@ pub(super) fn write(state: &Path, outcome: &Outcome, beginning: &Beginning) -> R
     }
     let store = SledStore::open(&folder)?;
     outcome.import(&store, beginning)?;
-    Ok(Begun { state: state.to_owned() })
+    Ok(Begun { state: state.to_owned(), has_accounts: outcome.has_accounts() })
 }
 
 impl Begun {
     /// Puts it in the place of the old one, which is kept; where that is now.
     pub(super) fn take_effect(self) -> Result<Option<PathBuf>, AdoptError> {
         let (new, place) = (self.state.join(NEW_FOLDER), Mirror::journal_folder(&self.state));
-        let aside = if place.exists() { Some(free_name(&self.state)) } else { None };
+        let aside = if place.exists() { Some(free_name(&self.state, OLD_FOLDER)) } else { None };
         if let Some(aside) = &aside {
             fs::rename(&place, aside).map_err(failed(&place))?;
+        }
+        let accounts = self.state.join(ACCOUNTS_FILE);
+        if self.has_accounts && accounts.exists() {
+            let aside = free_name(&self.state, OLD_ACCOUNTS);
+            fs::rename(&accounts, &aside).map_err(failed(&accounts))?;
         }
         // Cut short here there is no journal: the same command begins again.
         fs::rename(&new, &place).map_err(failed(&new))?;
@@ -53,10 +63,10 @@ impl Begun {
     }
 }
 
-fn free_name(state: &Path) -> PathBuf {
+fn free_name(state: &Path, name: &str) -> PathBuf {
     let mut number = 1;
     loop {
-        let path = state.join(format!("{OLD_FOLDER}-{number}"));
+        let path = state.join(format!("{name}-{number}"));
         if !path.exists() {
             return path;
         }

@@ -51,6 +51,14 @@ pub(super) fn outcome(outcome: &Outcome, aside: Option<&Path>) {
     }
     examples(&report.kept, "kept beside the current version");
     examples(&report.missing, "on record and on no drive that was given");
+    if report.strange_accounts {
+        say("accounts that no history knows were found on a drive: nobody is let in by them");
+    }
+    if !outcome.has_accounts() {
+        say(
+            "no accounts were found: if there were some, make them anew with twinstickd user add before others are served",
+        );
+    }
     if let Some(aside) = aside {
         say(&format!("the journal that was there is now {}", aside.display()));
     }

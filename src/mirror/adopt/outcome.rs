@@ -13,7 +13,7 @@ use crate::journal::{
 use crate::mirror::adopt::is_root;
 use crate::mirror::adopt::past::Past;
 use crate::mirror::adopt::tree::Stray;
-use crate::path::Name;
+use crate::path::{ACCOUNTS_FILE, Name};
 
 /// Names of files that a report gives of each sort.
 const EXAMPLES_MAX: usize = 20;
@@ -34,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) kept: Examples,
     /// On record, and on no drive.
     pub(crate) missing: Examples,
+    /// Accounts were found that no history knows, and left alone.
+    pub(crate) strange_accounts: bool,
 }
 
 /// Some of many names.
@@ -64,6 +66,16 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Whether the drives have accounts.
+    pub(crate) fn has_accounts(&self) -> bool {
+        let is_it = |node: &RebuiltNode| {
+            node.place.parent == NodeId::ROOT
+                && node.place.name.as_str() == ACCOUNTS_FILE
+                && matches!(node.node, Node::File(_))
+        };
+        self.nodes.iter().any(is_it)
+    }
+
     /// Writes it into an empty store, which is a journal from then on.
     pub(crate) fn import(&self, store: &dyn Store, beginning: &Beginning) -> Result<(), StoreError> {
         let mut importer = Importer::new(store);

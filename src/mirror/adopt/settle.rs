@@ -4,6 +4,7 @@ use crate::ids::{NodeId, Side};
 use crate::journal::{Body, Content, Copy, Held, Version};
 use crate::mirror::adopt::outcome::{Alive, Rebuild};
 use crate::mirror::adopt::tree::Stray;
+use crate::path::is_accounts_name;
 
 impl Rebuild {
     pub(super) fn settle(&mut self) {
@@ -15,6 +16,11 @@ impl Rebuild {
     }
 
     fn take_stray(&mut self, side: Side, stray: Stray) {
+        // Accounts are those that the history knows: anybody could have put others there.
+        if stray.place.parent == NodeId::ROOT && is_accounts_name(stray.place.name.as_str()) {
+            self.report.strange_accounts = true;
+            return;
+        }
         self.revive(stray.place.parent, side);
         let there = self.places.get(&stray.place).copied();
         let node = there.and_then(|id| Some((id, self.nodes.get(&id)?)));

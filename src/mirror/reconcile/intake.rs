@@ -150,6 +150,10 @@ impl Mirror {
                     continue;
                 }
             };
+            if is_accounts_file(path.names()) {
+                left = Some("it has accounts that somebody changed or brought: nobody is let in by them".to_owned());
+                continue;
+            }
             let find = Find { attachment, at: &at, meta };
             if self.take_file(&find, &item, &path).await? {
                 let volume = Arc::clone(&attachment.volume);

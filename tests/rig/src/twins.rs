@@ -193,6 +193,13 @@ impl Twins {
         Outcome { command, code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
     }
 
+    /// Rebuilds the journal from both plain drives, while no daemon runs.
+    #[track_caller]
+    pub fn adopt(&self) -> Outcome {
+        let drives = Side::BOTH.map(|side| format!("--drive={}", self.root(side).display()));
+        self.command(&["adopt", "--plain-directory", &drives[0], &drives[1]]).expect(0)
+    }
+
     /// The folder that all lies in.
     pub fn dir(&self) -> &Path {
         self.dir.path()
