@@ -4,6 +4,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::accounts::Change;
 use crate::client::error::{ClientError, Remedy};
 use crate::client::limits::{RETRIES_MAX, RETRY_PAUSE};
 use crate::client::link::{Link, Patience};
@@ -12,9 +13,9 @@ use crate::client::target::{Restart, Target};
 use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
-    AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer, EmptiedAnswer, EntryLine, InfoAnswer,
-    MutationAnswer, Op, RequestLine, ScrubAction, ScrubAnswer, Secret, ShareLine, Time, Trailer, TrashLine, UndoAnswer,
-    VerifiedLine, VerifyAnswer, line_of,
+    AccountAnswer, AccountLine, AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer,
+    EmptiedAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, RequestLine, ScrubAction, ScrubAnswer, Secret, ShareLine,
+    Time, Trailer, TrashLine, UndoAnswer, VerifiedLine, VerifyAnswer, line_of,
 };
 
 /// A server and the connection to it, where there is one.
@@ -146,6 +147,19 @@ impl Client {
     pub async fn unshare(&mut self, path: &str, user: &str) -> Result<(), ClientError> {
         let (path, user) = (Some(path.to_owned()), Some(user.to_owned()));
         self.simple::<DropAnswer>(&RequestLine { path, user, ..request(Op::Unshare) }).await.map(drop)
+    }
+
+    /// As an admin; the token that was made.
+    pub async fn change_account(&mut self, change: Change) -> Result<Option<Secret>, ClientError> {
+        let asked = RequestLine { change: Some(change), ..request(Op::Account) };
+        // Not asked again: what became of it, a listing tells.
+        let link = self.link().await?;
+        link.ask(&asked).await?;
+        Ok(link.last::<AccountAnswer>().await?.token)
+    }
+
+    pub async fn accounts(&mut self) -> Result<Vec<AccountLine>, ClientError> {
+        self.lines(&request(Op::Accounts), "the accounts").await
     }
 
     /// What the user shares, and what is shared with the user.

@@ -32,8 +32,8 @@ pub enum Roll {
     Unread,
 }
 
-/// Changes the accounts; what it made is in force when it returns.
-pub type Changer = Arc<dyn Fn(Change) -> BoxFuture<'static, Result<(), ChangeRefused>> + Send + Sync>;
+/// Changes the accounts; what it did is in force when it returns, with the token that it made.
+pub type Changer = Arc<dyn Fn(Change) -> BoxFuture<'static, Result<Option<String>, ChangeRefused>> + Send + Sync>;
 
 /// Why the accounts were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -209,6 +209,28 @@ impl Guest {
         let Roll::Accounts(accounts, _) = &*self.roll.borrow() else { return Ok(Vec::new()) };
         let is_mine = |share: &Share| access.may_share(&share.path) || share.with.as_str() == access.owner();
         Ok(accounts.shares().filter(is_mine).collect())
+    }
+
+    /// Refuses all but an admin. Where there are no accounts, the first one is made on the machine itself.
+    pub(crate) fn check_admin(&mut self) -> Result<(), Fault> {
+        let message = match self.access()? {
+            Access::Admin { .. } => return Ok(()),
+            Access::Open => "the first account is made where the daemon runs: twinstickd user add NAME --admin",
+            Access::User { .. } => "only an admin may see and change accounts",
+        };
+        Err(Fault::new(ErrorName::Denied, message))
+    }
+
+    /// Whom the client was recognized as.
+    pub(crate) fn name(&self) -> String {
+        self.identity.as_ref().map(|identity| identity.name.to_string()).unwrap_or_default()
+    }
+
+    pub(crate) fn accounts(&self) -> Option<Arc<Accounts>> {
+        match &*self.roll.borrow() {
+            Roll::Accounts(accounts, _) => Some(Arc::clone(accounts)),
+            Roll::Open | Roll::Unread => None,
+        }
     }
 
     /// How to change the accounts.

@@ -3,6 +3,7 @@
 //! Knows the wire and the mirror's face; nothing of journal, drives or file systems.
 
 mod accept;
+mod account;
 mod admission;
 mod aside;
 mod connection;

@@ -11,7 +11,7 @@ use crate::server::connection::{Close, Connection};
 use crate::server::door::Guest;
 use crate::server::status::HostReporter;
 use crate::server::{
-    aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, verify,
+    account, aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, verify,
 };
 use crate::wire::{Fault, Request, VerifyRequest};
 
@@ -63,6 +63,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Share(request) => share::share(self, request).await,
             Request::Unshare(request) => share::unshare(self, request).await,
             Request::Shares => share::list(self).await,
+            Request::Account(change) => account::change(self, change).await,
+            Request::Accounts => account::list(self).await,
             Request::Scrub(action) => scrub::perform(self, action).await,
             Request::Verify(VerifyRequest { quick }) => {
                 let contents = if quick { Contents::NotRead } else { Contents::Compared };
@@ -101,6 +103,9 @@ fn only_for_admins(request: &Request) -> Option<&'static str> {
         | Request::Share(_)
         | Request::Unshare(_)
         | Request::Shares
+        // Asks for more than that.
+        | Request::Account(_)
+        | Request::Accounts
         | Request::Hello { .. }
         | Request::Status(_) => None,
     }

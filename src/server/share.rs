@@ -60,7 +60,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let outcome = match change {
-        Ok(change) => session.connection.guest().changer()(change).await.map_err(|refused| fault(&refused)),
+        Ok(change) => session.connection.guest().changer()(change).await.map(drop).map_err(|refused| fault(&refused)),
         Err(fault) => Err(fault),
     };
     match outcome {
@@ -69,9 +69,12 @@ where
     }
 }
 
-fn fault(refused: &ChangeRefused) -> Fault {
+pub(crate) fn fault(refused: &ChangeRefused) -> Fault {
     let name = match refused {
-        ChangeRefused::Account(AccountError::NoUser(_) | AccountError::NotShared(..)) => ErrorName::NotFound,
+        ChangeRefused::Account(AccountError::NoUser(_) | AccountError::NoToken(..) | AccountError::NotShared(..)) => {
+            ErrorName::NotFound
+        }
+        ChangeRefused::Account(AccountError::UserExists(_)) => ErrorName::Exists,
         ChangeRefused::Account(_) => ErrorName::BadRequest,
         ChangeRefused::Other(_) => ErrorName::Unavailable,
     };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Crc32;
 use crate::ids::Lsn;
 use crate::wire::error::{AnswerError, Fault};
+use crate::wire::request::Secret;
 use crate::wire::text;
 use crate::wire::time::Time;
 
@@ -189,6 +190,34 @@ pub struct SharedWith {
     pub user: String,
     /// Whether to change it too, and not only to read.
     pub write: bool,
+}
+
+/// An account was changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccountAnswer {
+    pub ok: bool,
+    /// The one that it got, said this once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+}
+
+/// One line of the accounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountLine {
+    pub user: String,
+    #[serde(default)]
+    pub admin: bool,
+    #[serde(default)]
+    pub read_only: bool,
+    pub tokens: Vec<TokenLine>,
+}
+
+/// What is known of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenLine {
+    pub id: String,
+    pub label: String,
+    pub made: Time,
 }
 
 /// One line of the shares.

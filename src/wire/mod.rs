@@ -15,9 +15,10 @@ mod text;
 mod time;
 
 pub use answer::{
-    AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EjectAnswer, EmptiedAnswer, EntryLine, HelloAnswer,
-    InfoAnswer, InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered, ShareLine, SharedWith, Trailer, TrashLine,
-    UndoAnswer, VerifiedLine, VerifyAnswer, VerifyFinding, Why, line_of, read_answer,
+    AccountAnswer, AccountLine, AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EjectAnswer,
+    EmptiedAnswer, EntryLine, HelloAnswer, InfoAnswer, InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered,
+    ShareLine, SharedWith, TokenLine, Trailer, TrashLine, UndoAnswer, VerifiedLine, VerifyAnswer, VerifyFinding, Why,
+    line_of, read_answer,
 };
 pub use body::{BodyLength, BodyReader};
 pub use document::{

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::Change;
 use crate::ids::Lsn;
 use crate::wire::body::BodyLength;
 use crate::wire::error::{ErrorName, Fault};
@@ -46,6 +47,8 @@ pub struct RequestLine {
     pub write: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drive: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,10 +98,12 @@ pub enum Op {
     Share,
     Unshare,
     Shares,
+    Account,
+    Accounts,
 }
 
 impl Op {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Get,
         Self::Put,
         Self::Rm,
@@ -118,6 +123,8 @@ impl Op {
         Self::Share,
         Self::Unshare,
         Self::Shares,
+        Self::Account,
+        Self::Accounts,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -141,6 +148,8 @@ impl Op {
             Self::Share => "share",
             Self::Unshare => "unshare",
             Self::Shares => "shares",
+            Self::Account => "account",
+            Self::Accounts => "accounts",
         }
     }
 }
@@ -176,6 +185,9 @@ pub enum Request {
     Unshare(ShareRequest),
     /// With whom the client shares, and what is shared with the client.
     Shares,
+    /// An admin changes an account.
+    Account(Change),
+    Accounts,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -382,6 +394,8 @@ impl Request {
                 if op == Op::Share { Self::Share(share) } else { Self::Unshare(share) }
             }
             Op::Shares => Self::Shares,
+            Op::Account => Self::Account(line.change.ok_or(RequestError::Missing { op: op.as_str(), key: "change" })?),
+            Op::Accounts => Self::Accounts,
             Op::Scrub => Self::Scrub(line.action.ok_or(RequestError::Missing { op: op.as_str(), key: "action" })?),
         })
     }

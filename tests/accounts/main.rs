@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         .with("a_user_sees_nothing_of_others", Needs::Nothing, seen)
         .with("a_share_opens_a_part_of_a_home_and_no_more", Needs::Nothing, shares)
         .with("folders_for_all_are_for_those_that_the_settings_name", Needs::Nothing, rules)
+        .with("an_admin_changes_accounts_over_the_network", Needs::Nothing, admin)
         .with("a_token_comes_from_the_environment_or_a_login", Needs::Nothing, tokens)
         .with("a_revoked_token_ends_what_is_under_way", Needs::Nothing, revoked)
         .with("who_tries_many_tokens_waits", Needs::Nothing, guessing)
@@ -186,6 +187,38 @@ fn rules() {
     people.twins.configure("[shared.\"../anna\"]\nread = []\n");
     let refused = people.twins.serve_in_vain();
     assert!(refused.stderr.contains("../anna"), "{}", refused.stderr);
+}
+
+fn admin() {
+    let people = People::new(twins());
+    let (anna, chief) = (people.client("anna"), people.client("chief"));
+    let text = |words: &[&str]| String::from_utf8(chief.run(words).expect(0).stdout).expect("UTF-8");
+    let token = text(&["admin", "add", "eve"]).trim().to_owned();
+    let with = |token: &str, words: &[&str]| people.stranger().run_with(&[("FGET_TOKEN", token)], words);
+    with(&token, &["put", people.twins.config().to_str().expect("UTF-8"), "f"]).expect(0);
+    let phone = text(&["admin", "token", "new", "eve", "--label", "phone"]).trim().to_owned();
+    assert_eq!(text(&["admin", "list"]).lines().last(), Some("reader  read-only  1 token"));
+    assert!(text(&["admin", "list"]).contains("eve  user  2 tokens\n"));
+    assert!(text(&["admin", "token", "list", "eve"]).contains("phone"));
+    chief.run(&["admin", "token", "revoke", "eve", "phone"]).expect(0);
+    with(&phone, &["ls"]).expect(DENIED);
+    with(&token, &["ls"]).expect(0);
+    chief.run(&["admin", "add", "eve"]).expect(9);
+    chief.run(&["admin", "remove", "nobody"]).expect(NOT_FOUND);
+    chief.run(&["admin", "add", "Eve"]).expect(2);
+    for words in [
+        &["admin", "list"][..],
+        &["admin", "add", "mallory", "--admin"],
+        &["admin", "token", "new", "chief", "--label", "x"],
+    ] {
+        anna.run(words).expect(DENIED);
+    }
+    chief.run(&["admin", "remove", "eve"]).expect(0);
+    with(&token, &["ls"]).expect(DENIED);
+    chief.run(&["admin", "remove", "chief"]).expect(1);
+    // Without accounts nobody on the network makes himself the first.
+    let open = twins();
+    open.client().run(&["admin", "add", "mallory", "--admin"]).expect(DENIED);
 }
 
 fn tokens() {

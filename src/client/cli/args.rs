@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::accounts::UserName;
+
 const AFTER_HELP: &str = "\
 Server: --server, else FGET_SERVER, else `server = \"HOST:PORT\"` in ~/.config/fget/config.toml, else 127.0.0.1:8946.
 Token, where the server has accounts: FGET_TOKEN_FILE or FGET_TOKEN, else the one that `fget login` keeps.
@@ -66,6 +68,9 @@ pub enum Command {
     /// List what you share, and what is shared with you.
     #[command(alias = "SHARES")]
     Shares,
+    /// Users and their tokens, for admins.
+    #[command(subcommand)]
+    Admin(Admin),
     /// Keep a token for the server: it is asked for, or read from standard input.
     #[command(alias = "LOGIN")]
     Login,
@@ -121,6 +126,45 @@ pub struct Rm {
     /// A folder with all in it.
     #[arg(short, long)]
     pub recursive: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Make a user, and print the first token
+    Add {
+        name: UserName,
+        /// May see and do everything.
+        #[arg(long, conflicts_with = "read_only")]
+        admin: bool,
+        /// May change nothing.
+        #[arg(long)]
+        read_only: bool,
+        /// What to call the first token.
+        #[arg(long, default_value = "first")]
+        label: String,
+    },
+    /// List the users.
+    List,
+    /// Remove a user; the files stay.
+    Remove { name: UserName },
+    /// Make, list and revoke tokens.
+    #[command(subcommand)]
+    Token(AdminToken),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdminToken {
+    /// Make one more token, and print it.
+    New {
+        name: UserName,
+        /// Where it is used, so that it can be told from others.
+        #[arg(long)]
+        label: String,
+    },
+    /// List a user's tokens.
+    List { name: UserName },
+    /// End a token at once; by its id or its label.
+    Revoke { name: UserName, token: String },
 }
 
 #[derive(Debug, ClapArgs)]

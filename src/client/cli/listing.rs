@@ -66,7 +66,7 @@ fn shown(entry: &EntryLine) -> String {
     }
 }
 
-fn to_the_second(time: Time) -> Time {
+pub(crate) fn to_the_second(time: Time) -> Time {
     Time(time.0 - time.0.rem_euclid(1_000_000_000))
 }
 

@@ -1,5 +1,6 @@
 //! The commands of `fget`.
 
+mod admin;
 mod args;
 mod aside;
 mod config;

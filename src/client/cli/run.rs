@@ -11,7 +11,7 @@ use crate::client::cli::exit::{CommandError, Exit};
 use crate::client::cli::health::print;
 use crate::client::cli::progress::{Progress, Remarks};
 use crate::client::cli::remote::{join, last_name};
-use crate::client::cli::{aside, config, download, health, listing, login, scrub, trash, upload, verify};
+use crate::client::cli::{admin, aside, config, download, health, listing, login, scrub, trash, upload, verify};
 use crate::client::error::ClientError;
 use crate::client::requests::Client;
 use crate::wire::{ErrorName, Kind};
@@ -93,6 +93,7 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Ls(args) => list(&mut client, &args).await?,
         Command::Mkdir(args) => client.make_folder(&args.remote).await.map(|_| ())?,
         Command::Mv(args) => move_to(&mut client, &args).await?,
+        Command::Admin(args) => admin::admin(&mut client, args, progress.remarks()).await?,
         Command::Share(args) => client.share(&args.remote, &args.user, args.write).await?,
         Command::Unshare(args) => client.unshare(&args.remote, &args.user).await?,
         Command::Shares => print(&listing::shares(&client.shares().await?))?,

@@ -107,7 +107,7 @@ impl Keeper {
             let keeper = Arc::clone(&keeper);
             Box::pin(async move {
                 match keeper.change(&change).await {
-                    Ok(_) => Ok(()),
+                    Ok(changed) => Ok(changed.token),
                     Err(AccountsError::Account(error)) => Err(ChangeRefused::Account(error)),
                     Err(error) => Err(ChangeRefused::Other(error.to_string())),
                 }

@@ -23,7 +23,7 @@ fn pair() -> (DuplexStream, Connection<DuplexStream>, Daemon) {
     let daemon =
         Daemon { phase: watch::Sender::default(), limits: watch::Sender::default(), admission: Arc::default() };
     let pass = daemon.admission.admit(IpAddr::from([10, 0, 0, 1]).into(), 1, now()).unwrap();
-    let changer: Changer = Arc::new(|_| Box::pin(async { Ok(()) }));
+    let changer: Changer = Arc::new(|_| Box::pin(async { Ok(None) }));
     let directory = Arc::new(Directory::new(watch::Sender::new(Roll::Open).subscribe(), changer));
     let guest = Guest::new(&directory, IpAddr::from([10, 0, 0, 1]));
     let terms = Terms { limits: daemon.limits.subscribe(), phase: daemon.phase.subscribe(), pass, guest };

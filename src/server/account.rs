@@ -1,0 +1,48 @@
+//! `account` and `accounts`: an admin changes and lists who may use the mirror.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::accounts::{Change, User, UserName};
+use crate::server::connection::Close;
+use crate::server::session::Session;
+use crate::server::share;
+use crate::wire::{AccountAnswer, AccountLine, Secret, Time, TokenLine, line_of};
+
+pub(crate) async fn change<S>(session: &mut Session<S>, change: Change) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let guest = session.connection.guest();
+    if let Err(fault) = guest.check_admin() {
+        return session.connection.refuse(&fault).await;
+    }
+    let who = guest.name();
+    tracing::info!(by = who, ?change, "accounts are changed");
+    match guest.changer()(change).await {
+        Ok(token) => session.connection.answer(&AccountAnswer { ok: true, token: token.map(Secret) }).await,
+        Err(refused) => session.connection.refuse(&share::fault(&refused)).await,
+    }
+}
+
+pub(crate) async fn list<S>(session: &mut Session<S>) -> Result<(), Close>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let guest = session.connection.guest();
+    let accounts = match guest.check_admin() {
+        Ok(()) => guest.accounts(),
+        Err(fault) => return session.connection.refuse(&fault).await,
+    };
+    let users = accounts.iter().flat_map(|accounts| accounts.users());
+    let body: Vec<u8> = users.flat_map(|(name, user)| line_of(&line(name, user))).collect();
+    session.connection.answer_body(&body).await
+}
+
+fn line(name: &UserName, user: &User) -> AccountLine {
+    let tokens = user.tokens().map(|(id, token)| TokenLine {
+        id: id.to_string(),
+        label: token.label.clone(),
+        made: Time(token.made_ns),
+    });
+    AccountLine { user: name.to_string(), admin: user.admin, read_only: user.read_only, tokens: tokens.collect() }
+}
