@@ -60,6 +60,7 @@ impl ClientError {
                 | ErrorName::JournalUnavailable
                 | ErrorName::Denied
                 | ErrorName::NeedsForce
+                | ErrorName::OtherVersion
                 | ErrorName::Unknown(_) => Remedy::None,
             },
             Self::Lost { .. } => Remedy::Reconnect,

@@ -14,8 +14,8 @@ use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
     AccountAnswer, AccountLine, AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer,
-    EmptiedAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, RequestLine, ScrubAction, ScrubAnswer, Secret, ShareLine,
-    Time, Trailer, TrashLine, UndoAnswer, VerifiedLine, VerifyAnswer, line_of,
+    EmptiedAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, PutCondition, RequestLine, ScrubAction, ScrubAnswer,
+    Secret, ShareLine, Time, Trailer, TrashLine, UndoAnswer, VerifiedLine, VerifyAnswer, line_of,
 };
 
 /// A server and the connection to it, where there is one.
@@ -33,6 +33,7 @@ pub struct PutHead {
     pub path: String,
     pub mtime: Option<Time>,
     pub executable: bool,
+    pub condition: PutCondition,
 }
 
 /// A file that came whole.
@@ -79,6 +80,11 @@ impl Client {
             chunked: source.bytes().is_none(),
             mtime: head.mtime,
             executable: head.executable,
+            if_absent: head.condition == PutCondition::Nothing,
+            if_version: match head.condition {
+                PutCondition::Version(lsn) => Some(lsn),
+                PutCondition::Whatever | PutCondition::Nothing => None,
+            },
             ..mutation(Op::Put)
         };
         let address = self.address.clone();

@@ -129,10 +129,17 @@ impl Planner<'_, '_> {
             Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Precondition::IsAFolder(path.clone()).into()),
             Resolved::Found(place, Node::File(file)) => match overwrite {
                 Overwrite::Yes => Ok((place, Some(file))),
+                Overwrite::Version(lsn) if file.lsn == lsn => Ok((place, Some(file))),
+                Overwrite::Version(wanted) => {
+                    Err(Precondition::OtherVersion { path: path.clone(), wanted, now: Some(file.lsn) }.into())
+                }
                 Overwrite::No => Err(Precondition::Exists(path.clone()).into()),
             },
             Resolved::BelowAFile { depth } => Err(Precondition::NotAFolder(above(path, depth)).into()),
             Resolved::Missing { parent, depth } => {
+                if let Overwrite::Version(wanted) = overwrite {
+                    return Err(Precondition::OtherVersion { path: path.clone(), wanted, now: None }.into());
+                }
                 self.check_names(path, parent, depth, None)?;
                 let parent = self.make_missing(path, parent, depth, mtime_ns);
                 let (_, name) = path.split_last().ok_or(Precondition::Root)?;

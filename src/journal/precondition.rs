@@ -11,6 +11,8 @@ pub enum Precondition {
     NotFound(RelPath),
     #[error("{0} exists")]
     Exists(RelPath),
+    #[error("{path} is {} by now, not version {wanted}: get it again", version(*now))]
+    OtherVersion { path: RelPath, wanted: Lsn, now: Option<Lsn> },
     #[error("{0} is a folder")]
     IsAFolder(RelPath),
     #[error("{0} is a file, not a folder")]
@@ -37,4 +39,8 @@ pub enum Precondition {
     /// Every drive that the bytes went to has left meanwhile.
     #[error("every drive that had the bytes has left: put a stick back in and send it again")]
     NoStage,
+}
+
+fn version(now: Option<Lsn>) -> String {
+    now.map_or_else(|| "not there".to_owned(), |lsn| format!("version {lsn}"))
 }

@@ -257,6 +257,8 @@ pub enum Parents {
 pub enum Overwrite {
     Yes,
     No,
+    /// Only this version of it: whoever made another meanwhile is not overwritten.
+    Version(Lsn),
 }
 
 /// A file whose bytes are durable on the drives that have a stage.

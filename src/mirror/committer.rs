@@ -58,7 +58,7 @@ pub(crate) trait Audience: Send + Sync {
 }
 
 enum Message {
-    Commit(Request, oneshot::Sender<Result<Receipt, CommitError>>),
+    Commit(Box<Request>, oneshot::Sender<Result<Receipt, CommitError>>),
     Note(Reporter, Vec<DriveFact>, Durable, mpsc::Sender<Result<Vec<Released>, StoreError>>),
     Attach(Side, DriveId, Arrival, mpsc::Sender<Attached>),
     Leave(Side, Arrival),
@@ -115,7 +115,7 @@ impl Committer {
     pub(crate) async fn commit(&self, request: Request) -> Result<Receipt, CommitError> {
         let closed = || CommitError::InDoubt(Ended.to_string());
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Message::Commit(request, reply)).map_err(|_| closed())?;
+        self.queue.send(Message::Commit(Box::new(request), reply)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -123,7 +123,7 @@ impl Committer {
     pub(crate) fn commit_blocking(&self, request: Request) -> Result<Receipt, CommitError> {
         let closed = || CommitError::InDoubt(Ended.to_string());
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Message::Commit(request, reply)).map_err(|_| closed())?;
+        self.queue.send(Message::Commit(Box::new(request), reply)).map_err(|_| closed())?;
         answer.blocking_recv().map_err(|_| closed())?
     }
 
@@ -255,7 +255,7 @@ impl Work {
     fn turn(&mut self) -> bool {
         while let Some(message) = self.ready.pop_front() {
             match message {
-                Message::Commit(request, reply) => self.commits(request, reply),
+                Message::Commit(request, reply) => self.commits(*request, reply),
                 Message::Note(Reporter { side, drive }, facts, durable, reply) => {
                     let enrolled = self.writer.is_enrolled(side, drive);
                     let result = if enrolled { self.note(&facts, durable) } else { Err(StoreError::Dead) };
@@ -298,7 +298,7 @@ impl Work {
         while let Some(message) = self.ready.pop_front() {
             match message {
                 Message::Commit(request, reply) => {
-                    requests.push(request);
+                    requests.push(*request);
                     replies.push(reply);
                 }
                 Message::Note(..) | Message::Doubt(_) | Message::Ping(_) => later.push_back(message),

@@ -231,6 +231,7 @@ pub(super) fn refusal(error: CommitError) -> Refusal {
         CommitError::Precondition(reason) => match reason {
             Precondition::NotFound(path) => Refusal::NotFound(path.to_string()),
             Precondition::Exists(path) => Refusal::Exists(path.to_string()),
+            Precondition::OtherVersion { .. } => Refusal::OtherVersion(reason.to_string()),
             Precondition::IsAFolder(path) => Refusal::IsAFolder(path.to_string()),
             Precondition::NotAFolder(path) => Refusal::NotAFolder(path.to_string()),
             Precondition::NotEmpty(path) => Refusal::NotEmpty(path.to_string()),

@@ -48,6 +48,9 @@ pub enum Refusal {
     /// The daemon lacks descriptors or memory for now.
     #[error("twinstickd has too much to do at the moment ({0}): try again")]
     Busy(String),
+    /// Somebody changed it since it was looked at.
+    #[error("{0}")]
+    OtherVersion(String),
     /// It can be done, and something could not be had then.
     #[error("{message}")]
     NeedsForce { drive: Side, message: String },
@@ -98,6 +101,7 @@ impl Refusal {
             Self::Superseded(_) => "superseded",
             Self::JournalUnavailable(_) | Self::JournalUnreadable(_) => "journal-unavailable",
             Self::Busy(_) => "busy",
+            Self::OtherVersion(_) => "other-version",
             Self::NeedsForce { .. } => "needs-force",
         }
     }
@@ -113,6 +117,7 @@ impl Refusal {
             Self::NotFound(_)
             | Self::NotInTrash(_)
             | Self::Exists(_)
+            | Self::OtherVersion(_)
             | Self::IsAFolder(_)
             | Self::NotAFolder(_)
             | Self::NotEmpty(_)

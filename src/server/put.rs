@@ -8,7 +8,7 @@ use crate::path::RelPath;
 use crate::server::connection::Close;
 use crate::server::session::{Session, request_id, said};
 use crate::server::{place, refusal};
-use crate::wire::{BodyLength, BodyReader, ErrorName, Fault, PutRequest};
+use crate::wire::{BodyLength, BodyReader, ErrorName, Fault, PutCondition, PutRequest};
 
 pub(crate) async fn perform<S>(session: &mut Session<S>, request: PutRequest) -> Result<(), Close>
 where
@@ -59,7 +59,11 @@ where
     let request = request::PutRequest {
         path: path.clone(),
         owner: guest.access()?.owner().to_owned(),
-        overwrite: request::Overwrite::Yes,
+        overwrite: match request.condition {
+            PutCondition::Whatever => request::Overwrite::Yes,
+            PutCondition::Nothing => request::Overwrite::No,
+            PutCondition::Version(lsn) => request::Overwrite::Version(lsn),
+        },
         len,
         mtime_ns: request.mtime.map(|time| time.0),
         executable: request.executable,

@@ -21,6 +21,7 @@ pub(crate) fn fault(refusal: &Refusal) -> Fault {
         Refusal::Superseded(_) => ErrorName::Superseded,
         Refusal::JournalUnavailable(_) | Refusal::JournalUnreadable(_) => ErrorName::JournalUnavailable,
         Refusal::Busy(_) => ErrorName::Busy,
+        Refusal::OtherVersion(_) => ErrorName::OtherVersion,
         Refusal::NeedsForce { .. } => ErrorName::NeedsForce,
     };
     Fault::new(name, refusal.to_string()).of_drive(refusal.drive().map(crate::ids::Side::name))
@@ -68,6 +69,7 @@ mod tests {
             Refusal::JournalUnavailable(text()),
             Refusal::JournalUnreadable(text()),
             Refusal::Busy(text()),
+            Refusal::OtherVersion(text()),
             Refusal::NeedsForce { drive: Side::A, message: text() },
         ];
         for refusal in all {

@@ -78,6 +78,8 @@ names! {
     Denied = "denied",
     /// Something could not be had then; `force` does it all the same.
     NeedsForce = "needs-force",
+    /// Somebody changed it since: it is not the version that was meant.
+    OtherVersion = "other-version",
 }
 
 impl fmt::Display for ErrorName {

@@ -35,6 +35,10 @@ pub struct RequestLine {
     pub count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lsn: Option<Lsn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub if_version: Option<Lsn>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub if_absent: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub chunked: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -203,9 +207,20 @@ pub struct GetRequest {
 pub struct PutRequest {
     pub path: String,
     pub length: BodyLength,
+    pub condition: PutCondition,
     pub mtime: Option<Time>,
     pub executable: bool,
     pub id: Option<String>,
+}
+
+/// What has to be there for a put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PutCondition {
+    #[default]
+    Whatever,
+    Nothing,
+    /// This version.
+    Version(Lsn),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -302,6 +317,8 @@ pub enum RequestError {
     Missing { op: &'static str, key: &'static str },
     #[error("put takes either \"len\" or \"chunked\":true")]
     TwoLengths,
+    #[error("put takes either \"if_absent\":true or \"if_version\"")]
+    TwoConditions,
     #[error("an id has 1 to {ID_BYTES_MAX} bytes, this one has {0}")]
     BadId(usize),
     #[error("no such operation: {0}")]
@@ -314,9 +331,12 @@ impl RequestError {
     /// The same as the server says it.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::NotJson(_) | Self::Nothing | Self::Missing { .. } | Self::TwoLengths | Self::BadId(_) => {
-                Fault::new(ErrorName::BadRequest, self.to_string()).closing()
-            }
+            Self::NotJson(_)
+            | Self::Nothing
+            | Self::Missing { .. }
+            | Self::TwoLengths
+            | Self::TwoConditions
+            | Self::BadId(_) => Fault::new(ErrorName::BadRequest, self.to_string()).closing(),
             // Nobody has to know an operation to know where its line ends.
             Self::UnknownOp(_) => Fault::new(ErrorName::UnknownOp, self.to_string()),
             Self::UnsupportedVersion(_) => Fault::new(ErrorName::UnsupportedVersion, self.to_string()).closing(),
@@ -363,6 +383,12 @@ impl Request {
                     (None, true) => BodyLength::Chunked,
                     (Some(_), true) => return Err(RequestError::TwoLengths),
                     (None, false) => return Err(RequestError::Missing { op: op.as_str(), key: "len" }),
+                },
+                condition: match (line.if_absent, line.if_version) {
+                    (false, None) => PutCondition::Whatever,
+                    (true, None) => PutCondition::Nothing,
+                    (false, Some(lsn)) => PutCondition::Version(lsn),
+                    (true, Some(_)) => return Err(RequestError::TwoConditions),
                 },
                 mtime: line.mtime,
                 executable: line.executable,

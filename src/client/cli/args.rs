@@ -118,6 +118,12 @@ pub struct Put {
     /// Exit 10 where it was stored on fewer drives.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub copies: Option<u8>,
+    /// Only where nothing is there yet; else exit 9.
+    #[arg(long, conflicts_with_all = ["recursive", "if_version"])]
+    pub if_absent: bool,
+    /// Only in place of this version, which `fget info` tells; else exit 9.
+    #[arg(long, value_name = "VERSION", conflicts_with = "recursive")]
+    pub if_version: Option<u64>,
 }
 
 #[derive(Debug, ClapArgs)]

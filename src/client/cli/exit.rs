@@ -156,7 +156,8 @@ fn exit_of_name(name: &ErrorName) -> Exit {
         | ErrorName::IsADirectory
         | ErrorName::NotADirectory
         | ErrorName::NotEmpty
-        | ErrorName::NeedsForce => Exit::Exists,
+        | ErrorName::NeedsForce
+        | ErrorName::OtherVersion => Exit::Exists,
         ErrorName::BadPath => Exit::Usage,
         ErrorName::BadRequest
         | ErrorName::UnknownOp
@@ -202,6 +203,7 @@ mod tests {
             (ErrorName::IsADirectory, 9),
             (ErrorName::NotEmpty, 9),
             (ErrorName::NeedsForce, 9),
+            (ErrorName::OtherVersion, 9),
             (ErrorName::UnknownOp, 1),
         ] {
             let error = CommandError::Client(ClientError::Refused(Fault::new(name.clone(), "")));

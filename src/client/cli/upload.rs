@@ -11,7 +11,8 @@ use crate::client::cli::tree;
 use crate::client::error::ClientError;
 use crate::client::requests::{Client, PutHead};
 use crate::client::source::Source;
-use crate::wire::{ErrorName, MutationAnswer, Time};
+use crate::ids::Lsn;
+use crate::wire::{ErrorName, MutationAnswer, PutCondition, Time};
 
 pub(crate) async fn put(client: &mut Client, args: &Put, progress: &Progress) -> Result<(), CommandError> {
     let stdin = args.local.as_os_str() == "-";
@@ -22,13 +23,18 @@ pub(crate) async fn put(client: &mut Client, args: &Put, progress: &Progress) ->
     let (name, mut source, mut head) = if stdin {
         let name = args.remote.clone().filter(|remote| !remote.ends_with('/'));
         let name = name.ok_or_else(|| CommandError::Usage("put - needs the remote file's path".to_owned()))?;
-        let head = PutHead { path: String::new(), mtime: None, executable: false };
+        let head = PutHead { path: String::new(), mtime: None, executable: false, condition: PutCondition::Whatever };
         (name, Source::stdin().await?, head)
     } else {
         let name = local_name(&args.local)?;
         (name, Source::open(&args.local)?, head_of(&args.local)?)
     };
     head.path = target(args, &name);
+    head.condition = match (args.if_absent, args.if_version) {
+        (true, _) => PutCondition::Nothing,
+        (false, Some(lsn)) => PutCondition::Version(Lsn(lsn)),
+        (false, None) => PutCondition::Whatever,
+    };
     progress.expect(source.bytes().unwrap_or(0));
     let answer = match send(client, &head, &mut source, progress).await {
         // Like cp: a folder takes the file in, under its own name.
@@ -58,7 +64,12 @@ pub(crate) async fn send(
 pub(crate) fn head_of(local: &Path) -> Result<PutHead, ClientError> {
     let meta = local.metadata().map_err(|source| ClientError::Local { path: local.to_owned(), source })?;
     let ns = meta.mtime().checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(meta.mtime_nsec()));
-    Ok(PutHead { path: String::new(), mtime: ns.map(Time), executable: meta.mode() & 0o100 != 0 })
+    Ok(PutHead {
+        path: String::new(),
+        mtime: ns.map(Time),
+        executable: meta.mode() & 0o100 != 0,
+        condition: PutCondition::Whatever,
+    })
 }
 
 /// Whether as many drives have it as were asked for.

@@ -339,6 +339,7 @@ pub(super) fn verdict_of(reason: &Precondition) -> Verdict {
         | Precondition::IdInUse
         | Precondition::NoStage
         | Precondition::Misfit { .. }
-        | Precondition::SameButCase { .. } => panic!("{reason}"),
+        | Precondition::SameButCase { .. }
+        | Precondition::OtherVersion { .. } => panic!("{reason}"),
     }
 }
