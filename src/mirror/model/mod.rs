@@ -13,6 +13,7 @@ mod losses;
 mod once_failed;
 mod oracle;
 mod random;
+mod telling_cases;
 mod trash_cases;
 mod waived;
 mod world;
