@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use people::People;
 use serde_json::json;
-use twinstick_rig::{Binaries, Drives, End, Needs, Pull, Raw, Side, Trials, Twins, wait_until};
+use twinstick_rig::{Binaries, Drives, End, Needs, Pull, Raw, Side, Trials, Twins, stages, wait_until};
 
 /// Exit code of what is not allowed.
 const DENIED: i32 = 6;
@@ -48,6 +48,11 @@ fn main() -> ExitCode {
 
 fn twins() -> Twins {
     Twins::new(Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget")), Drives::Plain)
+}
+
+/// How many files uploads have on both drives, not yet under their names.
+fn staged(twins: &Twins) -> usize {
+    Side::BOTH.iter().map(|side| stages(twins.root(*side)).len()).sum()
 }
 
 fn seen() {
@@ -135,13 +140,14 @@ fn shares() {
     let mut upload = Raw::connect(people.twins.address());
     upload.send(format!("{}\n", json!({"hello": "twinstick/1", "token": people.token("ben")})).as_bytes());
     assert_eq!(upload.answer().expect("an answer")["ok"], true);
-    upload.send(b"{\"op\":\"put\",\"path\":\"/anna/d/in/late\",\"len\":2}\n1");
-    wait_until("the upload is under way", || {
-        // Ordered behind nothing: only its stage shows that it has begun.
-        anna.run(&["info", "d/in/late"]).code == NOT_FOUND
-    });
+    let half = LARGE / 2;
+    upload.send(format!("{{\"op\":\"put\",\"path\":\"/anna/d/in/late\",\"len\":{LARGE}}}\n").as_bytes());
+    upload.send(&vec![1; half]);
+    wait_until("the upload is under way", || staged(&people.twins) > 0);
     anna.run(&["unshare", "d/in", "ben"]).expect(0);
-    upload.send(b"2{\"crc32\":\"4f5344cd\"}\n");
+    upload.send(&vec![1; LARGE - half]);
+    let crc32 = crc32fast::hash(&vec![1; LARGE]);
+    upload.send(format!("{{\"crc32\":\"{crc32:08x}\"}}\n").as_bytes());
     assert_eq!(upload.answer().expect("a word of why")["error"], "denied");
     assert_eq!(anna.run(&["info", "d/in/late"]).code, NOT_FOUND);
     assert_eq!(ben.get("/anna/d/in/new").expect(0).stdout, b"ben's", "what is above is shared still");
@@ -281,6 +287,7 @@ fn revoked() {
     upload.send(&vec![1; half]);
     download.send(b"{\"op\":\"get\",\"path\":\"large\",\"chunked\":true}\n");
     assert_eq!(download.answer().expect("the head")["len"], LARGE);
+    wait_until("the upload is under way", || staged(&people.twins) > 0);
     people.twins.command(&["user", "token", "revoke", "anna", "first"]).expect(0);
     let denied = |answer: Option<serde_json::Value>| {
         let answer = answer.expect("a word of why");
@@ -305,12 +312,7 @@ fn revoked() {
     assert!(got < LARGE, "all of it came");
     assert_eq!(chief.run(&["info", "/anna/new"]).code, NOT_FOUND);
     anna.run(&["ls"]).expect(DENIED);
-    wait_until("nothing is left of the upload", || {
-        Side::BOTH.iter().all(|side| {
-            let stages = fs::read_dir(people.twins.root(*side).join(".twinstick/stage")).expect("it is there");
-            stages.count() == 0
-        })
-    });
+    wait_until("nothing is left of the upload", || staged(&people.twins) == 0);
     // Another token of hers is as good as ever, until she is no user any more.
     let second = people.twins.command(&["user", "token", "new", "anna", "--label", "phone"]).expect(0).stdout;
     let second = String::from_utf8(second).expect("UTF-8");
