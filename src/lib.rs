@@ -1,8 +1,8 @@
 //! twinstick keeps two USB sticks identical, as plain files, and serves them over TCP.
 //!
 //! `ARCHITECTURE.md` has the map; the arrows of knowledge go one way:
-//! `daemon → server, watcher, mirror, journal, config`; `server → mirror, wire`;
-//! `watcher → mirror`; `mirror → journal → path, namespace, digest, ids`; `fget → client → wire`.
+//! `daemon → server, watcher, mirror, journal, config`; `server → mirror, wire, accounts`;
+//! `watcher → mirror`; `mirror → journal → path, namespace, digest, ids`; `fget → client → wire → accounts → path`.
 
 pub mod accounts;
 mod calendar;

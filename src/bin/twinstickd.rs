@@ -123,7 +123,7 @@ fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
         UserCommand::Add(UserAddArgs { name, admin, read_only, label, anew, source }) => {
             let config = Config::load(&source.overrides())?;
             let add = Change::AddUser { name: name.clone(), admin, read_only, label };
-            let changed = if anew { begin_anew(&config, &add)? } else { change(&config, &add)? };
+            let changed = if anew { accounts::begin_anew(&config, &add)? } else { change(&config, &add)? };
             tell_token(&name, &changed)
         }
         UserCommand::List(UserListArgs { source }) => {
@@ -185,10 +185,6 @@ fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
 fn change(config: &Config, change: &Change) -> anyhow::Result<Changed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(accounts::change(config, change))?)
-}
-
-fn begin_anew(config: &Config, change: &Change) -> anyhow::Result<Changed> {
-    Ok(accounts::begin_anew(config, change)?)
 }
 
 /// The token alone goes to standard output, so that it can be piped to where it belongs.

@@ -1,6 +1,6 @@
 //! The client: requests over one connection, checked end to end and tried again where that is safe.
 //!
-//! Knows the wire, paths and digests; nothing of the daemon.
+//! Knows the wire, what accounts are, paths and digests; nothing of the daemon.
 
 pub mod cli;
 mod error;

@@ -1,6 +1,6 @@
 //! Serves the mirror over TCP: one session a connection, one file a command.
 //!
-//! Knows the wire and the mirror's face; nothing of journal, drives or file systems.
+//! Knows the wire, what accounts allow, and the mirror's face; nothing of journal, drives or file systems.
 
 mod accept;
 mod account;

@@ -2,7 +2,7 @@
 //! there already.
 //!
 //! Nothing on a drive is moved or written but its lock and a mark on its manifest; the state directory is changed at
-//! the end alone, by two renames. Cut short anywhere, the same command begins again.
+//! the end alone, by renames. Cut short anywhere, the same command begins again.
 
 mod error;
 mod look;
