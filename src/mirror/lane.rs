@@ -298,6 +298,13 @@ impl Lane {
         Ok(())
     }
 
+    /// What was found of a debt says nothing of another one of the same node.
+    fn forget_stay(&mut self, id: NodeId) {
+        self.stays.remove(&id);
+        self.judged.remove(&id);
+        self.hopeless.remove(&id);
+    }
+
     /// Whether something waits for the other lane's step to end.
     pub(crate) fn awaits_peer(&self) -> bool {
         !self.in_motion.is_empty()
@@ -309,6 +316,9 @@ impl Lane {
             self.in_motion.clear();
         }
         let debts = self.next_debts()?;
+        for (id, _) in &debts {
+            self.forget_stay(*id);
+        }
         let copied_before = self.work.copied_files;
         let mut batch = Batch::new(peer, now_ns);
         let taken = self.prepare(&mut batch, &debts)?;

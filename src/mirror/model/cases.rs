@@ -397,6 +397,33 @@ fn a_block_that_is_bad_on_both_drives_gives_neither_copy_up() {
 }
 
 #[test]
+fn what_replaces_a_file_that_no_drive_has_whole_is_copied_though_the_other_lane_was_moving_it() {
+    for way in [Way::File, Way::Log] {
+        let mut world = world();
+        world.put("f", &blocks(3), Way::File);
+        for side in Side::BOTH {
+            world.step(side);
+            world.checkpoint(side);
+            world.damage_at(side, "f", at_block(1));
+        }
+        world.report_damage(Side::A, "f");
+        world.step(Side::A);
+        assert!(world.waits_for_damaged(Side::A, Side::B));
+        let upload = world.stage("f", b"new", way).map(|upload| upload.without(Side::A));
+        world.commit_put(upload.unwrap());
+        world.step_around(Side::B);
+        // No help comes: what was passed over is tried again by itself.
+        for side in [Side::A, Side::B].repeat(6) {
+            world.step(side);
+        }
+        for side in Side::BOTH {
+            let there = world.disk(side).tree().get("f").cloned().flatten();
+            assert!(there.as_deref() == Some(b"new".as_slice()), "{side}, {way:?}");
+        }
+    }
+}
+
+#[test]
 fn a_damaged_stage_is_made_whole_from_the_other_drive() {
     let mut world = world();
     world.put("f", b"staged in both logs", Way::Log);

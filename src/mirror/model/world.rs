@@ -81,6 +81,14 @@ pub(super) struct Upload {
     stages: PerSide<Option<Staged>>,
 }
 
+impl Upload {
+    /// As one that began while the drive was away.
+    pub(super) fn without(mut self, side: Side) -> Self {
+        *self.stages.get_mut(side) = None;
+        self
+    }
+}
+
 /// What a drive is at while something is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum During {
