@@ -9,6 +9,7 @@ mod fat;
 mod file;
 mod lock;
 mod probe;
+mod syncs;
 mod unmount;
 
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ pub use self::device::{BlockStat, Device, Identity, MountId, Standing};
 use self::errno::Act;
 use self::file::OsFile;
 pub use self::lock::{DriveLock, LOCK_PATH, LockError};
+use self::syncs::Syncs;
 pub(crate) use self::unmount::MountEntry;
 pub use self::unmount::{MountPoint, Unmounted};
 use crate::mirror::layout;
@@ -67,6 +69,7 @@ pub struct OsVolume {
     kind: FsKind,
     namespace: Namespace,
     cache: Cache,
+    syncs: Syncs,
 }
 
 /// Whether the page cache is asked without asking the drive.
@@ -93,7 +96,7 @@ impl OsVolume {
             magic if QUICK_MAGICS.contains(&magic) => (FsKind::Atomic, Namespace::Any, Cache::Asked),
             _ => (FsKind::Atomic, Namespace::Any, Cache::LeftAlone),
         };
-        Ok(Self { root: handle, place, identity, kind, namespace, cache })
+        Ok(Self { root: handle, place, identity, kind, namespace, cache, syncs: Syncs::of(kind) })
     }
 
     /// Where it was opened.
@@ -159,7 +162,7 @@ impl OsVolume {
 
     fn open_to_read(&self, path: &VolumePath, resolve: ResolveFlags) -> rustix::io::Result<OsFile> {
         let handle = without_atime(READ, |flags| self.open_below(path, flags, Mode::empty(), resolve))?;
-        OsFile::of(handle, path, self.kind)
+        OsFile::of(handle, path, (self.kind, &self.syncs))
     }
 
     fn open_folder(&self, path: &VolumePath) -> rustix::io::Result<OwnedFd> {
@@ -247,16 +250,20 @@ impl Volume for OsVolume {
             FsKind::Atomic => None,
             FsKind::Fat => Some(self.open_folder(layout::parent(path)).map_err(Act::Change.of("create", path))?),
         };
-        let handle =
-            self.open_below(path, flags, FILE_MODE, ResolveFlags::empty()).map_err(Act::Change.of("create", path))?;
-        Ok(Arc::new(OsFile::made(handle, folder, path, self.kind)))
+        let make = || self.open_below(path, flags, FILE_MODE, ResolveFlags::empty());
+        let made = match &folder {
+            None => make(),
+            Some(folder) => self.syncs.enter(folder, make),
+        };
+        let handle = made.map_err(Act::Change.of("create", path))?;
+        Ok(Arc::new(OsFile::made(handle, folder, path, (self.kind, &self.syncs))))
     }
 
     fn open_write(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>> {
         let flags = PLAIN | OFlags::RDWR | OFlags::NONBLOCK;
         let file = self
             .open_below(path, flags, Mode::empty(), ResolveFlags::empty())
-            .and_then(|handle| OsFile::of(handle, path, self.kind))
+            .and_then(|handle| OsFile::of(handle, path, (self.kind, &self.syncs)))
             .map_err(Act::Change.of("open to write", path))?;
         Ok(Arc::new(file))
     }
@@ -329,12 +336,12 @@ impl Volume for OsVolume {
 
     fn sync_folder(&self, path: &VolumePath) -> Result<()> {
         let folder = self.open_folder(path).map_err(Act::Change.of("open folder to sync", path))?;
-        rustix::fs::fsync(folder).map_err(Act::Sync.of("sync folder", path))
+        self.syncs.fsync(folder).map_err(Act::Sync.of("sync folder", path))
     }
 
     fn sync_all(&self) -> Result<()> {
         match self.kind {
-            FsKind::Atomic => rustix::fs::syncfs(&self.root).map_err(Act::Sync.of("sync all", "")),
+            FsKind::Atomic => self.syncs.syncfs(&self.root).map_err(Act::Sync.of("sync all", "")),
             FsKind::Fat => self.sync_all_on_fat(),
         }
     }

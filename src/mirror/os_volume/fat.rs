@@ -1,6 +1,6 @@
 //! Changes of names on vfat and exfat, in an order that no power cut can turn into two names for the same clusters.
 //!
-//! FAT has no journal: names, the table of clusters and data reach the medium each for itself. Three things follow, all
+//! FAT has no journal: names, the table of clusters and data reach the medium each for itself. Four things follow, all
 //! seen in cuts of Linux 6.1 that were replayed with and without lost write caches:
 //!
 //! - **A name must not point to clusters that the table has free.** The next file gets them, and whoever removes
@@ -13,6 +13,12 @@
 //!   them leaves no name: the version is lost here, and its clusters to fsck. That is why a last copy is never
 //!   renamed, nor a folder of the mirror's, and only one drive at a time does such things. exfat writes the pointer at
 //!   once, and both folders in one go.
+//! - **A folder's new cluster must be written before the table says that it is the folder's** ([`Syncs`]). Else what lay
+//!   there last counts as names: those of a removed folder, or rubbish that makes the kernel give up the folder. So a
+//!   folder that grew is synced first of all. A moved file then has both names for a moment; the new one leads nowhere
+//!   yet.
+//!
+//! [`Syncs`]: super::syncs::Syncs
 
 use std::os::fd::OwnedFd;
 
@@ -32,12 +38,13 @@ impl OsVolume {
         // Before anything is changed: what lacks a descriptor can be done again as a whole.
         let left = self.folder_of(from)?;
         let entered = (layout::parent(from) != layout::parent(to)).then(|| self.folder_of(to)).transpose()?;
-        self.rename_free(from, to).map_err(Act::Change.of("rename", from))?;
-        sync_folder_of(from, left)?;
+        let rename = || self.rename_free(from, to);
+        self.syncs.enter(entered.as_ref().unwrap_or(&left), rename).map_err(Act::Change.of("rename", from))?;
+        self.sync_folder_of(from, left)?;
         if let Some(entered) = entered {
-            sync_folder_of(to, entered)?;
+            self.sync_folder_of(to, entered)?;
         }
-        rustix::fs::fsync(moved).map_err(Act::Sync.of("sync", to))
+        self.syncs.fsync(moved).map_err(Act::Sync.of("sync", to))
     }
 
     /// Removes a name, and lets go of what it led to when that is durable.
@@ -46,7 +53,7 @@ impl OsVolume {
         let held = self.keep(path).map_err(Act::Change.of(op, path))?;
         let folder = self.folder_of(path)?;
         self.unlink(path, flags).map_err(Act::Change.of(op, path))?;
-        sync_folder_of(path, folder)?;
+        self.sync_folder_of(path, folder)?;
         drop(held);
         Ok(())
     }
@@ -55,20 +62,22 @@ impl OsVolume {
     pub(super) fn make_folder_on_fat(&self, path: &VolumePath) -> Result<()> {
         let (parent, name) = self.parent(path).map_err(Act::Change.of("make folder", path))?;
         let folder = self.folder_of(path)?;
-        rustix::fs::mkdirat(&parent, name, super::FOLDER_MODE).map_err(Act::Change.of("make folder", path))?;
+        let make = || rustix::fs::mkdirat(&parent, name, super::FOLDER_MODE);
+        // A folder that grew for it has its name in the new cluster, which comes with the table.
+        self.syncs.enter(&folder, make).map_err(Act::Change.of("make folder", path))?;
         // Its descriptor is the next one's.
         drop(parent);
         // The sync of a folder that has nothing of its own to be written writes the table. It is made already: without
         // this it cannot be made again, and the drive is out.
         let made = self.open_folder(path).map_err(Act::Sync.of("open folder to sync", path))?;
-        rustix::fs::fsync(made).map_err(Act::Sync.of("sync folder", path))?;
-        sync_folder_of(path, folder)
+        self.syncs.fsync(made).map_err(Act::Sync.of("sync folder", path))?;
+        self.sync_folder_of(path, folder)
     }
 
     /// Writes the table first, so that no name written by the sync of all leads to what is free in it.
     pub(super) fn sync_all_on_fat(&self) -> Result<()> {
-        rustix::fs::fsync(&self.root).map_err(Act::Sync.of("sync folder", ""))?;
-        rustix::fs::syncfs(&self.root).map_err(Act::Sync.of("sync all", ""))
+        self.syncs.fsync(&self.root).map_err(Act::Sync.of("sync folder", ""))?;
+        self.syncs.syncfs(&self.root).map_err(Act::Sync.of("sync all", ""))
     }
 
     /// A handle that keeps a name's clusters taken.
@@ -81,8 +90,8 @@ impl OsVolume {
         let above = layout::parent(path);
         self.open_folder(above).map_err(Act::Change.of("open folder to sync", above))
     }
-}
 
-fn sync_folder_of(path: &VolumePath, folder: OwnedFd) -> Result<()> {
-    rustix::fs::fsync(folder).map_err(Act::Sync.of("sync folder", layout::parent(path)))
+    fn sync_folder_of(&self, path: &VolumePath, folder: OwnedFd) -> Result<()> {
+        self.syncs.fsync(folder).map_err(Act::Sync.of("sync folder", layout::parent(path)))
+    }
 }

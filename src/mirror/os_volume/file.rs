@@ -8,6 +8,7 @@ use rustix::fs::{FallocateFlags, FileType, Mode, Stat, Timespec, Timestamps, UTI
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use crate::mirror::os_volume::errno::Act;
+use crate::mirror::os_volume::syncs::Syncs;
 use crate::mirror::volume::{Attributes, FileKind, FsKind, Meta, Observed, Result, VolumeFile, VolumePath};
 
 const NS_PER_S: i64 = 1_000_000_000;
@@ -24,16 +25,17 @@ pub(super) struct OsFile {
     /// Where it was opened, for error texts.
     path: String,
     kind: FsKind,
+    syncs: Syncs,
 }
 
 impl OsFile {
     /// Takes a handle of a plain file; of anything else EISDIR or EEXIST, which say that something is in the way.
-    pub(super) fn of(handle: OwnedFd, path: &VolumePath, kind: FsKind) -> rustix::io::Result<Self> {
-        let meta = meta(&rustix::fs::fstat(&handle)?, kind);
+    pub(super) fn of(handle: OwnedFd, path: &VolumePath, drive: (FsKind, &Syncs)) -> rustix::io::Result<Self> {
+        let meta = meta(&rustix::fs::fstat(&handle)?, drive.0);
         match meta.kind {
             FileKind::File => {
                 let room = AtomicU64::new(meta.observed.size);
-                Ok(Self { room, ..Self::made(handle, None, path, kind) })
+                Ok(Self { room, ..Self::made(handle, None, path, drive) })
             }
             FileKind::Folder => Err(Errno::ISDIR),
             FileKind::Other => Err(Errno::EXIST),
@@ -41,9 +43,14 @@ impl OsFile {
     }
 
     /// Takes a handle of a file that was just made, and asks nothing: what fails then would leave the file behind.
-    pub(super) fn made(handle: OwnedFd, folder: Option<OwnedFd>, path: &VolumePath, kind: FsKind) -> Self {
+    pub(super) fn made(
+        handle: OwnedFd,
+        folder: Option<OwnedFd>,
+        path: &VolumePath,
+        (kind, syncs): (FsKind, &Syncs),
+    ) -> Self {
         let (room, grown) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { handle, folder, room, grown, path: path.to_owned(), kind }
+        Self { handle, folder, room, grown, path: path.to_owned(), kind, syncs: syncs.clone() }
     }
 
     fn grow(&self, end: u64) {
@@ -115,10 +122,10 @@ impl VolumeFile for OsFile {
 
     fn sync(&self) -> Result<()> {
         if let Some(folder) = self.folder.as_ref().filter(|_| self.grown.swap(false, Ordering::AcqRel)) {
-            rustix::fs::fsync(folder).map_err(Act::Sync.of("sync folder of", &self.path))?;
+            self.syncs.fsync(folder).map_err(Act::Sync.of("sync folder of", &self.path))?;
         }
         // fsync, not fdatasync: on vfat a file's new name reaches the medium only with the file's whole sync.
-        rustix::fs::fsync(&self.handle).map_err(Act::Sync.of("sync", &self.path))
+        self.syncs.fsync(&self.handle).map_err(Act::Sync.of("sync", &self.path))
     }
 
     fn meta(&self) -> Result<Meta> {

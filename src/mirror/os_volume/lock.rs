@@ -35,7 +35,7 @@ impl DriveLock {
         let flags = PLAIN | OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
         let file = volume
             .open_below(LOCK_PATH, flags, FILE_MODE, ResolveFlags::empty())
-            .and_then(|handle| OsFile::of(handle, LOCK_PATH, volume.kind))
+            .and_then(|handle| OsFile::of(handle, LOCK_PATH, (volume.kind, &volume.syncs)))
             .map_err(Act::Change.of("open", LOCK_PATH))?;
         lock(file.handle())?;
         write_holder(file.handle(), holder).map_err(Act::Change.of("write", LOCK_PATH))?;

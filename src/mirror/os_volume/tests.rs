@@ -41,19 +41,30 @@ fn text(volume: &OsVolume, path: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// The same folder, worked on as a file system of this kind.
+fn taken_for(kind: FsKind, volume: &OsVolume) -> OsVolume {
+    let root = volume.root.try_clone().unwrap();
+    let (place, identity, namespace) = (volume.place.clone(), volume.identity, Namespace::Any);
+    OsVolume { root, place, identity, kind, namespace, cache: Cache::Asked, syncs: Syncs::of(kind) }
+}
+
+#[test]
+fn nothing_is_synced_on_fat_while_a_name_is_added() {
+    let (_folder, volume) = drive();
+    for (kind, waits) in [(FsKind::Fat, true), (FsKind::Atomic, false)] {
+        let volume = taken_for(kind, &volume);
+        let root = volume.open_folder("").unwrap();
+        let could_sync = || Ok(volume.syncs.is_free());
+        assert_eq!(volume.syncs.enter(&root, could_sync).unwrap(), !waits, "{kind:?}");
+        assert!(volume.syncs.is_free());
+    }
+}
+
 #[test]
 fn a_real_volume_keeps_the_contract_in_the_order_for_fat_too() {
     let (_folder, volume) = drive();
     for kind in [FsKind::Atomic, FsKind::Fat] {
-        let root = volume.root.try_clone().unwrap();
-        check(&OsVolume {
-            root,
-            place: volume.place.clone(),
-            identity: volume.identity,
-            kind,
-            namespace: Namespace::Any,
-            cache: Cache::Asked,
-        });
+        check(&taken_for(kind, &volume));
     }
 }
 
@@ -80,9 +91,7 @@ fn what_is_written_is_read_also_deep_down_and_from_the_cache() {
 fn what_lies_deeper_than_one_call_reaches_is_reached_all_the_same() {
     let (_folder, volume) = drive();
     for kind in [FsKind::Atomic, FsKind::Fat] {
-        let root = volume.root.try_clone().unwrap();
-        let (place, identity, namespace) = (volume.place.clone(), volume.identity, Namespace::Any);
-        let volume = OsVolume { root, place, identity, kind, namespace, cache: Cache::Asked };
+        let volume = taken_for(kind, &volume);
         // Letters of two bytes, so that no piece ends where a call's bytes do.
         let name = "\u{fc}".repeat(127);
         let mut folders = vec![name.clone()];
