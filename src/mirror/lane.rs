@@ -23,6 +23,7 @@ mod carry;
 mod converge;
 mod finish;
 mod gather;
+mod halves;
 mod last_installs;
 mod likeness;
 mod look;

@@ -72,6 +72,7 @@ pub(crate) fn reclaim(
     }
     sweep_parts(volume)?;
     sweep_limbo(volume, |id| search.lies_in_limbo(id))?;
+    search.sweep_halves()?;
     sweep_trash(journal, volume, side, |id| search.found.get(&id)?.as_ref())?;
     search.verify_last_installs(&mut arrived, folders)?;
     match known {

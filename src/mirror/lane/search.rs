@@ -255,6 +255,11 @@ impl<'a> Search<'a> {
         Ok(true)
     }
 
+    /// Whether a node was found at a path.
+    pub(super) fn is_claimed(&self, path: &str) -> bool {
+        self.claimed.contains(&self.volume.namespace().compared(path))
+    }
+
     fn compared(&self, place: &Place) -> (NodeId, String) {
         (place.parent, self.volume.namespace().compared(place.name.as_str()))
     }

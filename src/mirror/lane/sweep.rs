@@ -70,8 +70,10 @@ pub(super) fn sweep_limbo(
     for name in volume.list(layout::LIMBO_FOLDER)?.names {
         let Some(id) = name.parse().ok().map(NodeId) else { continue };
         let path = layout::limbo(id);
-        let is_file = volume.stat(&path)?.is_some_and(|meta| meta.kind == FileKind::File);
-        if is_file && lies_here(id)? == Some(false) {
+        let Some(meta) = volume.stat(&path)?.filter(|meta| meta.kind == FileKind::File) else { continue };
+        let lies_here = lies_here(id)?;
+        // An empty one of a node that is nowhere is half a move: there is nothing in it that could be missed.
+        if lies_here == Some(false) || (lies_here.is_none() && meta.observed.size == 0) {
             volume.remove_file(&path)?;
         }
     }

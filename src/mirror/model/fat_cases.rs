@@ -39,6 +39,36 @@ fn steps(world: &mut World) {
 }
 
 #[test]
+fn what_a_cut_left_of_a_name_that_nobody_wants_any_more_comes_to_nobody() {
+    let acts: [fn(&mut World); 4] = [
+        |world| world.remove("d"),
+        |world| world.move_to("d", "x/d"),
+        |world| {
+            world.move_to("x", "z");
+            world.remove("d");
+        },
+        |world| world.put("d", b"newer", Way::Log),
+    ];
+    for (seed, nth) in (0..SEEDS / 2).flat_map(|seed| (1..CALLS_TO_INSTALL).map(move |nth| (seed, nth))) {
+        for (act, way) in acts.into_iter().flat_map(|act| [(act, Way::File), (act, Way::Log)]) {
+            let mut world = World::new(FsKind::Fat, seed);
+            world.put("x/x", b"one", Way::Log);
+            world.rest();
+            world.put("d", b"two", way);
+            world.pull_within(Side::A, nth);
+            steps(&mut world);
+            world.pull(Side::A);
+            act(&mut world);
+            world.bring_back(Side::A);
+            world.check_reads();
+            world.drain();
+            world.check_idempotent();
+            assert!(world.came_back.is_empty(), "came back: {:?}", world.came_back);
+        }
+    }
+}
+
+#[test]
 fn a_cut_while_a_lone_stick_moves_a_folder_loses_nothing() {
     for nth in 1..CALLS {
         cut(nth, |world| world.move_to("x", "z"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::content::SECTOR_BYTES;
-use super::image::{FileNode, NameOp};
+use super::image::{FileNode, Ino, NameOp, Node, Place};
 use super::medium::{DataOp, Medium};
 use crate::mirror::volume::FsKind;
 
@@ -13,8 +13,8 @@ pub(crate) type Choice<'a> = &'a mut dyn FnMut(usize) -> usize;
 
 impl Medium {
     /// Loses unsynced changes. Names survive as a prefix of their changes, in order, as a metadata journal keeps
-    /// them, but for a half of the next one where it is a move on FAT: the old name is gone, and the new one not there.
-    /// What survives of a file's changes is chosen for each file apart.
+    /// them, but for a half of the next one where it is a move on FAT: the old name is gone, and the new one not there, or
+    /// empty; or it is there, empty, and the old one too. What survives of a file's changes is chosen for each file apart.
     pub(super) fn lose(&mut self, choice: Choice<'_>) {
         if let Some((names, data)) = self.death.take() {
             self.names.truncate(names);
@@ -22,13 +22,9 @@ impl Medium {
         }
         let kept = pick(choice, self.names.len() + 1);
         self.commit_names(kept);
-        // FAT: what is moved loses its old name first.
-        if let (FsKind::Fat, Some(NameOp::Move { from, ino, .. })) = (self.kind, self.names.first())
-            && pick(choice, 2) == 0
-        {
-            let (place, ino) = (from.clone(), *ino);
-            self.torn.extend(self.durable.file(ino).ok().map(|file| file.content.to_vec()));
-            self.durable.apply(&NameOp::Remove { place, ino });
+        if let (FsKind::Fat, Some(NameOp::Move { from, to, ino, .. })) = (self.kind, self.names.first()) {
+            let (from, to, ino) = (from.clone(), to.clone(), *ino);
+            self.halve(from, to, ino, pick(choice, 4));
         }
         self.names.clear();
         self.durable.drop_orphans();
@@ -39,6 +35,27 @@ impl Medium {
         }
         self.live = self.durable.clone();
         self.renew();
+    }
+
+    /// Leaves a half of a move. What is moved loses its old name first, unless the new one takes its folder a cluster;
+    /// the new one leads nowhere before the file itself is synced.
+    fn halve(&mut self, from: Place, to: Place, ino: Ino, half: usize) {
+        let file = self.durable.file(ino).ok().cloned();
+        let (loses_old, has_new) = match half {
+            0 => (true, false),
+            1 => (true, true),
+            2 => (false, true),
+            _ => return,
+        };
+        if loses_old {
+            self.torn.extend(file.iter().map(|file| file.content.to_vec()));
+            self.durable.apply(&NameOp::Remove { place: from, ino });
+        }
+        if has_new && file.is_some() {
+            let (ino, node) = (Ino(self.next_ino), Node::File(FileNode::default()));
+            self.next_ino += 1;
+            self.durable.apply(&NameOp::Create { place: to, ino, node });
+        }
     }
 }
 

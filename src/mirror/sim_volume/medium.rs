@@ -78,7 +78,7 @@ pub(super) struct Medium {
     pub(super) torn: Vec<Vec<u8>>,
     /// Invariant: the bytes of all files in `live`.
     used: u64,
-    next_ino: u64,
+    pub(super) next_ino: u64,
     clock_ns: i64,
 }
 
