@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::str::FromStr;
 
 /// Bytes in the unit that leaves one to four digits: `17 B`, `4.2 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
@@ -17,6 +18,25 @@ pub(crate) fn bytes(bytes: u64) -> String {
         unit = units.next().unwrap_or(unit);
     }
     if tenths < 1000 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", tenths / 10) }
+}
+
+/// Reads a size in bytes, as `2GiB` or `500MB`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    text.parse::<bytesize::ByteSize>()
+        .map(|size| size.0)
+        .map_err(|_| format!("{text:?} is no size: give one as 500MiB or 2GiB"))
+}
+
+/// How much somebody's files may come to, in bytes; `none`: there is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaSize(pub Option<u64>);
+
+impl FromStr for QuotaSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" { Ok(Self(None)) } else { size(text).map(|size| Self(Some(size))) }
+    }
 }
 
 /// Seconds in at most two units: `7 s`, `2 min 5 s`, `3 h 20 min`.

@@ -52,6 +52,9 @@ pub struct User {
     /// Changes nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// Bytes that the user's files may come to; without it as many as the drives take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<u64>,
     tokens: BTreeMap<TokenId, StoredToken>,
 }
 
@@ -73,8 +76,16 @@ pub enum Change {
         name: UserName,
         admin: bool,
         read_only: bool,
+        /// Bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quota: Option<u64>,
         /// Of the first token.
         label: String,
+    },
+    /// How many bytes the user's files may come to; `None`: as many as the drives take.
+    SetQuota {
+        name: UserName,
+        quota: Option<u64>,
     },
     RemoveUser {
         name: UserName,
@@ -178,14 +189,16 @@ impl Accounts {
         let mut next = self.clone();
         let mut made = None;
         match change {
-            Change::AddUser { name, admin, read_only, label } => {
+            Change::AddUser { name, admin, read_only, quota, label } => {
                 if next.users.contains_key(name) {
                     return Err(AccountError::UserExists(name.clone()));
                 }
-                let user = User { admin: *admin, read_only: *read_only, tokens: BTreeMap::new() };
+                let (admin, read_only, quota) = (*admin, *read_only, *quota);
+                let user = User { admin, read_only, quota, tokens: BTreeMap::new() };
                 next.users.insert(name.clone(), user);
                 made = Some(next.mint(name, label, now_ns)?);
             }
+            Change::SetQuota { name, quota } => next.user_mut(name)?.quota = *quota,
             Change::RemoveUser { name } => {
                 next.forget_shares_of(name);
                 let removed = next.users.remove(name).ok_or_else(|| AccountError::NoUser(name.clone()))?;

@@ -13,7 +13,7 @@ fn with(accounts: &Accounts, change: &Change) -> (Accounts, Option<Token>) {
 
 fn add(accounts: &Accounts, user: &str, admin: bool, read_only: bool) -> (Accounts, Token) {
     let label = "laptop".to_owned();
-    let (accounts, token) = with(accounts, &Change::AddUser { name: name(user), admin, read_only, label });
+    let (accounts, token) = with(accounts, &Change::AddUser { name: name(user), admin, read_only, quota: None, label });
     (accounts, token.unwrap())
 }
 
@@ -67,7 +67,7 @@ fn tokens_are_named_without_doubt_and_changes_refused_with_the_reason() {
     assert_eq!(revoke("phone").unwrap_err(), AccountError::NoToken(name("anna"), "phone".into()));
     let (left, _) = revoke(&first.id().to_string()).unwrap();
     assert!(left.recognize(&first).is_none() && left.recognize(&second.unwrap()).is_some());
-    let again = Change::AddUser { name: name("anna"), admin: false, read_only: false, label: "l".into() };
+    let again = Change::AddUser { name: name("anna"), admin: false, read_only: false, quota: None, label: "l".into() };
     assert_eq!(accounts.with(&again, 0).unwrap_err(), AccountError::UserExists(name("anna")));
     let (two, _) = add(&accounts, "ben", false, false);
     let removal = Change::RemoveUser { name: name("anna") };

@@ -11,7 +11,7 @@ use twinstick::daemon::accounts::{self, Changed, Copies, Known};
 use twinstick::daemon::adopt::{self, AdoptError};
 use twinstick::daemon::cli::{
     AdoptArgs, CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs, TokenCommand, TokenNewArgs, TokenRevokeArgs,
-    UnparkArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs,
+    UnparkArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserQuotaArgs,
 };
 use twinstick::daemon::control::{self, By};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
@@ -120,9 +120,9 @@ fn run_unpark(args: UnparkArgs) -> anyhow::Result<ExitCode> {
 
 fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
     match command {
-        UserCommand::Add(UserAddArgs { name, admin, read_only, label, anew, source }) => {
+        UserCommand::Add(UserAddArgs { name, admin, read_only, quota, label, anew, source }) => {
             let config = Config::load(&source.overrides())?;
-            let add = Change::AddUser { name: name.clone(), admin, read_only, label };
+            let add = Change::AddUser { name: name.clone(), admin, read_only, quota, label };
             let changed = if anew { accounts::begin_anew(&config, &add)? } else { change(&config, &add)? };
             tell_token(&name, &changed)
         }
@@ -150,6 +150,13 @@ fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
             let config = Config::load(&source.overrides())?;
             let changed = change(&config, &Change::RemoveUser { name: name.clone() })?;
             tell(&changed, &format!("{name} is removed; the files in /{name} stay"));
+            Ok(ExitCode::SUCCESS)
+        }
+        UserCommand::Quota(UserQuotaArgs { name, size, source }) => {
+            let config = Config::load(&source.overrides())?;
+            let changed = change(&config, &Change::SetQuota { name: name.clone(), quota: size.0 })?;
+            let most = size.0.map_or_else(|| "as much as the drives take".to_owned(), |most| format!("{most} bytes"));
+            tell(&changed, &format!("{name}'s files may come to {most}"));
             Ok(ExitCode::SUCCESS)
         }
         UserCommand::Token(TokenCommand::New(TokenNewArgs { name, label, source })) => {

@@ -56,6 +56,7 @@ impl ClientError {
                 | ErrorName::TooLarge
                 | ErrorName::BadChecksum
                 | ErrorName::NoSpace
+                | ErrorName::Quota
                 | ErrorName::Unavailable
                 | ErrorName::JournalUnavailable
                 | ErrorName::Denied

@@ -15,7 +15,7 @@ use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
     AccountAnswer, AccountLine, AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer,
     EmptiedAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, PutCondition, RequestLine, ScrubAction, ScrubAnswer,
-    Secret, ShareLine, Time, Trailer, TrashLine, UndoAnswer, VerifiedLine, VerifyAnswer, line_of,
+    Secret, ShareLine, Time, Trailer, TrashLine, UndoAnswer, UsageAnswer, VerifiedLine, VerifyAnswer, line_of,
 };
 
 /// A server and the connection to it, where there is one.
@@ -141,6 +141,11 @@ impl Client {
             link.last().await
         })
         .await
+    }
+
+    /// What the files of a user come to; without a name, of this client's.
+    pub async fn usage(&mut self, user: Option<String>) -> Result<UsageAnswer, ClientError> {
+        self.simple(&RequestLine { user, ..request(Op::Usage) }).await
     }
 
     /// Lets somebody into a part of the user's home.

@@ -14,6 +14,7 @@ use crate::daemon::check::Format;
 use crate::daemon::init::{DriveKind, Files, InitRequest};
 use crate::daemon::replace::ReplaceRequest;
 use crate::ids::Side;
+use crate::units::{QuotaSize, size};
 
 /// Keeps two USB sticks identical, as plain files, and serves them over TCP.
 #[derive(Debug, Parser)]
@@ -123,6 +124,8 @@ pub enum UserCommand {
     List(UserListArgs),
     /// Remove a user; the files stay
     Remove(UserArgs),
+    /// Change how much a user's files may come to
+    Quota(UserQuotaArgs),
     /// Make, list and revoke tokens: what a client shows to say who it is
     #[command(subcommand)]
     Token(TokenCommand),
@@ -138,12 +141,24 @@ pub struct UserAddArgs {
     /// May change nothing
     #[arg(long)]
     pub read_only: bool,
+    /// The most that the user's files may come to, as 500MiB or 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub quota: Option<u64>,
     /// What to call the first token
     #[arg(long, value_name = "LABEL", default_value = "first")]
     pub label: String,
     /// Give up all accounts there were, since no copy of them can be read; while twinstickd is stopped
     #[arg(long, requires = "admin")]
     pub anew: bool,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct UserQuotaArgs {
+    pub name: UserName,
+    /// As 500MiB or 2GiB; 'none': as much as the drives take
+    pub size: QuotaSize,
     #[command(flatten)]
     pub source: SourceArgs,
 }

@@ -7,6 +7,7 @@ use crate::ids::{NodeId, Side};
 use crate::journal::codec;
 use crate::journal::record::{Blocks, Debt, FileNode, Node, PAGE_BLOCKS, Place, block_count};
 use crate::journal::store::StoreError;
+use crate::journal::usage::Usage;
 use crate::path::{Name, RelPath};
 
 /// Something that has the catalog's keys: the store, or a draft of what the store will be.
@@ -28,6 +29,11 @@ pub trait Catalog {
 
     fn debt(&self, side: Side, id: NodeId) -> Result<Option<Debt>, StoreError> {
         self.record(&codec::debt(side, id))
+    }
+
+    /// What the files of an owner come to.
+    fn usage(&self, owner: &str) -> Result<Usage, StoreError> {
+        Ok(self.record(&codec::usage(owner))?.unwrap_or_default())
     }
 
     /// Whether a drive owes anything at all, where that is known without a look.

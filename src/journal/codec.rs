@@ -46,6 +46,8 @@ pub(super) enum Space {
     /// Path and LSN → the LSN of what was thrown away under that path and, where it is known, the first node that was
     /// made after it.
     KeptPath = b'w',
+    /// User → what the files of that owner come to.
+    Usage = b'o',
 }
 
 /// Single facts under [`Space::Meta`].
@@ -71,6 +73,8 @@ pub(super) enum Fact {
     LabelB = 12,
     /// How long the mirror has been running, all its runs together.
     Elapsed = 13,
+    /// What each user's files come to is on record.
+    UsageCounted = 14,
     /// The last scrub that was ordered, and how far each drive is with it.
     ScrubOrder = 20,
     ScrubA = 21,
@@ -259,6 +263,19 @@ pub(super) fn kept_path(path: &str, lsn: Lsn) -> Vec<u8> {
     let mut key = kept_of(path);
     key.extend(lsn.0.to_be_bytes());
     key
+}
+
+/// The key of what a user's files come to.
+pub(super) fn usage(owner: &str) -> Vec<u8> {
+    let mut key = vec![Space::Usage as u8];
+    key.extend(owner.as_bytes());
+    key
+}
+
+/// The user that a usage's key names.
+pub(super) fn owner_of(key: &[u8]) -> Result<String, StoreError> {
+    let text = key.get(1..).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    text.map(str::to_owned).ok_or_else(|| corrupt(key, "a usage's key without a user"))
 }
 
 /// The first key after all that start with `prefix`.

@@ -72,7 +72,8 @@ mod tests {
     fn make_folder(writer: &mut Writer, path: &str) {
         let path = RelPath::parse(path).unwrap();
         let mutation = Mutation::MakeFolder { path, parents: Parents::Make, mtime_ns: 0 };
-        let committed = writer.commit(&[Request { mutation, id: None, present: PerSide::default(), keeping: None }]);
+        let committed =
+            writer.commit(&[Request { mutation, id: None, present: PerSide::default(), keeping: None, quota: None }]);
         committed.answers.into_iter().for_each(|answer| drop(answer.unwrap()));
     }
 

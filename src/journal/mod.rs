@@ -20,6 +20,8 @@ mod import;
 #[cfg(test)]
 pub(crate) mod mem_store;
 mod names;
+#[cfg(test)]
+mod order_tests;
 mod plan;
 mod precondition;
 mod reader;
@@ -30,6 +32,7 @@ mod sled_copy;
 pub mod sled_store;
 pub mod store;
 mod trash;
+mod usage;
 mod writer;
 
 pub use alarm::Generation;
@@ -47,4 +50,5 @@ pub use record::{
 };
 pub use scrub::{ScrubAmount, ScrubCause, ScrubOrder, ScrubPart, ScrubPosition, ScrubProgress};
 pub use trash::{Cause, Keeping, Kept, Remains, VERSIONS_MAX};
+pub use usage::{Quota, Usage};
 pub use writer::{ANSWERS_MAX, Attached, CommitError, Committed, Writer};

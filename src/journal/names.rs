@@ -123,7 +123,8 @@ mod tests {
     }
 
     fn commit(writer: &mut Writer, mutation: Mutation) -> Result<Receipt, CommitError> {
-        let request = Request { mutation, id: None, present: PerSide { a: true, b: false }, keeping: None };
+        let request =
+            Request { mutation, id: None, present: PerSide { a: true, b: false }, keeping: None, quota: None };
         writer.commit(&[request]).answers.pop().unwrap()
     }
 

@@ -14,6 +14,7 @@ use crate::journal::record::{
 };
 use crate::journal::store::StoreError;
 use crate::journal::trash::{Cause, Keeping, Wanted, is_held};
+use crate::journal::usage::counted;
 use crate::path::{Name, RelPath};
 
 /// Goals given up that a debt remembers, beside what it began with; past it the oldest goes, and its leftovers are set
@@ -70,6 +71,7 @@ impl Planner<'_, '_> {
                 if self.stages(put) == PerSide::default() {
                     return Err(Precondition::NoStage.into());
                 }
+                self.check_quota(request.quota.as_ref(), &put.path, (&put.owner, put.version.size))?;
                 let (place, old) = self.place_for_file(&put.path, put.overwrite, put.mtime_ns)?;
                 let keeping = match &old {
                     Some(old) => self.keeps(&put.path, old, &put.version, request.keeping)?,
@@ -79,7 +81,8 @@ impl Planner<'_, '_> {
             }
             Mutation::Remove { path } => self.remove(path, request, answered),
             Mutation::Restore { path, lsn, mtime_ns } => {
-                let wanted = Wanted { path, lsn: *lsn, mtime_ns: *mtime_ns, keeping: request.keeping };
+                let (keeping, quota) = (request.keeping, request.quota.as_ref());
+                let wanted = Wanted { path, lsn: *lsn, mtime_ns: *mtime_ns, keeping, quota };
                 self.restore(&wanted, request.present, answered)
             }
             Mutation::Purge { lsn } => self.purge(*lsn, request.present),
@@ -203,6 +206,7 @@ impl Planner<'_, '_> {
     ) -> Result<Receipt, PlanError> {
         let stages = self.stages(put);
         let lsn = self.next_lsn();
+        self.count(old.0.as_ref().map(counted), Some((&put.owner, put.version.size)))?;
         let old = match old {
             // A node of its own for each that is kept: the old one goes its way to the trash.
             (Some(file), Some(keeping)) => {
@@ -267,6 +271,9 @@ impl Planner<'_, '_> {
             return Err(Precondition::NotEmpty(path.clone()).into());
         }
         let (lsn, id) = (self.next_lsn(), node.id());
+        if let Node::File(file) = &node {
+            self.count(Some(counted(file)), None)?;
+        }
         let (to, pending) = match (node, request.keeping) {
             (Node::File(file), Some(keeping)) if is_held(&file) => {
                 (Some(self.throw_away(lsn, path, &place, file, (Cause::Removed, keeping))?), EVERY_DRIVE)

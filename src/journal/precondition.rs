@@ -3,6 +3,7 @@
 use crate::ids::{Lsn, Side};
 use crate::namespace::Misfit;
 use crate::path::{BadPath, Name, RelPath};
+use crate::units;
 
 /// Why a mutation cannot be done on what the catalog says. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +20,8 @@ pub enum Precondition {
     NotAFolder(RelPath),
     #[error("{0} is not empty")]
     NotEmpty(RelPath),
+    #[error("{}", over_quota(owner, *limit, *used, *needed))]
+    Quota { owner: String, limit: u64, used: u64, needed: u64 },
     #[error("{0} cannot be moved into itself")]
     IntoItself(RelPath),
     #[error("nothing of {0} is in the trash")]
@@ -39,6 +42,14 @@ pub enum Precondition {
     /// Every drive that the bytes went to has left meanwhile.
     #[error("every drive that had the bytes has left: put a stick back in and send it again")]
     NoStage,
+}
+
+fn over_quota(owner: &str, limit: u64, used: u64, needed: u64) -> String {
+    let [limit, used, needed] = [limit, used, needed].map(units::bytes);
+    format!(
+        "{owner} may use {limit}, and {used} are used or on their way: {needed} do not fit beside that; remove something, or ask an \
+         admin for more"
+    )
 }
 
 fn version(now: Option<Lsn>) -> String {

@@ -15,6 +15,7 @@ use crate::journal::names::{self, Folders};
 use crate::journal::precondition::Precondition;
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
 use crate::journal::store::{Pair, Store, StoreError};
+use crate::journal::usage::Usage;
 use crate::namespace::{Namespace, folded};
 use crate::path::{Name, RelPath};
 
@@ -311,6 +312,11 @@ impl Journal {
     /// Whether a ticket was given out by this journal.
     pub fn knows(&self, ticket: Ticket) -> bool {
         self.nonces.read().contains(&ticket.nonce())
+    }
+
+    /// What the files of an owner come to.
+    pub fn usage(&self, owner: &str) -> Result<Usage, StoreError> {
+        self.snapshot().usage(owner)
     }
 
     /// Bytes of all files, but for those in the trash, which is emptied where there is no room.

@@ -12,6 +12,7 @@ use crate::journal::plan::Counters;
 use crate::journal::record::{Content, Debt, Enrolment, Entry, Flags, Held, Mark, Op};
 use crate::journal::store::{Store, StoreError};
 use crate::journal::trash::Kept;
+use crate::journal::usage;
 
 /// Applies changes. `applied` says that redo may start behind this LSN: it comes after all that redo would do,
 /// and before entries go, since redo wants them without a gap.
@@ -161,6 +162,7 @@ pub(super) fn mend(store: &dyn Store, enrolment: &mut Enrolment) -> Result<(), S
     mend_flags(store)?;
     mend_folders_apart(store)?;
     mend_claims(store)?;
+    usage::count_once(store)?;
     settle_fills(store, enrolment)
 }
 

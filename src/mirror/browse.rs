@@ -1,17 +1,30 @@
-//! Looking: one file, a folder.
+//! Looking: one file, a folder, what somebody's files come to.
+
+use std::collections::BTreeSet;
 
 use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::{Copy, FileNode, Node, Place, Resolved, ScrubProgress};
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::unreadable;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Copied, Info, InfoDrive, ListEntry, NodeKind, Recurse};
+use crate::mirror::request::{Copied, Info, InfoDrive, ListEntry, NodeKind, Recurse, Usage};
 use crate::path::{Name, RelPath};
 
 /// Children read at once.
 const PAGE: usize = 1024;
 
 impl Mirror {
+    /// What the files of an owner come to: all that this user put last, wherever they lie.
+    pub fn usage(&self, owner: &str) -> Result<Usage, Refusal> {
+        self.core.check_journal()?;
+        self.core.journal.usage(owner).map_err(unreadable)
+    }
+
+    /// Says who has a home.
+    pub fn set_users(&self, users: BTreeSet<String>) {
+        *self.core.users.write() = users;
+    }
+
     pub fn info(&self, path: &RelPath) -> Result<Info, Refusal> {
         self.core.check_journal()?;
         let present = self.core.present();

@@ -1,9 +1,10 @@
 //! What all parts of the mirror share: the journal, the two seats, comings and goings.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
@@ -19,6 +20,7 @@ use crate::mirror::label::Serials;
 use crate::mirror::layout;
 use crate::mirror::limits::AsideMax;
 use crate::mirror::patient::TRY_AGAIN_AFTER;
+use crate::mirror::quota::Claims;
 use crate::mirror::reconcile::inbox::Inbox;
 use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::reconcile::survey::Ahead;
@@ -31,6 +33,7 @@ use crate::mirror::state::DriveEvent;
 use crate::mirror::status::{Notice, SearchStatus};
 use crate::mirror::token::InstallToken;
 use crate::mirror::volume::{Disposition, VolumeError};
+use crate::path::RelPath;
 
 /// Tries to remove a stage that nobody needs.
 const DROP_TRIES: u32 = 3;
@@ -90,6 +93,9 @@ pub(crate) struct Core {
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
     pub(crate) room: Arc<Room>,
+    pub(crate) claims: Arc<Claims>,
+    /// Who has a home.
+    pub(crate) users: RwLock<BTreeSet<String>>,
     /// Until when each drive is to be left alone.
     pub(crate) parked: watch::Sender<PerSide<Option<Instant>>>,
     pub(crate) token: InstallToken,
@@ -156,6 +162,12 @@ impl Core {
     /// How what is removed or overwritten now is kept, if it is.
     pub(crate) fn keeping(&self, sweep: Option<Lsn>) -> Option<Keeping> {
         self.trash_for.map(|_| Keeping { at: self.running.at(clock::now()), wall_ns: clock::wall_ns(), sweep })
+    }
+
+    /// Whose a new file is that nobody put: of the one in whose home it lies.
+    pub(crate) fn owner_at(&self, path: &RelPath) -> String {
+        let first = path.names().first().map(|name| name.as_str().to_owned());
+        first.filter(|first| self.users.read().contains(first)).unwrap_or_default()
     }
 
     pub(crate) fn tell_change(&self) {

@@ -129,6 +129,8 @@ impl Mirror {
             changed: watch::channel(0).0,
             lost,
             room: Arc::default(),
+            claims: Arc::default(),
+            users: parking_lot::RwLock::default(),
             serials,
             parked: watch::channel(PerSide::default()).0,
             token: crate::mirror::token::InstallToken::default(),

@@ -38,6 +38,7 @@ mod parking_tests;
 mod patient;
 mod peer;
 pub(crate) mod places;
+mod quota;
 mod reconcile;
 pub mod refusal;
 mod repairs;

@@ -250,12 +250,12 @@ impl Volume for OsVolume {
             FsKind::Atomic => None,
             FsKind::Fat => Some(self.open_folder(layout::parent(path)).map_err(Act::Change.of("create", path))?),
         };
-        let make = || self.open_below(path, flags, FILE_MODE, ResolveFlags::empty());
-        let made = match &folder {
-            None => make(),
-            Some(folder) => self.syncs.enter(folder, make),
+        let change = || self.open_below(path, flags, FILE_MODE, ResolveFlags::empty());
+        let opened = match &folder {
+            None => change(),
+            Some(folder) => self.syncs.enter(folder, change),
         };
-        let handle = made.map_err(Act::Change.of("create", path))?;
+        let handle = opened.map_err(Act::Change.of("create", path))?;
         Ok(Arc::new(OsFile::made(handle, folder, path, (self.kind, &self.syncs))))
     }
 

@@ -35,6 +35,9 @@ pub enum Refusal {
     BadChecksum { expected: Crc32, actual: Crc32 },
     #[error("{}", no_space(*drive, *free, *needed))]
     NoSpace { drive: Side, free: u64, needed: u64 },
+    /// The user's files may not come to more.
+    #[error("{0}")]
+    Quota(String),
     /// No present drive holds it; `drive` names the one that does, where one does.
     #[error("{message}")]
     Unavailable { drive: Option<Side>, message: String },
@@ -97,6 +100,7 @@ impl Refusal {
             Self::BadPath(_) | Self::BadName { .. } => "bad-path",
             Self::BadChecksum { .. } => "bad-checksum",
             Self::NoSpace { .. } => "no-space",
+            Self::Quota(_) => "quota",
             Self::Unavailable { .. } => "unavailable",
             Self::Superseded(_) => "superseded",
             Self::JournalUnavailable(_) | Self::JournalUnreadable(_) => "journal-unavailable",
@@ -118,6 +122,7 @@ impl Refusal {
             | Self::NotInTrash(_)
             | Self::Exists(_)
             | Self::OtherVersion(_)
+            | Self::Quota(_)
             | Self::IsAFolder(_)
             | Self::NotAFolder(_)
             | Self::NotEmpty(_)

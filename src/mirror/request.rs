@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::digest::Crc32;
 use crate::ids::{Lsn, PerSide, Side};
 pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
-pub use crate::journal::{Cause, Overwrite, Receipt};
+pub use crate::journal::{Cause, Overwrite, Quota, Receipt, Usage};
 pub use crate::mirror::reconcile::stock::Worth as AsideWorth;
 use crate::path::RelPath;
 
@@ -28,6 +28,8 @@ pub struct PutRequest {
     pub executable: bool,
     /// The user whose file it is from then on; nobody's where there are no accounts.
     pub owner: String,
+    /// What the files of the one who asks may come to.
+    pub quota: Option<Quota>,
     pub id: Option<RequestId>,
 }
 

@@ -21,6 +21,7 @@ use crate::mirror::io::Gone;
 use crate::mirror::log_thread::NoRoom;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::refusal;
+use crate::mirror::quota::Claim;
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::PutRequest;
 use crate::mirror::stage::StageFile;
@@ -51,6 +52,7 @@ pub struct Upload {
     /// The journal has it now: its stages are not ours any more.
     handed_over: bool,
     space: space::Reservation,
+    claim: Claim,
     /// Bytes of the body that took their room and are written.
     spent: u64,
     /// Bytes of the body that there is room for, where its length is unknown.
@@ -79,6 +81,8 @@ impl Mirror {
             }
         }
         let bytes = if answered.is_some() { 0 } else { request.len.unwrap_or(0) };
+        let mut claim = Claim::new(&self.core.claims, request.quota.clone());
+        claim.grow(&self.core.journal, &request.path, bytes)?;
         let reservation = space::reserve(&self.core, bytes).await?;
         let count = self.tickets.fetch_add(1, Ordering::Relaxed);
         let upload = Upload {
@@ -92,6 +96,7 @@ impl Mirror {
             answered,
             handed_over: false,
             space: reservation,
+            claim,
             spent: 0,
             room_end: 0,
             turned_away: None,
@@ -133,6 +138,7 @@ impl Upload {
             return Ok(());
         }
         self.mirror.check_length(end)?;
+        self.claim(end)?;
         let core = &self.mirror.core;
         // What is written of it is in use now, not in the figures that the lanes left.
         space::refresh(core).await;
@@ -148,6 +154,19 @@ impl Upload {
         self.spent = self.room_end;
         self.room_end += taken;
         Ok(())
+    }
+
+    /// Claims what a body of unknown length adds to its owner's files as it grows up to `end`.
+    fn claim(&mut self, end: u64) -> Result<(), Refusal> {
+        if end <= self.claim.size() {
+            return Ok(());
+        }
+        let (journal, path) = (&self.mirror.core.journal, &self.request.path);
+        // Close to the limit what came must fit, not what may come.
+        match self.claim.grow(journal, path, end.next_multiple_of(ROOM_BYTES)) {
+            Ok(()) => Ok(()),
+            Err(_) => self.claim.grow(journal, path, end),
+        }
     }
 
     /// The body turned out to be large: what was held goes to stage files.
@@ -392,6 +411,7 @@ impl Upload {
             id: self.request.id.take(),
             present: core.present(),
             keeping: core.keeping(None),
+            quota: self.request.quota.take(),
         };
         core.committer.commit(request).await.map_err(refusal)
     }

@@ -3,10 +3,11 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::accounts::{Change, User, UserName};
+use crate::mirror::request::Usage;
 use crate::server::connection::Close;
-use crate::server::session::Session;
+use crate::server::session::{Session, said};
 use crate::server::share;
-use crate::wire::{AccountAnswer, AccountLine, Secret, Time, TokenLine, line_of};
+use crate::wire::{AccountAnswer, AccountLine, Fault, Secret, Time, TokenLine, line_of};
 
 pub(crate) async fn change<S>(session: &mut Session<S>, change: Change) -> Result<(), Close>
 where
@@ -34,15 +35,28 @@ where
         Err(fault) => return session.connection.refuse(&fault).await,
     };
     let users = accounts.iter().flat_map(|accounts| accounts.users());
-    let body: Vec<u8> = users.flat_map(|(name, user)| line_of(&line(name, user))).collect();
+    let mirror = &session.mirror;
+    let lines = users.map(|(name, user)| Ok(line_of(&line(name, user, said(mirror.usage(name.as_str()))?))));
+    let body = match lines.collect::<Result<Vec<_>, Fault>>() {
+        Ok(lines) => lines.concat(),
+        Err(fault) => return session.connection.refuse(&fault).await,
+    };
     session.connection.answer_body(&body).await
 }
 
-fn line(name: &UserName, user: &User) -> AccountLine {
+fn line(name: &UserName, user: &User, usage: Usage) -> AccountLine {
     let tokens = user.tokens().map(|(id, token)| TokenLine {
         id: id.to_string(),
         label: token.label.clone(),
         made: Time(token.made_ns),
     });
-    AccountLine { user: name.to_string(), admin: user.admin, read_only: user.read_only, tokens: tokens.collect() }
+    AccountLine {
+        user: name.to_string(),
+        admin: user.admin,
+        read_only: user.read_only,
+        files: usage.files,
+        bytes: usage.bytes,
+        limit: user.quota,
+        tokens: tokens.collect(),
+    }
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::accounts::{Access, AccountError, Accounts, Change, Identity, Right, Share, SharedRules, Token};
+use crate::mirror::request::Quota;
 use crate::path::RelPath;
 use crate::server::admission::Origin;
 use crate::wire::{ErrorName, Fault, Secret};
@@ -219,6 +220,14 @@ impl Guest {
             Access::User { .. } => "only an admin may see and change accounts",
         };
         Err(Fault::new(ErrorName::Denied, message))
+    }
+
+    /// What the client's files may come to, where that is limited.
+    pub(crate) fn quota(&self) -> Option<Quota> {
+        let accounts = self.accounts()?;
+        let name = &self.identity.as_ref()?.name;
+        let bytes = accounts.user(name).ok()?.quota?;
+        Some(Quota { owner: name.to_string(), bytes })
     }
 
     /// Whom the client was recognized as.

@@ -27,6 +27,7 @@ mod share;
 mod status;
 mod trash;
 mod undo;
+mod usage;
 mod verify;
 
 pub use accept::{listen, serve};

@@ -7,7 +7,7 @@ use crate::mirror::{Upload, request};
 use crate::path::RelPath;
 use crate::server::connection::Close;
 use crate::server::session::{Session, request_id, said};
-use crate::server::{place, refusal};
+use crate::server::{place, refusal, usage};
 use crate::wire::{BodyLength, BodyReader, ErrorName, Fault, PutCondition, PutRequest};
 
 pub(crate) async fn perform<S>(session: &mut Session<S>, request: PutRequest) -> Result<(), Close>
@@ -37,7 +37,14 @@ where
         Ok(()) => said(upload.commit(trailer.crc32).await),
         Err(fault) => Err(fault),
     };
-    session.settle(outcome).await
+    match outcome {
+        Ok(receipt) => {
+            let mut answer = refusal::receipt(&receipt);
+            answer.usage = usage::close_to_limit(session);
+            session.connection.answer(&answer).await
+        }
+        Err(fault) => session.connection.refuse(&fault).await,
+    }
 }
 
 async fn begin<S>(session: &mut Session<S>, request: PutRequest, bytes_max: u64) -> Result<(Upload, RelPath), Fault>
@@ -59,6 +66,7 @@ where
     let request = request::PutRequest {
         path: path.clone(),
         owner: guest.access()?.owner().to_owned(),
+        quota: guest.quota(),
         overwrite: match request.condition {
             PutCondition::Whatever => request::Overwrite::Yes,
             PutCondition::Nothing => request::Overwrite::No,

@@ -17,6 +17,7 @@ pub(crate) fn fault(refusal: &Refusal) -> Fault {
         Refusal::BadPath(_) | Refusal::BadName { .. } => ErrorName::BadPath,
         Refusal::BadChecksum { .. } => ErrorName::BadChecksum,
         Refusal::NoSpace { .. } => ErrorName::NoSpace,
+        Refusal::Quota(_) => ErrorName::Quota,
         Refusal::Unavailable { .. } => ErrorName::Unavailable,
         Refusal::Superseded(_) => ErrorName::Superseded,
         Refusal::JournalUnavailable(_) | Refusal::JournalUnreadable(_) => ErrorName::JournalUnavailable,
@@ -38,6 +39,7 @@ pub(crate) fn receipt(receipt: &Receipt) -> MutationAnswer {
         lsn: receipt.lsn,
         crc32: receipt.crc32,
         drives: receipt.drives.iter().map(|side| side.name().to_owned()).collect(),
+        usage: None,
     }
 }
 
@@ -64,6 +66,7 @@ mod tests {
             Refusal::BadName { drive: Side::A, message: text() },
             Refusal::BadChecksum { expected: Crc32(0), actual: Crc32(1) },
             Refusal::NoSpace { drive: Side::B, free: 0, needed: 1 },
+            Refusal::Quota(text()),
             Refusal::Unavailable { drive: Some(Side::A), message: text() },
             Refusal::Superseded(text()),
             Refusal::JournalUnavailable(text()),

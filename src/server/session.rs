@@ -11,7 +11,7 @@ use crate::server::connection::{Close, Connection};
 use crate::server::door::Guest;
 use crate::server::status::HostReporter;
 use crate::server::{
-    account, aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, verify,
+    account, aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, usage, verify,
 };
 use crate::wire::{Fault, Request, VerifyRequest};
 
@@ -49,6 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Get(request) => get::perform(self, request).await,
             Request::Put(request) => put::perform(self, request).await,
             Request::Rm(request) => rm::perform(self, request).await,
+            Request::Usage { user } => usage::perform(self, user).await,
             Request::Info { path } => info::perform(self, &path).await,
             Request::Ls(request) => ls::perform(self, request).await,
             Request::Mkdir(request) => mkdir::perform(self, request).await,
@@ -106,6 +107,7 @@ fn only_for_admins(request: &Request) -> Option<&'static str> {
         // Asks for more than that.
         | Request::Account(_)
         | Request::Accounts
+        | Request::Usage { .. }
         | Request::Hello { .. }
         | Request::Status(_) => None,
     }

@@ -20,7 +20,10 @@ where
         .and_then(|path| guest.check_all(Right::Write, &path).map(|()| path));
     let outcome = match path {
         Ok(path) => match request_id(session.connection.guest(), request.id) {
-            Ok(id) => said(session.mirror.undo(&path, request.lsn, id).await),
+            Ok(id) => {
+                let quota = session.connection.guest().quota();
+                said(session.mirror.undo(&path, request.lsn, quota, id).await)
+            }
             Err(fault) => Err(fault),
         },
         Err(fault) => Err(fault),

@@ -53,6 +53,30 @@ pub struct MutationAnswer {
     /// The drives on which it is durable (a PUT), or which apply it now (others).
     #[serde(default)]
     pub drives: Vec<String>,
+    /// To a PUT of somebody who has nearly all in use that may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageNote>,
+}
+
+/// Bytes that a user's files come to, and may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageNote {
+    pub bytes: u64,
+    pub limit: u64,
+}
+
+/// The answer to `usage`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageAnswer {
+    pub ok: bool,
+    pub user: String,
+    pub files: u64,
+    pub bytes: u64,
+    /// Bytes; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free: Option<u64>,
 }
 
 /// The answer to an undo: what it brought back is durable.
@@ -209,6 +233,13 @@ pub struct AccountLine {
     pub admin: bool,
     #[serde(default)]
     pub read_only: bool,
+    /// What the user's files come to, and may; without a limit as much as the drives take.
+    #[serde(default)]
+    pub files: u64,
+    #[serde(default)]
+    pub bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
     pub tokens: Vec<TokenLine>,
 }
 
@@ -368,6 +399,7 @@ mod tests {
             lsn: Lsn(17),
             crc32: Some(Crc32::of(b"hello world")),
             drives: vec!["a".to_owned(), "b".to_owned()],
+            usage: None,
         };
         let line = String::from_utf8(line_of(&answer)).unwrap();
         assert_eq!(line, "{\"ok\":true,\"lsn\":17,\"crc32\":\"0d4a1185\",\"drives\":[\"a\",\"b\"]}\n");

@@ -64,6 +64,8 @@ names! {
     BadChecksum = "bad-checksum",
     /// A drive has no room; `drive` says which.
     NoSpace = "no-space",
+    /// The user's files may not come to more.
+    Quota = "quota",
     /// No present drive has it; `drive` says which one would.
     Unavailable = "unavailable",
     /// The version that was being read is gone: start again.

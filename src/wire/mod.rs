@@ -17,8 +17,8 @@ mod time;
 pub use answer::{
     AccountAnswer, AccountLine, AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EjectAnswer,
     EmptiedAnswer, EntryLine, HelloAnswer, InfoAnswer, InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered,
-    ShareLine, SharedWith, TokenLine, Trailer, TrashLine, UndoAnswer, VerifiedLine, VerifyAnswer, VerifyFinding, Why,
-    line_of, read_answer,
+    ShareLine, SharedWith, TokenLine, Trailer, TrashLine, UndoAnswer, UsageAnswer, UsageNote, VerifiedLine,
+    VerifyAnswer, VerifyFinding, Why, line_of, read_answer,
 };
 pub use body::{BodyLength, BodyReader};
 pub use document::{

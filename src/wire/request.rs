@@ -104,10 +104,11 @@ pub enum Op {
     Shares,
     Account,
     Accounts,
+    Usage,
 }
 
 impl Op {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Get,
         Self::Put,
         Self::Rm,
@@ -129,6 +130,7 @@ impl Op {
         Self::Shares,
         Self::Account,
         Self::Accounts,
+        Self::Usage,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -154,6 +156,7 @@ impl Op {
             Self::Shares => "shares",
             Self::Account => "account",
             Self::Accounts => "accounts",
+            Self::Usage => "usage",
         }
     }
 }
@@ -192,6 +195,10 @@ pub enum Request {
     /// An admin changes an account.
     Account(Change),
     Accounts,
+    /// What the files of a user come to; without a name, the client's.
+    Usage {
+        user: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -422,6 +429,7 @@ impl Request {
             Op::Shares => Self::Shares,
             Op::Account => Self::Account(line.change.ok_or(RequestError::Missing { op: op.as_str(), key: "change" })?),
             Op::Accounts => Self::Accounts,
+            Op::Usage => Self::Usage { user: line.user },
             Op::Scrub => Self::Scrub(line.action.ok_or(RequestError::Missing { op: op.as_str(), key: "action" })?),
         })
     }

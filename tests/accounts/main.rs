@@ -9,6 +9,7 @@
 
 mod matrix;
 mod people;
+mod quotas;
 mod recovered;
 
 use std::fs;
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
         .with("an_old_boot_disk_brings_no_revoked_token_back", Needs::Nothing, recovered::old_boot_disk)
         .with("accounts_on_ones_own_stick_count_only_as_its_history_has_them", Needs::Nothing, recovered::forged)
         .with("copies_that_are_lost_are_made_again", Needs::Nothing, recovered::copies)
+        .with("a_quota_holds_to_the_byte", Needs::Nothing, quotas::exact)
+        .with("uploads_at_once_never_pass_a_quota_together", Needs::Nothing, quotas::races)
+        .with("an_upload_that_is_cut_off_gives_its_quota_back", Needs::Nothing, quotas::cut_off)
         .with("a_network_is_served_only_with_accounts", Needs::Nothing, network)
         .main()
 }
@@ -203,8 +207,8 @@ fn admin() {
     let with = |token: &str, words: &[&str]| people.stranger().run_with(&[("FGET_TOKEN", token)], words);
     with(&token, &["put", people.twins.config().to_str().expect("UTF-8"), "f"]).expect(0);
     let phone = text(&["admin", "token", "new", "eve", "--label", "phone"]).trim().to_owned();
-    assert_eq!(text(&["admin", "list"]).lines().last(), Some("reader  read-only  1 token"));
-    assert!(text(&["admin", "list"]).contains("eve  user  2 tokens\n"));
+    assert_eq!(text(&["admin", "list"]).lines().last(), Some("reader  read-only  1 token  0 B"));
+    assert!(text(&["admin", "list"]).contains("eve  user  2 tokens  "));
     assert!(text(&["admin", "token", "list", "eve"]).contains("phone"));
     chief.run(&["admin", "token", "revoke", "eve", "phone"]).expect(0);
     with(&phone, &["ls"]).expect(DENIED);

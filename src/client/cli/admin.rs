@@ -9,7 +9,7 @@ use crate::client::cli::health::print;
 use crate::client::cli::listing::to_the_second;
 use crate::client::cli::progress::Remarks;
 use crate::client::requests::Client;
-use crate::units::count;
+use crate::units::{bytes, count};
 use crate::wire::AccountLine;
 
 pub(crate) async fn admin(client: &mut Client, args: Admin, remarks: Remarks) -> Result<(), CommandError> {
@@ -28,7 +28,8 @@ pub(crate) async fn admin(client: &mut Client, args: Admin, remarks: Remarks) ->
             };
             return print(&account.tokens.iter().fold(String::new(), line));
         }
-        Admin::Add { name, admin, read_only, label } => Change::AddUser { name, admin, read_only, label },
+        Admin::Add { name, admin, read_only, quota, label } => Change::AddUser { name, admin, read_only, quota, label },
+        Admin::Quota { name, size } => Change::SetQuota { name, quota: size.0 },
         Admin::Remove { name } => Change::RemoveUser { name },
         Admin::Token(AdminToken::New { name, label }) => Change::NewToken { name, label },
         Admin::Token(AdminToken::Revoke { name, token }) => Change::RevokeToken { name, token },
@@ -50,6 +51,8 @@ fn shown(account: &AccountLine) -> String {
     };
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{}  {role}  {}", account.user, count(account.tokens.len() as u64, "token"));
+    let used = bytes(account.bytes);
+    let used = account.limit.map_or_else(|| used.clone(), |limit| format!("{used} of {}", bytes(limit)));
+    let _ = writeln!(text, "{}  {role}  {}  {used}", account.user, count(account.tokens.len() as u64, "token"));
     text
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::accounts::UserName;
+use crate::units::{QuotaSize, size};
 
 const AFTER_HELP: &str = "\
 Server: --server, else FGET_SERVER, else `server = \"HOST:PORT\"` in ~/.config/fget/config.toml, else 127.0.0.1:8946.
@@ -38,7 +39,7 @@ pub enum Command {
     /// Remove a file or an empty folder; with -r a folder with all in it.
     #[command(alias = "RM")]
     Rm(Rm),
-    /// Show size, times, version and where the copies are.
+    /// Show size, times, version and where the copies are; without a path how much of your quota is used.
     #[command(alias = "INFO")]
     Info(Info),
     /// List a folder.
@@ -145,6 +146,9 @@ pub enum Admin {
         /// May change nothing.
         #[arg(long)]
         read_only: bool,
+        /// The most that the user's files may come to, as 500MiB or 2GiB.
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        quota: Option<u64>,
         /// What to call the first token.
         #[arg(long, default_value = "first")]
         label: String,
@@ -153,6 +157,8 @@ pub enum Admin {
     List,
     /// Remove a user; the files stay.
     Remove { name: UserName },
+    /// Change how much a user's files may come to, as 500MiB or 2GiB; 'none': as much as the drives take.
+    Quota { name: UserName, size: QuotaSize },
     /// Make, list and revoke tokens.
     #[command(subcommand)]
     Token(AdminToken),
@@ -191,7 +197,12 @@ pub struct Unshare {
 
 #[derive(Debug, ClapArgs)]
 pub struct Info {
-    pub remote: String,
+    /// The file or folder [default: what your files come to, and may]
+    #[arg(hide_default_value = true)]
+    pub remote: Option<String>,
+    /// What another user's files come to, for admins.
+    #[arg(long, value_name = "NAME", conflicts_with = "remote")]
+    pub user: Option<String>,
     /// One JSON document.
     #[arg(long)]
     pub json: bool,

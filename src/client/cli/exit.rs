@@ -165,7 +165,7 @@ fn exit_of_name(name: &ErrorName) -> Exit {
         | ErrorName::TooLarge
         | ErrorName::Unknown(_) => Exit::Other,
         ErrorName::BadChecksum => Exit::Integrity,
-        ErrorName::NoSpace => Exit::NoSpace,
+        ErrorName::NoSpace | ErrorName::Quota => Exit::NoSpace,
         ErrorName::Unavailable
         | ErrorName::Superseded
         | ErrorName::JournalUnavailable
@@ -198,6 +198,7 @@ mod tests {
             (ErrorName::JournalUnavailable, 5),
             (ErrorName::Denied, 6),
             (ErrorName::NoSpace, 7),
+            (ErrorName::Quota, 7),
             (ErrorName::BadChecksum, 8),
             (ErrorName::Exists, 9),
             (ErrorName::IsADirectory, 9),

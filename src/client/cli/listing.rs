@@ -7,13 +7,26 @@ use serde::Serialize;
 use crate::digest::Crc32;
 use crate::ids::Lsn;
 use crate::units;
-use crate::wire::{CopyState, EntryLine, InfoAnswer, InfoCopy, Kind, OUTPUT_VERSION, ShareLine, SharedWith, Time};
+use crate::wire::{
+    CopyState, EntryLine, InfoAnswer, InfoCopy, Kind, OUTPUT_VERSION, ShareLine, SharedWith, Time, UsageAnswer,
+};
 
 #[derive(Serialize)]
 struct ListDocument<'a> {
     output_version: u32,
     path: &'a str,
     entries: &'a [EntryLine],
+}
+
+#[derive(Serialize)]
+struct UsageDocument<'a> {
+    output_version: u32,
+    user: &'a str,
+    files: u64,
+    bytes: u64,
+    /// Bytes; null where there is none.
+    limit: Option<u64>,
+    free: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -112,6 +125,30 @@ pub(crate) fn info_text(info: &InfoAnswer) -> String {
     let _ = writeln!(text, "  version: {}", info.lsn);
     for drive in &info.drives {
         let _ = writeln!(text, "  drive {}: {}", drive.name, copy_text(drive));
+    }
+    text
+}
+
+pub(crate) fn usage_json(usage: &UsageAnswer) -> serde_json::Result<String> {
+    let UsageAnswer { ok: _, user, files, bytes, limit, free } = usage;
+    let document = UsageDocument {
+        output_version: OUTPUT_VERSION,
+        user,
+        files: *files,
+        bytes: *bytes,
+        limit: *limit,
+        free: *free,
+    };
+    Ok(serde_json::to_string(&document)? + "\n")
+}
+
+pub(crate) fn usage_text(usage: &UsageAnswer) -> String {
+    let used = units::bytes(usage.bytes);
+    let mut text = format!("     user: {}\n    files: {}\n     used: {used}\n", usage.user, usage.files);
+    let figure = |figure: Option<u64>| figure.map_or_else(|| "none".to_owned(), units::bytes);
+    let _ = writeln!(text, "    limit: {}", figure(usage.limit));
+    if usage.free.is_some() {
+        let _ = writeln!(text, "     free: {}", figure(usage.free));
     }
     text
 }

@@ -1,11 +1,14 @@
 //! The progress bar, on a terminal's standard error only.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::client::limits::PROGRESS_BYTES_MIN;
+use crate::units;
+use crate::wire::UsageNote;
 
 const TEMPLATE: &str = "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
 
@@ -21,6 +24,8 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     total: AtomicU64,
     remarks: Remarks,
+    /// How close the user is to the limit, as the last answer said.
+    usage: Cell<Option<UsageNote>>,
 }
 
 /// One file's share of it.
@@ -35,7 +40,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style);
         }
-        Self { bar, total: AtomicU64::new(0), remarks }
+        Self { bar, total: AtomicU64::new(0), remarks, usage: Cell::default() }
     }
 
     /// Bytes that will come on top. A bar appears when it is enough to wait for.
@@ -62,8 +67,17 @@ impl Progress {
         self.remarks
     }
 
+    /// What the last answer said of the user's limit: told once, at the end.
+    pub(crate) fn note_usage(&self, usage: Option<UsageNote>) {
+        self.usage.set(usage);
+    }
+
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+        if let Some(UsageNote { bytes, limit }) = self.usage.get().filter(|_| self.remarks == Remarks::Shown) {
+            let (used, free) = (units::bytes(bytes), units::bytes(limit.saturating_sub(bytes)));
+            eprintln!("fget: {used} of your {} are used, {free} are left", units::bytes(limit));
+        }
     }
 }
 

@@ -87,8 +87,14 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Put(args) => upload::put(&mut client, &args, progress).await?,
         Command::Rm(args) => client.remove(&args.remote, args.recursive).await.map(|_| ())?,
         Command::Info(args) => {
-            let info = client.info(&args.remote).await?;
-            print(&if args.json { listing::info_json(&info)? } else { listing::info_text(&info) })?;
+            let text = if let Some(remote) = args.remote {
+                let info = client.info(&remote).await?;
+                if args.json { listing::info_json(&info)? } else { listing::info_text(&info) }
+            } else {
+                let usage = client.usage(args.user).await?;
+                if args.json { listing::usage_json(&usage)? } else { listing::usage_text(&usage) }
+            };
+            print(&text)?;
         }
         Command::Ls(args) => list(&mut client, &args).await?,
         Command::Mkdir(args) => client.make_folder(&args.remote).await.map(|_| ())?,

@@ -57,7 +57,9 @@ pub(crate) async fn send(
     progress: &Progress,
 ) -> Result<MutationAnswer, ClientError> {
     let mut share = progress.share(&head.path);
-    client.put(head, source, |sent| share.set(sent)).await
+    let answer = client.put(head, source, |sent| share.set(sent)).await?;
+    progress.note_usage(answer.usage);
+    Ok(answer)
 }
 
 /// The head of a local file's upload, without its path.

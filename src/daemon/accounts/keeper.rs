@@ -90,10 +90,12 @@ impl Keeper {
         let public = Some(listen).filter(|listen| !listen.ip().is_loopback());
         let accounts = accounts.map(Arc::new);
         let rules = Arc::new(rules);
-        let roll = watch::Sender::new(roll_of(accounts.as_ref(), &rules, public));
+        let (roll, now) = (watch::Sender::new(roll_of(accounts.as_ref(), &rules, public)), accounts.clone());
         let (mirror, accounts, on_drives) = (Arc::clone(mirror), Mutex::new(accounts), watch::Sender::new(0));
         let rules = parking_lot::Mutex::new(rules);
-        Ok(Arc::new(Self { state, mirror, public, accounts, rules, roll, on_drives }))
+        let keeper = Self { state, mirror, public, accounts, rules, roll, on_drives };
+        keeper.publish(now.as_ref());
+        Ok(Arc::new(keeper))
     }
 
     pub(crate) fn roll(&self) -> watch::Receiver<Roll> {
@@ -155,6 +157,8 @@ impl Keeper {
     }
 
     fn publish(&self, accounts: Option<&Arc<Accounts>>) {
+        let users = accounts.into_iter().flat_map(|accounts| accounts.users());
+        self.mirror.set_users(users.map(|(name, _)| name.to_string()).collect());
         let rules = Arc::clone(&self.rules.lock());
         self.roll.send_replace(roll_of(accounts, &rules, self.public));
     }
@@ -289,6 +293,7 @@ impl Keeper {
             mtime_ns: None,
             executable: false,
             owner: String::new(),
+            quota: None,
             id: None,
         };
         let mut upload = self.mirror.begin_put(request).await?;

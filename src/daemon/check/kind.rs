@@ -79,6 +79,7 @@ impl From<&Flaw> for Kind {
             | Flaw::IdAhead { .. }
             | Flaw::LsnAhead { .. }
             | Flaw::FolderIndex { .. }
+            | Flaw::Usage { .. }
             | Flaw::Trash { .. }
             | Flaw::Digests { .. } => Self::CatalogBroken,
             Flaw::NeitherHadNorOwed { .. } | Flaw::DebtGoal { .. } => Self::DebtBroken,

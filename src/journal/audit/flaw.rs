@@ -40,6 +40,8 @@ pub enum Flaw {
     DebtGoal { path: Option<String>, side: Side, id: NodeId },
     #[error("what LSN {lsn} put into the trash: {why}")]
     Trash { path: Option<String>, lsn: Lsn, why: &'static str },
+    #[error("the files of {owner} are {counted} bytes, on record are {recorded}")]
+    Usage { owner: String, counted: u64, recorded: u64 },
     #[error("the answer to request {id:?} is remembered in the order of answers alone")]
     AnswerMissing { id: String },
 }
@@ -62,6 +64,7 @@ impl Flaw {
             | Self::Missing { .. }
             | Self::Redo { .. }
             | Self::Loop { .. }
+            | Self::Usage { .. }
             | Self::AnswerMissing { .. } => None,
         }
     }

@@ -1,5 +1,7 @@
 //! The records against each other: what must hold between them whenever the daemon could have been killed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::ids::{Lsn, NodeId, RequestId, Side};
 use crate::journal::audit::flaw::Flaw;
 use crate::journal::audit::node_set::NodeSet;
@@ -8,6 +10,7 @@ use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact, Space};
 use crate::journal::record::{Blocks, Copy, Debt, FileNode, INLINE_BLOCKS_MAX, Node, Place, block_count};
 use crate::journal::store::StoreError;
+use crate::journal::usage::{self, Usage};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -22,13 +25,17 @@ pub struct Totals {
 /// Checks all links; what the catalog has. Records that do not decode are passed over: they were told of.
 pub(super) fn check(audit: &Audit, found: &mut dyn FnMut(Flaw)) -> Result<Totals> {
     let next = readable(audit.record(&codec::meta(Fact::NextNode)))?;
-    let mut links = Links { audit, found, next, seen: NodeSet::default(), totals: Totals::default() };
+    let (seen, totals, usages) = (NodeSet::default(), Totals::default(), BTreeMap::new());
+    let mut links = Links { audit, found, next, seen, totals, usages };
     links.nodes()?;
     links.folders()?;
     for side in Side::BOTH {
         links.debts(side)?;
     }
     links.answers()?;
+    if audit.damaged == 0 {
+        links.usages()?;
+    }
     Ok(links.totals)
 }
 
@@ -39,6 +46,8 @@ struct Links<'a> {
     next: Option<NodeId>,
     seen: NodeSet,
     totals: Totals,
+    /// What the files of each owner come to.
+    usages: BTreeMap<String, Usage>,
 }
 
 impl Links<'_> {
@@ -49,6 +58,7 @@ impl Links<'_> {
             let (Ok(parent), Ok(name)) = (codec::number_of(&key), codec::name_of(&key)) else { continue };
             let place = Place::new(NodeId(parent), name);
             let Ok(node) = codec::decode::<Node>(&key, &value) else { continue };
+            usage::fold(&mut self.usages, &place, &node);
             self.node(&place, &node)?;
         }
         Ok(())
@@ -208,6 +218,20 @@ impl Links<'_> {
             self.check_lsn(place, debt.lsn)?;
         }
         // It need not have an entry: a repair has none, and a backfill gives them up.
+        Ok(())
+    }
+
+    fn usages(&mut self) -> Result<()> {
+        let recorded = usage::all(self.audit.store.as_ref())?;
+        let owners: BTreeSet<_> = recorded.keys().chain(self.usages.keys()).collect();
+        for owner in owners {
+            let of = |usages: &BTreeMap<String, Usage>| usages.get(owner).copied().unwrap_or_default();
+            let (counted, recorded) = (of(&self.usages), of(&recorded));
+            if counted != recorded {
+                let (counted, recorded) = (counted.bytes, recorded.bytes);
+                (self.found)(Flaw::Usage { owner: owner.clone(), counted, recorded });
+            }
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use crate::journal::record::{Answered, Debt, Enrolment, Entry, Fill, Flags, Fres
 use crate::journal::scrub::{ScrubOrder, ScrubProgress};
 use crate::journal::store::{Store, StoreError};
 use crate::journal::trash::Kept;
+use crate::journal::usage::Usage;
 use crate::namespace::Namespace;
 
 /// After all keys that there can be: a name is 255 bytes long at most, and no space is 255.
@@ -47,6 +48,7 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(), String> {
             .and_then(|kept| if Lsn(codec::number_of(key)?) == kept.lsn { Ok(()) } else { Err(disagrees()) }),
         Some(Space::KeptPath) => codec::decode::<Lsn>(key, value)
             .and_then(|lsn| if key.ends_with(&lsn.0.to_be_bytes()) { Ok(()) } else { Err(disagrees()) }),
+        Some(Space::Usage) => codec::owner_of(key).and_then(|_| codec::decode::<Usage>(key, value).map(drop)),
         // What another version keeps has a CRC as well.
         None => codec::decode::<()>(key, value),
     };
@@ -79,12 +81,12 @@ fn decode_fact(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         Some(Fact::ScrubA | Fact::ScrubB) => codec::decode::<ScrubProgress>(key, value).map(drop),
         Some(Fact::NamespaceA | Fact::NamespaceB) => codec::decode::<Namespace>(key, value).map(drop),
         Some(Fact::FillA | Fact::FillB) => codec::decode::<Fill>(key, value).map(drop),
-        Some(Fact::WaivedA | Fact::WaivedB) | None => codec::decode::<()>(key, value),
+        Some(Fact::WaivedA | Fact::WaivedB | Fact::UsageCounted) | None => codec::decode::<()>(key, value),
     }
 }
 
 fn space(key: &[u8]) -> Option<Space> {
-    const ALL: [Space; 13] = [
+    const ALL: [Space; 14] = [
         Space::Meta,
         Space::Entry,
         Space::Flags,
@@ -98,13 +100,14 @@ fn space(key: &[u8]) -> Option<Space> {
         Space::Fresh,
         Space::Kept,
         Space::KeptPath,
+        Space::Usage,
     ];
     let first = key.first()?;
     ALL.into_iter().find(|space| *space as u8 == *first)
 }
 
 fn fact(key: &[u8]) -> Option<Fact> {
-    const ALL: [Fact; 20] = [
+    const ALL: [Fact; 21] = [
         Fact::Format,
         Fact::Enrolment,
         Fact::Epoch,
@@ -118,6 +121,7 @@ fn fact(key: &[u8]) -> Option<Fact> {
         Fact::LabelA,
         Fact::LabelB,
         Fact::Elapsed,
+        Fact::UsageCounted,
         Fact::ScrubOrder,
         Fact::ScrubA,
         Fact::ScrubB,
@@ -158,6 +162,7 @@ pub(super) fn describe(key: &[u8]) -> String {
         Some(Space::AnswerOrder) => format!("the request that LSN {number} answered"),
         Some(Space::Kept) => format!("what LSN {number} put into the trash"),
         Some(Space::KeptPath) => "a path in the index of the trash".to_owned(),
+        Some(Space::Usage) => format!("what the files of {:?} come to", text(1)),
         None => format!("a record of a kind that this program does not know, key {key:02x?}"),
     }
 }
@@ -177,6 +182,7 @@ fn describe_fact(fact: Option<Fact>) -> &'static str {
         Some(Fact::LabelA) => "the last label of drive a",
         Some(Fact::LabelB) => "the last label of drive b",
         Some(Fact::Elapsed) => "the running time",
+        Some(Fact::UsageCounted) => "that what each user's files come to is on record",
         Some(Fact::ScrubOrder) => "the last order to scrub",
         Some(Fact::ScrubA) => "how far the scrub of drive a is",
         Some(Fact::ScrubB) => "how far the scrub of drive b is",

@@ -20,8 +20,16 @@ async fn a_busy_drive_has_no_more_to_read_back_than_some_files() {
     let put = |number: usize| async move {
         let path = RelPath::parse(&format!("f{number}")).unwrap();
         let (overwrite, len) = (Overwrite::No, Some(1));
-        let request =
-            PutRequest { path, overwrite, len, mtime_ns: Some(5), executable: false, owner: String::new(), id: None };
+        let request = PutRequest {
+            path,
+            overwrite,
+            len,
+            mtime_ns: Some(5),
+            executable: false,
+            owner: String::new(),
+            quota: None,
+            id: None,
+        };
         let mut upload = mirror.begin_put(request).await.unwrap();
         upload.write(Bytes::from_static(b"1")).await.unwrap();
         let crc = upload.crc32();

@@ -62,9 +62,9 @@ impl OsVolume {
     pub(super) fn make_folder_on_fat(&self, path: &VolumePath) -> Result<()> {
         let (parent, name) = self.parent(path).map_err(Act::Change.of("make folder", path))?;
         let folder = self.folder_of(path)?;
-        let make = || rustix::fs::mkdirat(&parent, name, super::FOLDER_MODE);
+        let change = || rustix::fs::mkdirat(&parent, name, super::FOLDER_MODE);
         // A folder that grew for it has its name in the new cluster, which comes with the table.
-        self.syncs.enter(&folder, make).map_err(Act::Change.of("make folder", path))?;
+        self.syncs.enter(&folder, change).map_err(Act::Change.of("make folder", path))?;
         // Its descriptor is the next one's.
         drop(parent);
         // The sync of a folder that has nothing of its own to be written writes the table. It is made already: without

@@ -222,7 +222,9 @@ impl Mirror {
             len: Some(observed.size),
             mtime_ns: Some(observed.mtime_ns),
             executable,
-            owner: String::new(),
+            owner: self.core.owner_at(path),
+            // It is on a stick already: not to mirror it would be no help to anybody.
+            quota: None,
             id: None,
         };
         let mut upload = self.begin_put(request).await?;

@@ -109,6 +109,7 @@ impl Stand {
                 mtime_ns: Some(5),
                 executable: false,
                 owner: String::new(),
+                quota: None,
                 id: None,
             })
             .await

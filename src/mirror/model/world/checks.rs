@@ -67,6 +67,7 @@ impl World {
 
     /// Reads every file of the oracle.
     pub(in crate::mirror::model) fn check_acknowledged(&mut self) {
+        self.journal.check_usage();
         for (path, thing) in self.oracle.tree.clone() {
             match (thing, self.resolve(&path)) {
                 (Thing::Folder, Resolved::Found(_, Node::Folder(_))) => {}

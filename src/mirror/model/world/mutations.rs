@@ -60,7 +60,7 @@ impl World {
             Way::Log => {
                 let record = Record::Payload {
                     path: path.to_owned(),
-                    owner: String::new(),
+                    owner: owner_of(bytes),
                     version,
                     mtime_ns: 5,
                     executable: false,
@@ -250,7 +250,8 @@ impl World {
                     None => continue,
                 },
             };
-            requests.push((item.clone(), Request { mutation, id: None, present, keeping: self.keeping() }));
+            requests
+                .push((item.clone(), Request { mutation, id: None, present, keeping: self.keeping(), quota: None }));
         }
         let (items, requests): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
         let purged = self.oracle.trash.first_key_value().map(|(lsn, _)| *lsn);
@@ -284,7 +285,8 @@ impl World {
         id: Option<RequestId>,
     ) -> Result<Receipt, CommitError> {
         let present = PerSide::new(|side| self.is_present(side));
-        let mut committed = self.writer.lock().commit(&[Request { mutation, id, present, keeping: self.keeping() }]);
+        let mut committed =
+            self.writer.lock().commit(&[Request { mutation, id, present, keeping: self.keeping(), quota: None }]);
         self.tell_drives(&committed.changes);
         self.release(&committed.released);
         committed.answers.remove(0)
@@ -304,6 +306,11 @@ impl World {
     }
 }
 
+/// Files of some users, and of nobody.
+fn owner_of(bytes: &[u8]) -> String {
+    ["", "anna", "bob"].map(str::to_owned)[usize::from(bytes.first().copied().unwrap_or_default() % 3)].clone()
+}
+
 pub(super) fn mutation_of(upload: &Upload) -> Mutation {
     let mut digester = Digester::default();
     digester.update(&upload.bytes);
@@ -314,7 +321,7 @@ pub(super) fn mutation_of(upload: &Upload) -> Mutation {
         blocks: digester.finish().blocks,
         mtime_ns: 5,
         executable: false,
-        owner: String::new(),
+        owner: owner_of(&upload.bytes),
         stages: upload.stages,
     })
 }
@@ -335,6 +342,7 @@ pub(super) fn verdict_of(reason: &Precondition) -> Verdict {
         Precondition::IntoItself(_) => Verdict::IntoItself,
         Precondition::NotInTrash(_) | Precondition::NotKept(_) => Verdict::NotInTrash,
         Precondition::Root
+        | Precondition::Quota { .. }
         | Precondition::Beyond { .. }
         | Precondition::IdInUse
         | Precondition::NoStage
