@@ -15,6 +15,7 @@ use crate::accounts::{BadRule, FolderRule, SharedRules};
 pub use crate::config::log::{BadFilter, LogFilter, LogFormat};
 use crate::mirror::{AsideMax, MirrorLimits};
 use crate::server::Limits;
+use crate::tls::Policy;
 
 /// Where the file is looked for unless somebody says otherwise; it need not exist.
 pub const CONFIG_FILE: &str = "/etc/twinstick/twinstickd.toml";
@@ -41,6 +42,12 @@ pub struct Config {
     pub state: PathBuf,
     /// The address for `fget`; loopback until told otherwise. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Whether clients must speak TLS.
+    pub tls: Policy,
+    /// A certificate as PEM, those of its issuers behind it; without it the one that `twinstickd cert` makes is used.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key, as PEM.
+    pub tls_key: Option<PathBuf>,
     /// Globs of folders to look in for enrolled sticks, beside those where `init` found them.
     pub places: Vec<String>,
     /// Time between two reads of a present drive's label.
@@ -69,6 +76,13 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// A certificate that the settings name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenCertificate {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
 /// What a command line or its environment set; it wins over the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
@@ -94,6 +108,8 @@ pub enum ConfigError {
     OutOfBounds { key: &'static str, value: Duration, least: Duration, most: Duration },
     #[error(transparent)]
     Rule(#[from] BadRule),
+    #[error("{given} is set and {missing} is not: a certificate is of use only with its key")]
+    Half { given: &'static str, missing: &'static str },
     #[error("{key} is 0: it must be at least 1")]
     Zero { key: &'static str },
     #[error("{key} is {}: give a path from the root, so that it means the same wherever twinstickd starts", value.display())]
@@ -105,6 +121,9 @@ impl Default for Config {
         Self {
             state: PathBuf::from(STATE_DIR),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
+            tls: Policy::default(),
+            tls_certificate: None,
+            tls_key: None,
             places: Vec::new(),
             probe_every: Duration::from_secs(1),
             stall_after: MirrorLimits::default().stall_after,
@@ -165,6 +184,12 @@ impl Config {
         }
     }
 
+    /// The certificate that is named; `None`: the own one is used.
+    pub fn given_certificate(&self) -> Option<GivenCertificate> {
+        let (certificate, key) = (self.tls_certificate.clone()?, self.tls_key.clone()?);
+        Some(GivenCertificate { certificate, key })
+    }
+
     /// The rules of the folders in `/shared`.
     pub fn shared_rules(&self) -> Result<SharedRules, BadRule> {
         SharedRules::new(&self.shared)
@@ -180,6 +205,16 @@ impl Config {
             return Err(ConfigError::Zero { key: "flaps_max" });
         }
         self.shared_rules()?;
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => return Err(ConfigError::Half { given: "tls_certificate", missing: "tls_key" }),
+            (None, Some(_)) => return Err(ConfigError::Half { given: "tls_key", missing: "tls_certificate" }),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        for (key, path) in [("tls_certificate", &self.tls_certificate), ("tls_key", &self.tls_key)] {
+            if let Some(relative) = path.as_ref().filter(|path| !path.is_absolute()) {
+                return Err(ConfigError::NotAbsolute { key, value: relative.clone() });
+            }
+        }
         for place in &self.places {
             if !place.starts_with('/') {
                 return Err(ConfigError::NotAbsolute { key: "places", value: place.into() });
@@ -243,9 +278,13 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_refused_with_its_line() {
-        for (key, value) in
-            [("stall_after", "soon"), ("aside_max", "a tenth"), ("log_level", "inof"), ("log_format", "xml")]
-        {
+        for (key, value) in [
+            ("stall_after", "soon"),
+            ("aside_max", "a tenth"),
+            ("tls", "never"),
+            ("log_level", "inof"),
+            ("log_format", "xml"),
+        ] {
             let message = parse(&format!("places = []\n{key} = \"{value}\"\n")).unwrap_err().to_string();
             assert!(message.contains("line 2"), "{message}");
             assert!(message.contains(value), "{message}");
@@ -280,6 +319,10 @@ mod tests {
         let always = parse("scrub_every = \"5s\"").unwrap().checked();
         assert!(matches!(always, Err(ConfigError::OutOfBounds { key: "scrub_every", .. })));
         assert_eq!(parse("scrub_every = \"never\"").unwrap().scrub_every, None);
+        let half = parse("tls_key = \"/k\"").unwrap().checked();
+        assert!(matches!(half, Err(ConfigError::Half { missing: "tls_certificate", .. })));
+        let relative = parse("tls_key = \"k\"\ntls_certificate = \"/c\"").unwrap().checked();
+        assert!(matches!(relative, Err(ConfigError::NotAbsolute { key: "tls_key", .. })));
         let relative = parse("places = [\"media/*\"]").unwrap().checked();
         assert!(matches!(relative, Err(ConfigError::NotAbsolute { key: "places", .. })));
     }

@@ -2,7 +2,8 @@
 //!
 //! `ARCHITECTURE.md` has the map; the arrows of knowledge go one way:
 //! `daemon → server, watcher, mirror, journal, config`; `server → mirror, wire, accounts`;
-//! `watcher → mirror`; `mirror → journal → path, namespace, digest, ids`; `fget → client → wire → accounts → path`.
+//! `watcher → mirror`; `mirror → journal → path, namespace, digest, ids`; `fget → client → wire → accounts → path`;
+//! `config, daemon, server, client → tls`.
 
 pub mod accounts;
 mod calendar;
@@ -21,6 +22,7 @@ pub mod namespace;
 pub mod path;
 pub mod pulse;
 pub mod server;
+pub mod tls;
 mod units;
 pub mod watcher;
 pub mod wire;

@@ -9,9 +9,10 @@ use twinstick::accounts::{Accounts, Change, UserName};
 use twinstick::config::Config;
 use twinstick::daemon::accounts::{self, Changed, Copies, Known};
 use twinstick::daemon::adopt::{self, AdoptError};
+use twinstick::daemon::certificate::{self, Outcome};
 use twinstick::daemon::cli::{
-    AdoptArgs, CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs, TokenCommand, TokenNewArgs, TokenRevokeArgs,
-    UnparkArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserQuotaArgs,
+    AdoptArgs, CertArgs, CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs, TokenCommand, TokenNewArgs,
+    TokenRevokeArgs, UnparkArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserQuotaArgs,
 };
 use twinstick::daemon::control::{self, By};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
@@ -45,6 +46,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Adopt(args) => run_adopt(args),
         Command::Unpark(args) => run_unpark(args),
         Command::User(command) => run_user(command),
+        Command::Cert(args) => run_cert(args),
         Command::Check(args) => Ok(run_check(args)),
         Command::Client { args } => Ok(twinstick::client::cli::run(std::iter::once("fget".into()).chain(args))),
     }
@@ -187,6 +189,21 @@ fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn run_cert(args: CertArgs) -> anyhow::Result<ExitCode> {
+    let (request, overrides) = args.split();
+    let config = Config::load(&overrides)?;
+    let (shown, outcome) = certificate::certificate(&config, &request)?;
+    writeln!(std::io::stdout(), "{shown}")?;
+    match outcome {
+        Outcome::Made => eprintln!(
+            "it is used from the next start of twinstickd on, or from its SIGHUP (systemctl reload twinstickd); 'fget login' \
+             shows the same fingerprint, and takes it with --fingerprint too"
+        ),
+        Outcome::WasThere => eprintln!("'fget login' shows the same fingerprint, if nobody is in between"),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn change(config: &Config, change: &Change) -> anyhow::Result<Changed> {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Crc32;
+use crate::tls::Fingerprint;
 use crate::wire::{AnswerError, ErrorName, Fault, FrameError};
 
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,15 @@ pub enum ClientError {
     CutOff { address: String },
     #[error("what answers at {address} does not speak twinstick/1: {source}")]
     Foreign { address: String, source: serde_json::Error },
+    #[error("the key of {address} is not known here, so nothing was sent: its fingerprint is {seen}")]
+    UnknownKey { address: String, seen: Fingerprint },
+    #[error(
+        "{address} has another key than it had, so nothing was sent: somebody may be in between. Its fingerprint is {seen}; \
+         {pinned} was pinned"
+    )]
+    OtherKey { address: String, pinned: Fingerprint, seen: Fingerprint },
+    #[error("no TLS connection with {address} came about: {source}")]
+    Handshake { address: String, source: rustls::Error },
     #[error("{path} arrived with CRC-32 {actual}, the server sent {expected}: nothing was kept, get it again")]
     Damaged { path: String, expected: Crc32, actual: Crc32 },
     #[error("{path}: {source}")]
@@ -62,12 +72,17 @@ impl ClientError {
                 | ErrorName::Denied
                 | ErrorName::NeedsForce
                 | ErrorName::OtherVersion
+                | ErrorName::TlsRequired
+                | ErrorName::NoTls
                 | ErrorName::Unknown(_) => Remedy::None,
             },
             Self::Lost { .. } => Remedy::Reconnect,
             Self::Unreachable { .. } => Remedy::ReconnectIfKnown,
             Self::CutOff { .. }
             | Self::Foreign { .. }
+            | Self::UnknownKey { .. }
+            | Self::OtherKey { .. }
+            | Self::Handshake { .. }
             | Self::Damaged { .. }
             | Self::Local { .. }
             | Self::Shrunk { .. } => Remedy::None,

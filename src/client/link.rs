@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use crate::client::error::ClientError;
 use crate::client::limits::{CONNECT_TIMEOUT, STALL_TIMEOUT};
+use crate::client::trust::{Stream, Trust};
 use crate::wire::limits::HEADER_BYTES_MAX;
 use crate::wire::{
     AnswerError, BodyAnswer, BodyReader, FrameError, Framed, HelloAnswer, MutationAnswer, RequestLine, Secret, Trailer,
@@ -30,7 +31,7 @@ pub(crate) enum Patience {
 }
 
 pub(crate) struct Link {
-    framed: Framed<TcpStream>,
+    framed: Framed<Box<dyn Stream>>,
     address: String,
     /// The hello, which leaves with the first request.
     hello: Vec<u8>,
@@ -39,11 +40,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) async fn connect(address: &str, token: Option<&Secret>) -> Result<Self, ClientError> {
+    pub(crate) async fn connect(address: &str, token: Option<&Secret>, trust: &Trust) -> Result<Self, ClientError> {
         let unreachable = |source| ClientError::Unreachable { address: address.to_owned(), source };
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let stream = stream.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
+        let stream = trust.secure(stream, address).await?;
         let token = token.cloned();
         let hello = RequestLine { hello: Some(VERSION.to_owned()), token, ..RequestLine::default() };
         Ok(Self {

@@ -10,6 +10,7 @@ use crate::client::limits::{RETRIES_MAX, RETRY_PAUSE};
 use crate::client::link::{Link, Patience};
 use crate::client::source::Source;
 use crate::client::target::{Restart, Target};
+use crate::client::trust::Trust;
 use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
@@ -22,6 +23,7 @@ use crate::wire::{
 pub struct Client {
     address: String,
     token: Option<Secret>,
+    trust: Trust,
     link: Option<Link>,
     /// Whether it has ever answered: then it may be starting again.
     known: bool,
@@ -48,14 +50,19 @@ pub struct Downloaded {
 
 impl Client {
     /// Connects with the first request.
-    pub fn new(address: &str, token: Option<Secret>) -> Self {
-        Self { address: address.to_owned(), token, link: None, known: false }
+    pub fn new(address: &str, token: Option<Secret>, trust: Trust) -> Self {
+        Self { address: address.to_owned(), token, trust, link: None, known: false }
     }
 
     /// Another connection to the same server, by the same user.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self::new(&self.address, self.token.clone())
+        Self::new(&self.address, self.token.clone(), self.trust.clone())
+    }
+
+    /// Connects, and says nothing.
+    pub async fn connect(&mut self) -> Result<(), ClientError> {
+        self.link().await.map(drop)
     }
 
     /// Says hello; whom the server knows this client as, where it has accounts.
@@ -333,7 +340,7 @@ impl Client {
     async fn link(&mut self) -> Result<&mut Link, ClientError> {
         let link = match self.link.take() {
             Some(link) => link,
-            None => Link::connect(&self.address, self.token.as_ref()).await?,
+            None => Link::connect(&self.address, self.token.as_ref(), &self.trust).await?,
         };
         // Somebody accepted: from here on a refused connection is a daemon that starts again.
         self.known = true;

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::accounts::UserName;
 use crate::config::{LogFilter, LogFormat, Overrides};
 use crate::daemon::adopt::AdoptRequest;
+use crate::daemon::certificate::CertificateRequest;
 use crate::daemon::check::Format;
 use crate::daemon::init::{DriveKind, Files, InitRequest};
 use crate::daemon::replace::ReplaceRequest;
@@ -41,6 +42,8 @@ pub enum Command {
     /// Say who may use the mirror: users and their tokens; also while twinstickd runs
     #[command(subcommand)]
     User(UserCommand),
+    /// Make the key and certificate that clients know this server by, or show the one that there is
+    Cert(CertArgs),
     /// Compare the journal, the catalog and both drives while no daemon runs; changes nothing
     #[command(after_help = CHECK_EXIT_CODES)]
     Check(CheckArgs),
@@ -206,6 +209,18 @@ pub struct TokenRevokeArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct CertArgs {
+    /// Make another key in place of the one there is; whoever has logged in must do so again
+    #[arg(long)]
+    pub anew: bool,
+    /// A name or address of this server; may be given more than once [default: this machine's name]
+    #[arg(long = "name", value_name = "HOST")]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct ServeArgs {
     /// The address for fget [default: 127.0.0.1:8946]
     #[arg(long, value_name = "ADDR", env = "TWINSTICKD_LISTEN", hide_env_values = true)]
@@ -297,6 +312,13 @@ impl ServeArgs {
     pub fn overrides(self) -> Overrides {
         let Self { listen, places, stall_after, log_format, log_level, source } = self;
         Overrides { listen, places, stall_after, log_format, log_level, ..source.overrides() }
+    }
+}
+
+impl CertArgs {
+    /// What to make, and where the settings that it needs come from.
+    pub fn split(self) -> (CertificateRequest, Overrides) {
+        (CertificateRequest { names: self.names, anew: self.anew }, self.source.overrides())
     }
 }
 

@@ -1,12 +1,13 @@
 //! The daemon's commands: each ends in one exit code.
 //!
 //! `cli` says what they take, `init` enrols two drives, `replace` one in place of another, `check` compares a
-//! mirror whose daemon does not run, `accounts` keeps who may use it, `demo` plays the whole story on made-up drives. `control` is how a running daemon
+//! mirror whose daemon does not run, `accounts` keeps who may use it, `certificate` the key that it is known by, `demo` plays the whole story on made-up drives. `control` is how a running daemon
 //! is told.
 
 pub mod accounts;
 pub mod adopt;
 mod begun;
+pub mod certificate;
 pub mod check;
 pub mod cli;
 pub mod control;

@@ -1,5 +1,6 @@
 //! SIGHUP: what the configuration says now takes effect, as far as it can while the daemon runs.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use tokio::sync::watch;
 
 use crate::accounts::SharedRules;
 use crate::config::{Config, ConfigError, Overrides};
+use crate::daemon::certificate::{self, CertificateError};
 use crate::daemon::logging::Logging;
-use crate::server::Limits;
+use crate::server::{Limits, Tls};
+use crate::tls::Fingerprint;
 use crate::watcher::{Pace, WatcherHandle};
 
 /// The settings in force, and the way to those who go by them.
@@ -20,15 +23,25 @@ pub(crate) struct Settings<'a> {
     stall_after: watch::Sender<Duration>,
     scrub_every: watch::Sender<Option<Duration>>,
     shared: watch::Sender<SharedRules>,
+    tls: watch::Sender<Tls>,
+    /// The key that the server is known by.
+    fingerprint: Option<Fingerprint>,
 }
 
 impl<'a> Settings<'a> {
-    pub(crate) fn new(config: &Config, overrides: &'a Overrides, logging: &'a Logging) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        overrides: &'a Overrides,
+        logging: &'a Logging,
+    ) -> Result<Self, CertificateError> {
         let (limits, stall_after) = (Arc::new(config.limits.clone()), config.stall_after);
         let (limits, stall_after) = (watch::Sender::new(limits), watch::Sender::new(stall_after));
         let scrub_every = watch::Sender::new(config.scrub_every);
         let shared = watch::Sender::new(config.shared_rules().unwrap_or_default());
-        Self { config: config.clone(), overrides, logging, limits, stall_after, scrub_every, shared }
+        let (tls, fingerprint) = certificate::load(config)?;
+        tell_fingerprint(fingerprint.as_ref());
+        let (config, tls) = (config.clone(), watch::Sender::new(tls));
+        Ok(Self { config, overrides, logging, limits, stall_after, scrub_every, shared, tls, fingerprint })
     }
 
     pub(crate) fn scrub_every(&self) -> watch::Receiver<Option<Duration>> {
@@ -39,12 +52,39 @@ impl<'a> Settings<'a> {
         self.shared.subscribe()
     }
 
+    pub(crate) fn tls(&self) -> watch::Receiver<Tls> {
+        self.tls.subscribe()
+    }
+
     pub(crate) fn limits(&self) -> watch::Receiver<Arc<Limits>> {
         self.limits.subscribe()
     }
 
     pub(crate) fn stall_after(&self) -> watch::Receiver<Duration> {
         self.stall_after.subscribe()
+    }
+
+    /// Whether there has to be a certificate, and is none.
+    pub(crate) fn lacks_certificate(&self, listen: SocketAddr) -> bool {
+        is_missing(&self.tls.borrow(), listen)
+    }
+
+    /// For new connections; those that there are go on by the key that they began with.
+    fn take_certificate(&mut self, config: &Config) {
+        let Config { state, listen, .. } = self.config.clone();
+        match certificate::load(&Config { state, ..config.clone() }) {
+            Ok((tls, _)) if is_missing(&tls, listen) => {
+                tracing::error!("there is no certificate: twinstickd cert makes one; TLS kept as it was");
+            }
+            Ok((tls, fingerprint)) => {
+                if fingerprint != self.fingerprint {
+                    tell_fingerprint(fingerprint.as_ref());
+                }
+                self.fingerprint = fingerprint;
+                self.tls.send_replace(tls);
+            }
+            Err(error) => tracing::error!(%error, "certificate kept as it was"),
+        }
     }
 
     /// Reads the configuration again. A bad one changes nothing.
@@ -70,6 +110,7 @@ impl<'a> Settings<'a> {
             }
             differs
         });
+        self.take_certificate(&config);
         if fixed.is_empty() {
             tracing::info!("configuration in force");
         } else {
@@ -80,6 +121,18 @@ impl<'a> Settings<'a> {
         let Config { aside_max, trash_days, .. } = self.config;
         self.config =
             Config { state, listen, journal_entries_max, flaps_max, aside_max, trash_days, log_format, ..config };
+    }
+}
+
+/// Whether TLS has to be spoken at this address, and cannot be.
+fn is_missing(tls: &Tls, listen: SocketAddr) -> bool {
+    tls.policy.covers(listen.ip()) && tls.config.is_none()
+}
+
+/// By this the people who log in know the server.
+fn tell_fingerprint(fingerprint: Option<&Fingerprint>) {
+    if let Some(fingerprint) = fingerprint {
+        tracing::info!(%fingerprint, "TLS is spoken");
     }
 }
 
@@ -106,6 +159,9 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         scrub_every: _,
         shared: _,
         trash_days,
+        tls: _,
+        tls_certificate: _,
+        tls_key: _,
     } = new;
     let differing = [
         ("state", *state != old.state),

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::accounts::SharedRules;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::accounts::{AccountsError, Keeper};
+use crate::daemon::certificate::CertificateError;
 use crate::daemon::control::{self, Told};
 use crate::daemon::drives::{keep_parked, keep_stall_after, pass_on, take_in};
 use crate::daemon::fsck::Sole;
@@ -25,7 +26,8 @@ use crate::ids::{PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::mirror::{Lost, Mirror};
 use crate::pulse::{Pulse, pulse};
-use crate::server::{self, Directory, Phase};
+use crate::server::{self, Directory, Phase, Port};
+use crate::tls::{IN_CLEAR, Policy};
 use crate::watcher::{Ground, KnownDrive, Watcher, WatcherConfig, WatcherHandle};
 
 /// Sightings that wait to be taken in.
@@ -63,6 +65,13 @@ pub enum ServeError {
          first: twinstickd user add NAME --admin"
     )]
     NoAccounts { address: SocketAddr },
+    #[error(
+        "{address} has to speak TLS, and there is no certificate: make one first, with twinstickd cert. (Where the network itself \
+         is trusted with every token and file: tls = \"{IN_CLEAR}\")"
+    )]
+    NoCertificate { address: SocketAddr },
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error("the accounts: {0}")]
     Accounts(#[from] AccountsError),
     #[error("listening on {address}: {source}")]
@@ -95,18 +104,18 @@ pub fn serve(overrides: &Overrides) -> Result<(), ServeError> {
 
 async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
-    let mut settings = Settings::new(config, overrides, logging);
     let state = config.state.display().to_string();
     if !Mirror::exists(&config.state) {
         return Err(ServeError::NotEnrolled { state });
     }
+    let mut settings = Settings::new(config, overrides, logging)?;
     let _lock = StateLock::take(&config.state, "serve")?;
     let (mirror, losses) = start(config).map_err(|source| ServeError::Journal { state, source })?;
     let keeper =
         Keeper::open(config.state.clone(), &mirror, config.listen, config.shared_rules().map_err(ConfigError::from)?)?;
-    if !config.listen.ip().is_loopback() && keeper.is_empty().await {
+    if let Err(error) = check_guarded(config.listen, &keeper, &settings).await {
         mirror.close(CLOSE_AT_MOST).await;
-        return Err(ServeError::NoAccounts { address: config.listen });
+        return Err(error);
     }
     let listener =
         server::listen(config.listen).map_err(|source| ServeError::Listen { address: config.listen, source })?;
@@ -151,10 +160,14 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     };
     let directory = Arc::new(Directory::new(keeper.roll(), keeper.changer()));
     let host = Host::reporter(config.state.clone(), Box::new(has_sole_copies));
-    let serving = server::serve(listener, Arc::clone(&mirror), host, directory, settings.limits(), phases, heart);
+    let port = Port { listener, tls: settings.tls() };
+    let serving = server::serve(port, Arc::clone(&mirror), host, directory, settings.limits(), phases, heart);
     let mut server = tokio::spawn(serving);
     // In one piece: scripts wait for this line.
     logging.say(&format!("listening on {address}"));
+    if config.tls == Policy::Never && !config.listen.ip().is_loopback() {
+        tracing::warn!("tokens and files cross the network in clear, as the settings say");
+    }
     if keeper.is_empty().await {
         tracing::info!(
             "no accounts: this machine alone is served, and everybody on it may do all; twinstickd user add makes one"
@@ -187,6 +200,17 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     }
     control::close(&config.state);
     mirror.close(CLOSE_AT_MOST).await;
+    Ok(())
+}
+
+/// That who comes from the network has to show a token, and that nobody on it can read that.
+async fn check_guarded(address: SocketAddr, keeper: &Keeper, settings: &Settings<'_>) -> Result<(), ServeError> {
+    if !address.ip().is_loopback() && keeper.is_empty().await {
+        return Err(ServeError::NoAccounts { address });
+    }
+    if settings.lacks_certificate(address) {
+        return Err(ServeError::NoCertificate { address });
+    }
     Ok(())
 }
 

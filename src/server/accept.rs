@@ -19,9 +19,17 @@ use crate::server::descriptors::{self, Room};
 use crate::server::door::{Directory, Guest};
 use crate::server::limits::{ACCEPT_PAUSE, BACKLOG, BACKLOG_LOOK, BUSY_ANSWERS_MAX, HURRY_AT_MOST, KEEPALIVE, Limits};
 use crate::server::phase::{Phase, reached};
+use crate::server::secure::{Begun, Tls, begin};
 use crate::server::session::Session;
 use crate::server::status::HostReporter;
 use crate::wire::{ErrorName, Fault, line_of};
+
+/// Where clients come in.
+pub struct Port {
+    pub listener: TcpListener,
+    /// What holds for connections that come from then on.
+    pub tls: watch::Receiver<Tls>,
+}
 
 /// Opens the port. With port 0 the kernel chooses one; the listener knows which.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -36,7 +44,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until `phase` is `Draining`, then lets requests under way end, until `drain_timeout` or `Hurrying`.
 /// New limits hold for what begins after them. `heart` beats while connections are taken.
 pub async fn serve(
-    listener: TcpListener,
+    Port { listener, tls }: Port,
     mirror: Arc<Mirror>,
     host: HostReporter,
     directory: Arc<Directory>,
@@ -44,7 +52,7 @@ pub async fn serve(
     mut phase: watch::Receiver<Phase>,
     mut heart: Heart,
 ) {
-    let mut house = House::new(mirror, host, directory, limits);
+    let mut house = House::new(mirror, host, directory, limits, tls);
     let mut asked = phase.clone();
     loop {
         tokio::select! {
@@ -83,6 +91,7 @@ struct House {
     host: HostReporter,
     directory: Arc<Directory>,
     limits: watch::Receiver<Arc<Limits>>,
+    tls: watch::Receiver<Tls>,
     /// What the sessions are told.
     phase: watch::Sender<Phase>,
     admission: Arc<Admission>,
@@ -98,6 +107,7 @@ impl House {
         host: HostReporter,
         directory: Arc<Directory>,
         limits: watch::Receiver<Arc<Limits>>,
+        tls: watch::Receiver<Tls>,
     ) -> Self {
         let room = Room { connections: 1, busy_answers: BUSY_ANSWERS_MAX };
         let mut house = Self {
@@ -105,6 +115,7 @@ impl House {
             host,
             directory,
             limits,
+            tls,
             phase: watch::Sender::default(),
             admission: Arc::default(),
             room,
@@ -159,9 +170,14 @@ impl House {
         match self.admission.admit(Origin::from(peer.ip()), self.room.connections, clock::now()) {
             Ok(pass) => {
                 let (mirror, host) = (Arc::clone(&self.mirror), Arc::clone(&self.host));
-                let session = Session { connection: self.connection(stream, peer, pass), mirror, host };
+                let (terms, tls) = (self.terms(peer, pass), self.tls.borrow().clone());
                 self.sessions.spawn(async move {
-                    let close = session.run().await;
+                    let close = match begin(stream, terms, tls).await {
+                        Ok(Begun::Clear(connection)) => Session { connection, mirror, host }.run().await,
+                        // Boxed, so that a clear session is no larger for it.
+                        Ok(Begun::Secured(connection)) => Box::pin(Session { connection, mirror, host }.run()).await,
+                        Err(close) => close,
+                    };
                     debug!(%peer, %close, "session ended");
                 });
             }
@@ -169,18 +185,18 @@ impl House {
         }
     }
 
-    fn connection(&self, stream: TcpStream, peer: SocketAddr, pass: Pass) -> Connection<TcpStream> {
+    fn terms(&self, peer: SocketAddr, pass: Pass) -> Terms {
         let guest = Guest::new(&self.directory, peer.ip());
-        Connection::new(stream, Terms { limits: self.limits.clone(), phase: self.phase.subscribe(), pass, guest })
+        Terms { limits: self.limits.clone(), phase: self.phase.subscribe(), pass, guest }
     }
 
-    /// Says why to one that cannot stay. Only so many are waited for; more get the line without a look at whether
+    /// Says why to one that cannot stay, in clear, since a handshake would cost as much as a place. Only so many are waited for; more get the line without a look at whether
     /// it arrives, and cost next to nothing.
     fn turn_away(&mut self, stream: TcpStream, peer: SocketAddr, why: Fault) {
         let taken = BUSY_ANSWERS_MAX - self.busy_places.available_permits();
         let place = (taken < self.room.busy_answers).then(|| Arc::clone(&self.busy_places).try_acquire_owned());
         if let Some(Ok(place)) = place {
-            let mut connection = self.connection(stream, peer, Pass::outside(clock::now()));
+            let mut connection = Connection::new(stream, self.terms(peer, Pass::outside(clock::now())));
             self.sessions.spawn(async move {
                 let close = connection.end(why).await;
                 debug!(%close, "connection turned away");

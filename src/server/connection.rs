@@ -129,10 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(Ok(0)) => Err(Close::ClientLeft),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(FrameError::from(error).into()),
-            Err(_) => {
-                let message = format!("{what} did not come within {} s: connect again", after.as_secs());
-                Err(self.end(Fault::new(ErrorName::Timeout, message)).await)
-            }
+            Err(_) => Err(self.end(late(what, after)).await),
         }
     }
 
@@ -358,8 +355,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// What is said when something was awaited in vain.
+pub(crate) fn late(what: &str, after: Duration) -> Fault {
+    Fault::new(ErrorName::Timeout, format!("{what} did not come within {} s: connect again", after.as_secs()))
+}
+
 /// Returns when a connection without a request has to go, and why.
-async fn sent_away(terms: &mut Terms) -> Fault {
+pub(crate) async fn sent_away(terms: &mut Terms) -> Fault {
     tokio::select! {
         biased;
         () = reached(&mut terms.phase, Phase::Draining) => Fault::new(ErrorName::Unavailable, STOPPING),

@@ -22,6 +22,7 @@ mod put;
 mod refusal;
 mod rm;
 mod scrub;
+mod secure;
 mod session;
 mod share;
 mod status;
@@ -30,8 +31,9 @@ mod undo;
 mod usage;
 mod verify;
 
-pub use accept::{listen, serve};
+pub use accept::{Port, listen, serve};
 pub use door::{ChangeRefused, Changer, Directory, Roll};
 pub use limits::Limits;
 pub use phase::Phase;
+pub use secure::Tls;
 pub use status::{HostReport, HostReporter, document};

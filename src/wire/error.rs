@@ -82,6 +82,10 @@ names! {
     NeedsForce = "needs-force",
     /// Somebody changed it since: it is not the version that was meant.
     OtherVersion = "other-version",
+    /// Nothing is taken in clear here.
+    TlsRequired = "tls-required",
+    /// The server does not speak TLS; said in clear.
+    NoTls = "no-tls",
 }
 
 impl fmt::Display for ErrorName {

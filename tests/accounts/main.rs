@@ -440,6 +440,7 @@ fn network() {
     assert!(refused.stderr.contains("twinstickd user add"), "{}", refused.stderr);
     let made = twins.command(&["user", "add", "anna", "--admin"]).expect(0);
     let token = String::from_utf8(made.stdout).expect("UTF-8");
+    twins.command(&["cert"]).expect(0);
     twins.serve_on("0.0.0.0:0");
     let anna = twins.client();
     anna.run(&["ls"]).expect(DENIED);

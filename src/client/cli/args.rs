@@ -6,11 +6,13 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::accounts::UserName;
+use crate::tls::{Fingerprint, Policy};
 use crate::units::{QuotaSize, size};
 
 const AFTER_HELP: &str = "\
 Server: --server, else FGET_SERVER, else `server = \"HOST:PORT\"` in ~/.config/fget/config.toml, else 127.0.0.1:8946.
 Token, where the server has accounts: FGET_TOKEN_FILE or FGET_TOKEN, else the one that `fget login` keeps.
+Its key, where TLS is spoken: FGET_FINGERPRINT, else the one that `fget login` pinned.
 Exit: 0 done, 1 other, 2 usage, 3 some of -r failed, 4 not found, 5 unavailable, 6 not allowed, 7 no space,
 8 bytes did not match, 9 exists, is a folder or needs --force, 10 stored on fewer drives than --copies, 130 interrupted.";
 
@@ -21,6 +23,9 @@ pub struct Args {
     /// Where twinstickd listens.
     #[arg(long, global = true, value_name = "HOST:PORT", env = "FGET_SERVER", hide_env_values = true)]
     pub server: Option<String>,
+    /// Speak TLS: auto (with other machines), always, or "never, the network is trusted".
+    #[arg(long, global = true, value_name = "WHEN", env = "FGET_TLS", hide_env_values = true)]
+    pub tls: Option<Policy>,
     /// No progress bar and no remarks.
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -73,9 +78,12 @@ pub enum Command {
     #[command(subcommand)]
     Admin(Admin),
     /// Keep a token for the server: it is asked for, or read from standard input.
+    ///
+    /// Where the server speaks TLS its key is pinned too: its fingerprint is shown first, to be compared with what
+    /// `twinstickd cert` shows there.
     #[command(alias = "LOGIN")]
-    Login,
-    /// Forget the server's token.
+    Login(Login),
+    /// Forget the server's token and key.
     #[command(alias = "LOGOUT")]
     Logout,
     /// Show the mirror and its drives.
@@ -94,6 +102,13 @@ pub enum Command {
                       are there, and of one drive '+' missing on it, '-' only on it, '*' differs, '!' could not be read."
     )]
     Verify(Verify),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Login {
+    /// Pin this key without asking, as `twinstickd cert` shows it on the server.
+    #[arg(long, value_name = "SHA256")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 #[derive(Debug, ClapArgs)]

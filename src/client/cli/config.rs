@@ -7,11 +7,13 @@ use serde::Deserialize;
 use crate::client::cli::exit::CommandError;
 use crate::client::error::ClientError;
 use crate::client::limits::PORT;
-use crate::client::token;
+use crate::client::{kept, token};
+use crate::tls::Fingerprint;
 use crate::wire::Secret;
 
 const CONFIG_FILE: &str = "config.toml";
 const TOKENS_FILE: &str = "tokens.toml";
+const PINS_FILE: &str = "pins.toml";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,15 +38,42 @@ pub(crate) fn token(address: &str) -> Result<Option<Secret>, CommandError> {
         return Ok(Some(token));
     }
     match folder() {
-        Some(folder) => Ok(token::kept(&folder.join(TOKENS_FILE), address)?),
+        Some(folder) => Ok(kept::kept(&folder.join(TOKENS_FILE), address)?),
         None => Ok(None),
     }
 }
 
+/// What the environment says, else what `fget login` pinned for the server.
+pub(crate) fn pin(address: &str) -> Result<Option<Fingerprint>, CommandError> {
+    if let Some(given) = given_pin()? {
+        return Ok(Some(given));
+    }
+    match folder() {
+        Some(folder) => Ok(kept::kept(&folder.join(PINS_FILE), address)?),
+        None => Ok(None),
+    }
+}
+
+/// The key that the environment names.
+pub(crate) fn given_pin() -> Result<Option<Fingerprint>, CommandError> {
+    let text = std::env::var("FGET_FINGERPRINT").ok().filter(|text| !text.is_empty());
+    let pin = text.map(|text| text.parse::<Fingerprint>()).transpose();
+    pin.map_err(|bad| CommandError::Usage(format!("FGET_FINGERPRINT: {bad}")))
+}
+
 /// Where `fget login` keeps tokens.
 pub(crate) fn tokens_file() -> Result<PathBuf, CommandError> {
-    let folder = folder().ok_or_else(|| CommandError::Usage("HOME is not set: a token has no place".to_owned()))?;
-    Ok(folder.join(TOKENS_FILE))
+    own_file(TOKENS_FILE)
+}
+
+/// Where `fget login` keeps the servers' keys.
+pub(crate) fn pins_file() -> Result<PathBuf, CommandError> {
+    own_file(PINS_FILE)
+}
+
+fn own_file(name: &str) -> Result<PathBuf, CommandError> {
+    let folder = folder().ok_or_else(|| CommandError::Usage("HOME is not set: nothing can be kept".to_owned()))?;
+    Ok(folder.join(name))
 }
 
 /// This user's folder for fget.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::error::ClientError;
+use crate::client::kept::KeptError;
 use crate::client::token::TokenError;
+use crate::tls::Fingerprint;
 use crate::wire::{ErrorName, HealthState};
 
 /// How `fget` ends.
@@ -60,6 +62,10 @@ pub(crate) enum CommandError {
     Usage(String),
     #[error("{failed} of {all} failed")]
     Partial { failed: usize, all: usize },
+    #[error(
+        "the key was not compared, so nothing was sent: where 'twinstickd cert' on the server shows it, give --fingerprint {0}"
+    )]
+    NotCompared(Fingerprint),
     #[error("stored on {stored}, {wanted} copies were asked for: see 'fget status'")]
     FewerCopies { stored: String, wanted: u8 },
     #[error("{path}: {source}")]
@@ -76,6 +82,8 @@ pub(crate) enum CommandError {
     NotWhole(String),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -85,7 +93,7 @@ impl CommandError {
         match self {
             Self::Client(error) => exit_of(error),
             Self::Usage(_) | Self::Config { .. } => Exit::Usage,
-            Self::Token(_) => Exit::Denied,
+            Self::Token(_) | Self::Kept(_) | Self::NotCompared(_) => Exit::Denied,
             Self::Partial { .. } => Exit::Partial,
             Self::FewerCopies { .. } => Exit::FewerCopies,
             Self::Document(_) => Exit::Other,
@@ -105,7 +113,19 @@ impl CommandError {
                 ),
                 ClientError::Lost { .. } => Some("'fget status' says whether the daemon is back; then try again"),
                 ClientError::CutOff { .. } => Some("run the command again from the start of the stream"),
+                ClientError::UnknownKey { .. } | ClientError::OtherKey { .. } => Some(
+                    "if 'twinstickd cert' there shows this very fingerprint, 'fget login' pins it; scripts have it in \
+                     FGET_FINGERPRINT",
+                ),
+                ClientError::Refused(fault) if fault.error == ErrorName::TlsRequired => {
+                    Some("'fget --tls always login' pins its key; from then on TLS is spoken with it")
+                }
+                ClientError::Refused(fault) if fault.error == ErrorName::NoTls => Some(
+                    "nothing was sent. If it should speak TLS, somebody may be in between; if it never did, 'twinstickd cert' \
+                     makes a key there. 'fget logout' forgets a key that was pinned",
+                ),
                 ClientError::Refused(_)
+                | ClientError::Handshake { .. }
                 | ClientError::Foreign { .. }
                 | ClientError::Damaged { .. }
                 | ClientError::Local { .. }
@@ -119,6 +139,8 @@ impl CommandError {
             | Self::FewerCopies { .. }
             | Self::Config { .. }
             | Self::Token(_)
+            | Self::Kept(_)
+            | Self::NotCompared(_)
             | Self::Document(_)
             | Self::Output(_) => None,
         }
@@ -128,9 +150,21 @@ impl CommandError {
 /// Whether a tree's other files would meet with the same.
 pub(crate) fn is_of_server(error: &ClientError) -> bool {
     match error {
-        ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::Foreign { .. } => true,
+        ClientError::Unreachable { .. }
+        | ClientError::Lost { .. }
+        | ClientError::Foreign { .. }
+        | ClientError::UnknownKey { .. }
+        | ClientError::OtherKey { .. }
+        | ClientError::Handshake { .. } => true,
         ClientError::Refused(fault) => {
-            matches!(fault.error, ErrorName::JournalUnavailable | ErrorName::Busy | ErrorName::Denied)
+            matches!(
+                fault.error,
+                ErrorName::JournalUnavailable
+                    | ErrorName::Busy
+                    | ErrorName::Denied
+                    | ErrorName::TlsRequired
+                    | ErrorName::NoTls
+            )
         }
         ClientError::CutOff { .. }
         | ClientError::Damaged { .. }
@@ -143,7 +177,8 @@ fn exit_of(error: &ClientError) -> Exit {
     match error {
         ClientError::Refused(fault) => exit_of_name(&fault.error),
         ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::CutOff { .. } => Exit::Unavailable,
-        ClientError::Foreign { .. } | ClientError::Shrunk { .. } => Exit::Other,
+        ClientError::UnknownKey { .. } | ClientError::OtherKey { .. } => Exit::Denied,
+        ClientError::Foreign { .. } | ClientError::Handshake { .. } | ClientError::Shrunk { .. } => Exit::Other,
         ClientError::Damaged { .. } => Exit::Integrity,
         ClientError::Local { source, .. } => exit_of_output(source),
     }
@@ -171,7 +206,7 @@ fn exit_of_name(name: &ErrorName) -> Exit {
         | ErrorName::JournalUnavailable
         | ErrorName::Busy
         | ErrorName::Timeout => Exit::Unavailable,
-        ErrorName::Denied => Exit::Denied,
+        ErrorName::Denied | ErrorName::TlsRequired | ErrorName::NoTls => Exit::Denied,
     }
 }
 
@@ -197,6 +232,8 @@ mod tests {
             (ErrorName::Unavailable, 5),
             (ErrorName::JournalUnavailable, 5),
             (ErrorName::Denied, 6),
+            (ErrorName::TlsRequired, 6),
+            (ErrorName::NoTls, 6),
             (ErrorName::NoSpace, 7),
             (ErrorName::Quota, 7),
             (ErrorName::BadChecksum, 8),

@@ -14,6 +14,7 @@ use crate::client::cli::remote::{join, last_name};
 use crate::client::cli::{admin, aside, config, download, health, listing, login, scrub, trash, upload, verify};
 use crate::client::error::ClientError;
 use crate::client::requests::Client;
+use crate::client::trust::Trust;
 use crate::wire::{ErrorName, Kind};
 
 /// Runs `fget` with the words of its command line.
@@ -76,12 +77,15 @@ async fn command(args: Args) -> Exit {
 
 async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> {
     let address = config::server(args.server)?;
+    let policy = args.tls.unwrap_or_default();
     match args.command {
-        Command::Login => return login::login(&address, progress.remarks()).await.map(|()| Exit::Done),
+        Command::Login(login) => {
+            return login::login(&address, policy, login.fingerprint, progress.remarks()).await.map(|()| Exit::Done);
+        }
         Command::Logout => return login::logout(&address).map(|()| Exit::Done),
         _ => {}
     }
-    let mut client = Client::new(&address, config::token(&address)?);
+    let mut client = Client::new(&address, config::token(&address)?, Trust::new(policy, config::pin(&address)?));
     match args.command {
         Command::Get(args) => download::get(&mut client, &args, progress).await?,
         Command::Put(args) => upload::put(&mut client, &args, progress).await?,
@@ -111,7 +115,7 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Trash(args) => trash::trash(&mut client, &args, progress.remarks()).await?,
         Command::Status(args) => return health::status(&mut client, &args, progress.remarks()).await,
         // Done without a client.
-        Command::Login | Command::Logout => {}
+        Command::Login(_) | Command::Logout => {}
     }
     Ok(Exit::Done)
 }
