@@ -1,5 +1,11 @@
 //! TLS: whom a client believes, and what is said to one that speaks otherwise. The real daemon, the real client.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "tests"
+)]
 
 mod ends;
 
@@ -11,10 +17,14 @@ use ends::{Spoken, believing, impostor};
 use rustix::process::Signal;
 use rustls::HandshakeKind;
 use twinstick::tls::{Fingerprint, IN_CLEAR};
-use twinstick_rig::{Binaries, Client, Drives, End, Raw, Twins, wait_until};
+use twinstick_rig::{Binaries, Client, Drives, End, Memory, Raw, Twins, wait_until};
 
 const DENIED: i32 = 6;
 const HELLO: &str = r#"{"hello":"twinstick/1"}"#;
+/// Connections without a request, of each kind.
+const IDLE: usize = 500;
+/// What one of them may take.
+const IDLE_KIB_MAX: f64 = 24.0;
 const LARGE: usize = 32 << 20;
 
 fn twins() -> Twins {
@@ -204,6 +214,33 @@ fn a_session_is_resumed_until_the_key_changes() {
     for spoken in [&mut first, &mut second] {
         assert_eq!(spoken.ask(r#"{"op":"info","path":"none"}"#)["error"], "not-found");
     }
+}
+
+#[test]
+fn a_connection_without_a_request_stays_small() {
+    let mut twins = twins();
+    twins.end(End::Drain);
+    make_certificate(&twins, &[]);
+    twins.serve();
+    let resident = || twins.process().memory_kib(Memory::Now);
+    // On loopback one server speaks both. What the first ones make is there for all.
+    let config = believing();
+    let greeted = |_| {
+        let mut spoken = Spoken::connect(twins.address(), &config);
+        assert_eq!(spoken.ask(HELLO)["ok"], true);
+        spoken
+    };
+    let first: Vec<_> = (0..16).map(greeted).collect();
+    let before = resident();
+    let clear: Vec<_> = (0..IDLE).map(|_| Raw::greeted(twins.address())).collect();
+    let with_clear = resident();
+    let secured: Vec<_> = (0..IDLE).map(greeted).collect();
+    let with_both = resident();
+    let each = |kib: u64| kib as f64 / IDLE as f64;
+    let (of_clear, of_secured) = (each(with_clear.saturating_sub(before)), each(with_both.saturating_sub(with_clear)));
+    println!("resident for each idle connection: {of_clear:.1} KiB in clear, {of_secured:.1} KiB by TLS");
+    assert!(of_secured < IDLE_KIB_MAX, "{of_secured:.1} KiB");
+    drop((first, clear, secured));
 }
 
 #[test]
