@@ -67,6 +67,8 @@ struct Laptop {
     home: tempfile::TempDir,
     /// The admin's, which the installing script made.
     token: String,
+    /// Of the machine's key, as the script showed it.
+    fingerprint: String,
     stored: BTreeMap<String, Content>,
 }
 
@@ -75,9 +77,16 @@ impl Laptop {
     fn beside(machine: &Machine<'_>, said: &str) -> Self {
         let token =
             said.lines().rev().map(str::trim).find(|line| line.starts_with("tws1_")).expect("a token").to_owned();
+        let fingerprint = said
+            .lines()
+            .rev()
+            .map(str::trim)
+            .find(|line| line.starts_with("sha256:"))
+            .expect("a fingerprint")
+            .to_owned();
         let home = tempfile::tempdir().unwrap();
         let client = Client { fget: binaries().fget, address: machine.address.clone(), home: home.path().to_owned() };
-        let laptop = Self { client, home, token, stored: BTreeMap::new() };
+        let laptop = Self { client, home, token, fingerprint, stored: BTreeMap::new() };
         laptop.log_in();
         laptop
     }
@@ -90,7 +99,7 @@ impl Laptop {
     }
 
     fn try_to_log_in(&self) -> bool {
-        self.client.run_on(&["login"], self.token.as_bytes()).code == 0
+        self.client.run_on(&["login", "--fingerprint", &self.fingerprint], self.token.as_bytes()).code == 0
     }
 
     fn log_in(&self) {
@@ -184,7 +193,7 @@ fn install(machine: &mut Machine<'_>, format: &str) -> String {
         "printf '%s\\n' {a} {b} | {INSTALL} --a {a} --b {b} --format={format} --listen 0.0.0.0:8946 --yes"
     ));
     println!("{said}");
-    assert!(said.contains("no encryption"), "it warns: {said}");
+    assert!(said.contains("twinstickd cert"), "a network is served by TLS alone: {said}");
     said
 }
 
