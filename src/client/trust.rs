@@ -19,7 +19,7 @@ use crate::client::error::ClientError;
 use crate::client::limits::CONNECT_TIMEOUT;
 use crate::client::overheard::Overheard;
 use crate::tls::{Fingerprint, Policy, provider};
-use crate::wire::{AnswerError, FrameError, HelloAnswer, read_answer};
+use crate::wire::{AnswerError, ErrorName, Fault, FrameError, HelloAnswer, read_answer};
 
 /// Servers are told apart by their keys, and each client knows one: sessions are resumed under this name.
 const NAME: &str = "twinstick";
@@ -77,8 +77,10 @@ impl Trust {
     /// Why there was no handshake. `said` is how the server began: a line of the protocol, if it does not speak TLS now.
     fn refused(&self, error: io::Error, said: &[u8], address: String) -> ClientError {
         let line = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        if let Err(AnswerError::Refused(fault)) = read_answer::<HelloAnswer>(line) {
-            return ClientError::Refused(fault);
+        if let Err(AnswerError::Refused(fault)) = read_answer::<HelloAnswer>(line)
+            && let Some(what) = in_clear(&fault.error)
+        {
+            return ClientError::Refused(Fault::new(fault.error, format!("{address} {what}")));
         }
         let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) else {
             return ClientError::Lost { address, source: FrameError::Io(error) };
@@ -88,6 +90,17 @@ impl Trust {
             (Some(seen), None) => ClientError::UnknownKey { address, seen },
             (None, _) => ClientError::Handshake { address, source: tls.clone() },
         }
+    }
+}
+
+/// What an error in place of a handshake means. Anybody on the way could have said it: nothing of its words is believed.
+fn in_clear(name: &ErrorName) -> Option<&'static str> {
+    match name {
+        ErrorName::NoTls => Some("does not speak TLS"),
+        ErrorName::Busy => Some("has too many connections: try again"),
+        ErrorName::Unavailable => Some("stops: connect again when it runs"),
+        ErrorName::Timeout => Some("did not hear the handshake in time: connect again"),
+        _ => None,
     }
 }
 

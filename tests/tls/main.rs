@@ -188,6 +188,24 @@ fn who_speaks_otherwise_is_told_so() {
 }
 
 #[test]
+fn silence_ends_before_and_within_a_handshake() {
+    let (mut twins, _) = secured();
+    twins.end(End::Drain);
+    twins.configure("tls = \"always\"\n[limits]\nhello_timeout = \"300ms\"\n");
+    twins.serve();
+    let sockets = || twins.process().sockets();
+    let before = sockets();
+    let mut silent = Raw::connect(twins.address());
+    assert_eq!(silent.answer().expect("a word of why")["error"], "timeout");
+    let mut halting = Raw::connect(twins.address());
+    // The head of a handshake's record, whose body never comes.
+    halting.send(&[0x16, 3, 1, 2, 0, 1]);
+    assert_eq!(halting.answer(), None, "TLS has begun: no line can be said any more");
+    drop(silent);
+    wait_until("both are gone", || sockets() <= before);
+}
+
+#[test]
 fn a_session_is_resumed_until_the_key_changes() {
     let (twins, fingerprint) = secured();
     let config = believing();
