@@ -4,20 +4,22 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::cast_precision_loss,
+    clippy::print_stdout,
     reason = "tests"
 )]
 
 mod ends;
 
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::ExitCode;
 
 use ends::{Spoken, believing, impostor};
 use rustix::process::Signal;
 use rustls::HandshakeKind;
 use twinstick::tls::{Fingerprint, IN_CLEAR};
-use twinstick_rig::{Binaries, Client, Drives, End, Memory, Raw, Twins, wait_until};
+use twinstick_rig::{Binaries, Client, Drives, End, Memory, Needs, Raw, Trials, Twins, own_address, wait_until};
 
 const DENIED: i32 = 6;
 const HELLO: &str = r#"{"hello":"twinstick/1"}"#;
@@ -26,6 +28,22 @@ const IDLE: usize = 500;
 /// What one of them may take.
 const IDLE_KIB_MAX: f64 = 24.0;
 const LARGE: usize = 32 << 20;
+
+fn main() -> ExitCode {
+    Trials::default()
+        .with("a_pinned_server_is_spoken_to_by_tls", Needs::Nothing, pinned)
+        .with("a_changed_key_is_refused_before_anything_is_sent", Needs::Nothing, changed)
+        .with("an_impostor_learns_nothing", Needs::Nothing, impostors)
+        .with("a_key_comes_from_the_environment_too", Needs::Nothing, environment)
+        .with("who_speaks_otherwise_is_told_so", Needs::Nothing, otherwise)
+        .with("silence_ends_before_and_within_a_handshake", Needs::Nothing, silence)
+        .with("a_session_is_resumed_until_the_key_changes", Needs::Nothing, resumed)
+        .with("a_connection_without_a_request_stays_small", Needs::Nothing, small)
+        .with("cert_makes_one_and_shows_it", Needs::Nothing, made)
+        .with("a_given_certificate_is_used", Needs::Nothing, given)
+        .with("a_network_is_served_by_tls_unless_the_settings_say_otherwise_in_words", Needs::Network, network)
+        .main()
+}
 
 fn twins() -> Twins {
     Twins::new(Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget")), Drives::Plain)
@@ -57,16 +75,7 @@ fn pin(client: &Client, fingerprint: &str) {
     client.run(&["login", "--fingerprint", fingerprint]).expect(0);
 }
 
-/// This machine's address in a network, if it is in one; nothing is sent to find out.
-fn own_address() -> Option<String> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_loopback() && !ip.is_unspecified()).then(|| ip.to_string())
-}
-
-#[test]
-fn a_pinned_server_is_spoken_to_by_tls() {
+fn pinned() {
     let (twins, fingerprint) = secured();
     let client = twins.client();
     pin(&client, &fingerprint);
@@ -91,8 +100,7 @@ fn a_pinned_server_is_spoken_to_by_tls() {
     twins.check_identical();
 }
 
-#[test]
-fn a_changed_key_is_refused_before_anything_is_sent() {
+fn changed() {
     let (twins, fingerprint) = secured();
     let client = twins.client();
     pin(&client, &fingerprint);
@@ -115,8 +123,7 @@ fn a_changed_key_is_refused_before_anything_is_sent() {
     assert_eq!(client.get("letter").expect(0).stdout, b"dear");
 }
 
-#[test]
-fn an_impostor_learns_nothing() {
+fn impostors() {
     let (twins, fingerprint) = secured();
     let token = [("FGET_TOKEN", "tws1_secret"), ("FGET_FINGERPRINT", fingerprint.as_str())];
     let (address, serving) = impostor();
@@ -131,8 +138,7 @@ fn an_impostor_learns_nothing() {
     assert_eq!(serving.join().expect("an impostor"), b"");
 }
 
-#[test]
-fn a_key_comes_from_the_environment_too() {
+fn environment() {
     let (twins, fingerprint) = secured();
     let client = twins.client();
     let with = |pin: &str| client.run_with(&[("FGET_FINGERPRINT", pin)], &["ls"]);
@@ -147,8 +153,7 @@ fn a_key_comes_from_the_environment_too() {
     client.run(&["ls"]).expect(DENIED);
 }
 
-#[test]
-fn who_speaks_otherwise_is_told_so() {
+fn otherwise() {
     let (mut twins, fingerprint) = secured();
     let client = twins.client();
     let mut raw = Raw::connect(twins.address());
@@ -187,8 +192,7 @@ fn who_speaks_otherwise_is_told_so() {
     answering.join().expect("an end");
 }
 
-#[test]
-fn silence_ends_before_and_within_a_handshake() {
+fn silence() {
     let (mut twins, _) = secured();
     twins.end(End::Drain);
     twins.configure("tls = \"always\"\n[limits]\nhello_timeout = \"300ms\"\n");
@@ -205,8 +209,7 @@ fn silence_ends_before_and_within_a_handshake() {
     wait_until("both are gone", || sockets() <= before);
 }
 
-#[test]
-fn a_session_is_resumed_until_the_key_changes() {
+fn resumed() {
     let (twins, fingerprint) = secured();
     let config = believing();
     let mut first = Spoken::connect(twins.address(), &config);
@@ -234,8 +237,7 @@ fn a_session_is_resumed_until_the_key_changes() {
     }
 }
 
-#[test]
-fn a_connection_without_a_request_stays_small() {
+fn small() {
     let mut twins = twins();
     twins.end(End::Drain);
     make_certificate(&twins, &[]);
@@ -261,8 +263,7 @@ fn a_connection_without_a_request_stays_small() {
     drop((first, clear, secured));
 }
 
-#[test]
-fn cert_makes_one_and_shows_it() {
+fn made() {
     let twins = twins();
     let made = twins.command(&["cert", "--name", "pi.local", "--name", "192.168.1.5"]).expect(0);
     let shown = String::from_utf8(made.stdout).expect("UTF-8");
@@ -276,8 +277,7 @@ fn cert_makes_one_and_shows_it() {
     assert_ne!(another, fingerprint_in(&shown));
 }
 
-#[test]
-fn a_given_certificate_is_used() {
+fn given() {
     let (mut twins, fingerprint) = secured();
     let pem = fs::read_to_string(twins.state().join("tls.pem")).expect("it is there");
     let (key, certificate) = pem.split_at(pem.find("-----BEGIN CERTIFICATE").expect("both are in it"));
@@ -315,12 +315,8 @@ fn a_given_certificate_is_used() {
     assert!(refused.stderr.contains(&path("other")), "{}", refused.stderr);
 }
 
-#[test]
-fn a_network_is_served_by_tls_unless_the_settings_say_otherwise_in_words() {
-    let Some(own) = own_address() else {
-        eprintln!("this machine is in no network: there is no address of its own to serve");
-        return;
-    };
+fn network() {
+    let own = own_address().expect("a network");
     let mut twins = twins();
     twins.end(End::Drain);
     let made = twins.command(&["user", "add", "anna", "--admin"]).expect(0);

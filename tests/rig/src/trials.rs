@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::namespace;
+use crate::network::own_address;
 
 /// What a test cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     Nothing,
     LoopMounts,
+    /// An address beyond loopback.
+    Network,
 }
 
 /// The tests of one binary.
@@ -43,6 +46,7 @@ impl Trials {
             let missing = match needs {
                 Needs::Nothing => None,
                 Needs::LoopMounts => loop_mounts.clone().err(),
+                Needs::Network => own_address().is_none().then(|| "this machine is in no network".to_owned()),
             };
             Trial::ignorable_test(name, move || match missing {
                 Some(reason) => Ok(Completion::ignored_with(reason)),
