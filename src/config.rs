@@ -12,10 +12,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::accounts::{BadRule, FolderRule, SharedRules};
+use crate::audit::AuditLimits;
 pub use crate::config::log::{BadFilter, LogFilter, LogFormat};
 use crate::mirror::{AsideMax, MirrorLimits};
 use crate::server::Limits;
 use crate::tls::Policy;
+use crate::units;
 
 /// Where the file is looked for unless somebody says otherwise; it need not exist.
 pub const CONFIG_FILE: &str = "/etc/twinstick/twinstickd.toml";
@@ -33,6 +35,9 @@ const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration:
 const STALL_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
 /// Bounds of `scrub_every`: a large stick takes hours to read.
 const SCRUB_EVERY: (Duration, Duration) = (Duration::from_hours(1), Duration::from_hours(24 * 3660));
+
+/// Least of `audit_log_bytes`: a file for every few lines would wear the boot disk.
+const AUDIT_LOG_BYTES_MIN: u64 = 64 << 10;
 
 /// All settings, as they are in force.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -67,6 +72,11 @@ pub struct Config {
     pub scrub_every: Option<Duration>,
     /// Days of running for which what was removed or overwritten is kept in the trash; 0: not at all.
     pub trash_days: u16,
+    /// Bytes of one file of the audit log.
+    #[serde(deserialize_with = "size")]
+    pub audit_log_bytes: u64,
+    /// Files of it that are kept; 0: none is written.
+    pub audit_log_files: u32,
     /// Without it: `journald` where stderr is the journal, else `text`.
     pub log_format: Option<LogFormat>,
     pub log_level: LogFilter,
@@ -110,6 +120,8 @@ pub enum ConfigError {
     Rule(#[from] BadRule),
     #[error("{given} is set and {missing} is not: a certificate is of use only with its key")]
     Half { given: &'static str, missing: &'static str },
+    #[error("{key} is {value}, it must be at least {least}")]
+    TooSmall { key: &'static str, value: String, least: String },
     #[error("{key} is 0: it must be at least 1")]
     Zero { key: &'static str },
     #[error("{key} is {}: give a path from the root, so that it means the same wherever twinstickd starts", value.display())]
@@ -132,6 +144,8 @@ impl Default for Config {
             aside_max: MirrorLimits::default().aside_max,
             scrub_every: Some(Duration::from_hours(24 * 30)),
             trash_days: TRASH_DAYS,
+            audit_log_bytes: AuditLimits::default().file_bytes,
+            audit_log_files: AuditLimits::default().files,
             log_format: None,
             log_level: LogFilter::default(),
             shared: BTreeMap::new(),
@@ -190,6 +204,11 @@ impl Config {
         Some(GivenCertificate { certificate, key })
     }
 
+    /// What of it is the audit log's.
+    pub fn audit_limits(&self) -> AuditLimits {
+        AuditLimits { file_bytes: self.audit_log_bytes, files: self.audit_log_files }
+    }
+
     /// The rules of the folders in `/shared`.
     pub fn shared_rules(&self) -> Result<SharedRules, BadRule> {
         SharedRules::new(&self.shared)
@@ -203,6 +222,13 @@ impl Config {
         }
         if self.flaps_max == 0 {
             return Err(ConfigError::Zero { key: "flaps_max" });
+        }
+        if self.audit_log_bytes < AUDIT_LOG_BYTES_MIN {
+            return Err(ConfigError::TooSmall {
+                key: "audit_log_bytes",
+                value: units::bytes(self.audit_log_bytes),
+                least: units::bytes(AUDIT_LOG_BYTES_MIN),
+            });
         }
         self.shared_rules()?;
         match (&self.tls_certificate, &self.tls_key) {
@@ -240,6 +266,13 @@ fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Er
     let text = String::deserialize(from)?;
     humantime::parse_duration(&text)
         .map_err(|error| serde::de::Error::custom(format!("{text:?} is no time span such as \"5s\": {error}")))
+}
+
+/// Reads `"16MiB"`.
+fn size<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(from)?;
+    let bad = || serde::de::Error::custom(format!("{text:?} is no size such as \"500KiB\" or \"16MiB\""));
+    units::parse_size(&text).ok_or_else(bad)
 }
 
 /// Reads a time span, or `"never"`.
@@ -282,6 +315,7 @@ mod tests {
             ("stall_after", "soon"),
             ("aside_max", "a tenth"),
             ("tls", "never"),
+            ("audit_log_bytes", "much"),
             ("log_level", "inof"),
             ("log_format", "xml"),
         ] {
@@ -316,6 +350,8 @@ mod tests {
         assert!(matches!(short, Err(ConfigError::OutOfBounds { key: "stall_after", .. })));
         let never = parse("flaps_max = 0").unwrap().checked();
         assert!(matches!(never, Err(ConfigError::Zero { key: "flaps_max" })));
+        let tiny = parse("audit_log_bytes = \"1KiB\"").unwrap().checked();
+        assert!(matches!(tiny, Err(ConfigError::TooSmall { key: "audit_log_bytes", .. })));
         let always = parse("scrub_every = \"5s\"").unwrap().checked();
         assert!(matches!(always, Err(ConfigError::OutOfBounds { key: "scrub_every", .. })));
         assert_eq!(parse("scrub_every = \"never\"").unwrap().scrub_every, None);

@@ -1,11 +1,12 @@
 //! twinstick keeps two USB sticks identical, as plain files, and serves them over TCP.
 //!
 //! `ARCHITECTURE.md` has the map; the arrows of knowledge go one way:
-//! `daemon → server, watcher, mirror, journal, config`; `server → mirror, wire, accounts`;
+//! `daemon → server, watcher, mirror, journal, config`; `server → mirror, audit, wire, accounts`; `audit → wire, path`;
 //! `watcher → mirror`; `mirror → journal → path, namespace, digest, ids`; `fget → client → wire → accounts → path`;
 //! `config, daemon, server, client → tls`.
 
 pub mod accounts;
+pub mod audit;
 mod calendar;
 pub mod client;
 pub mod clock;

@@ -20,11 +20,17 @@ pub(crate) fn bytes(bytes: u64) -> String {
     if tenths < 1000 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", tenths / 10) }
 }
 
-/// Reads a size in bytes, as `2GiB` or `500MB`.
+/// A size as people write it, `500KiB`, `16MiB` or `2 GiB`, in bytes; `None` where it is none, or 0.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+    let (number, unit) = units.into_iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)))?;
+    let bytes = number.trim_end().parse::<u64>().ok()?.checked_mul(unit)?;
+    Some(bytes).filter(|bytes| *bytes > 0)
+}
+
+/// The same, of somebody at a command line.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
-    text.parse::<bytesize::ByteSize>()
-        .map(|size| size.0)
-        .map_err(|_| format!("{text:?} is no size: give one as 500MiB or 2GiB"))
+    parse_size(text).ok_or_else(|| format!("{text:?} is no size: give one as 500MiB or 2GiB"))
 }
 
 /// How much somebody's files may come to, in bytes; `none`: there is no limit.

@@ -68,6 +68,24 @@ pub struct StoredToken {
     hash: TokenHash,
 }
 
+impl Change {
+    /// What it is and whose, for a log. Tokens are not named: somebody may have given a whole one.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::AddUser { name, admin: true, .. } => format!("add-user {name} admin"),
+            Self::AddUser { name, read_only: true, .. } => format!("add-user {name} read-only"),
+            Self::AddUser { name, .. } => format!("add-user {name}"),
+            Self::SetQuota { name, quota: Some(quota) } => format!("set-quota {name} {quota}"),
+            Self::SetQuota { name, quota: None } => format!("set-quota {name} none"),
+            Self::RemoveUser { name } => format!("remove-user {name}"),
+            Self::NewToken { name, .. } => format!("new-token {name}"),
+            Self::RevokeToken { name, .. } => format!("revoke-token {name}"),
+            Self::Share { path, with, .. } => format!("share {path} {with}"),
+            Self::Unshare { path, with } => format!("unshare {path} {with}"),
+        }
+    }
+}
+
 /// A change to the accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]

@@ -2,6 +2,8 @@
 //!
 //! A mutation carries a random id: sent again after a lost connection it gets the answer that was lost.
 
+use std::ops::ControlFlow;
+
 use serde::de::DeserializeOwned;
 
 use crate::accounts::Change;
@@ -15,8 +17,9 @@ use crate::digest::Crc32;
 use crate::ids::{Lsn, Ticket, random};
 use crate::wire::{
     AccountAnswer, AccountLine, AsideLine, BodyLength, BodyReader, DownloadAnswer, DropAnswer, EjectAnswer,
-    EmptiedAnswer, EntryLine, InfoAnswer, MutationAnswer, Op, PutCondition, RequestLine, ScrubAction, ScrubAnswer,
-    Secret, ShareLine, Time, Trailer, TrashLine, UndoAnswer, UsageAnswer, VerifiedLine, VerifyAnswer, line_of,
+    EmptiedAnswer, EntryLine, InfoAnswer, LogRequest, MutationAnswer, Op, PutCondition, RequestLine, ScrubAction,
+    ScrubAnswer, Secret, ShareLine, Time, Trailer, TrashLine, UndoAnswer, UsageAnswer, VerifiedLine, VerifyAnswer,
+    line_of,
 };
 
 /// A server and the connection to it, where there is one.
@@ -254,12 +257,40 @@ impl Client {
         .await
     }
 
-    /// Compares both drives with the catalog; `take` gets each line as it comes. Not asked again where the connection is
-    /// lost: lines would come twice.
+    /// Compares both drives with the catalog; `take` gets each line as it comes.
     pub async fn verify(&mut self, quick: bool, mut take: impl FnMut(VerifiedLine)) -> Result<(), ClientError> {
+        let line = RequestLine { quick, ..request(Op::Verify) };
+        self.each_line(&line, "the comparison", |found| {
+            take(serde_json::from_slice(found)?);
+            Ok(ControlFlow::Continue(()))
+        })
+        .await
+    }
+
+    /// Reads the audit log; `take` gets each line of JSON as it comes, and may break off.
+    pub async fn log(
+        &mut self,
+        wanted: &LogRequest,
+        mut take: impl FnMut(&[u8]) -> Result<ControlFlow<()>, serde_json::Error>,
+    ) -> Result<(), ClientError> {
+        let LogRequest { follow, user, path, since, count } = wanted.clone();
+        let line = RequestLine { path, count, user, follow, since, ..request(Op::Log) };
+        // An empty line says that the server is there.
+        let take = |line: &[u8]| if line == b"\n" { Ok(ControlFlow::Continue(())) } else { take(line) };
+        self.each_line(&line, "the log", take).await
+    }
+
+    /// A body of lines, each handed on as it comes. Not asked again where the connection is lost: lines would come
+    /// twice.
+    async fn each_line(
+        &mut self,
+        asked: &RequestLine,
+        what: &str,
+        mut take: impl FnMut(&[u8]) -> Result<ControlFlow<()>, serde_json::Error>,
+    ) -> Result<(), ClientError> {
         let address = self.address.clone();
         let link = self.link().await?;
-        link.ask(&RequestLine { quick, ..request(Op::Verify) }).await?;
+        link.ask(asked).await?;
         link.answer::<VerifyAnswer>(Patience::Limited).await?;
         let mut body = BodyReader::new(BodyLength::Chunked, u64::MAX);
         let (mut crc, mut rest) = (crc32fast::Hasher::new(), Vec::new());
@@ -267,18 +298,17 @@ impl Client {
             crc.update(&piece);
             rest.extend_from_slice(&piece);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let found: Vec<u8> = rest.drain(..=end).collect();
-                let found = serde_json::from_slice(&found);
-                take(found.map_err(|source| ClientError::Foreign { address: address.clone(), source })?);
+                let text: Vec<u8> = rest.drain(..=end).collect();
+                match take(&text) {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => return Ok(()),
+                    Err(source) => return Err(ClientError::Foreign { address, source }),
+                }
             }
         }
         let Trailer { crc32: expected, .. } = link.last().await?;
         let actual = Crc32(crc.finalize());
-        if actual == expected {
-            Ok(())
-        } else {
-            Err(ClientError::Damaged { path: "the comparison".to_owned(), expected, actual })
-        }
+        if actual == expected { Ok(()) } else { Err(ClientError::Damaged { path: what.to_owned(), expected, actual }) }
     }
 
     /// Lets go of a drive. Waits as long as that takes.

@@ -13,6 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::accounts;
+use crate::audit::AuditLog;
+use crate::clock;
 use crate::config::Config;
 use crate::daemon::accounts::{Changed, Copies, Keeper};
 use crate::daemon::replace::{self, ReplaceError, ReplaceRequest, Replaced};
@@ -21,11 +23,14 @@ use crate::ids::Side;
 use crate::journal::store::StoreError;
 use crate::mirror::Mirror;
 use crate::watcher::{KnownDrive, WatcherHandle};
+use crate::wire::{self, AuditLine, Op, Time};
 
 /// The socket's name in the state directory.
 const SOCKET: &str = "control.sock";
 /// Bytes of a command or an answer.
 const LINE_BYTES_MAX: u64 = 64 << 10;
+/// Of a refusal, in the audit log.
+const MESSAGE_CHARS_MAX: usize = 200;
 /// For a command to arrive.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -94,6 +99,7 @@ pub(crate) struct Told {
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) watcher: WatcherHandle,
     pub(crate) keeper: Arc<Keeper>,
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) state: PathBuf,
 }
 
@@ -125,7 +131,7 @@ async fn converse(stream: UnixStream, told: &Told) -> io::Result<()> {
         let read = tokio::time::timeout(COMMAND_TIMEOUT, reader.read_line(&mut line)).await;
         read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         match serde_json::from_str(&line) {
-            Ok(command) => perform(command, told).await,
+            Ok(command) => perform_audited(command, told).await,
             Err(error) => refused(format!("no command of this version's: {error}")),
         }
     };
@@ -134,8 +140,33 @@ async fn converse(stream: UnixStream, told: &Told) -> io::Result<()> {
     writer.write_all(&line).await
 }
 
+async fn perform_audited(command: Command, told: &Told) -> Answer {
+    let (time, began) = (Time(clock::wall_ns()), clock::now());
+    let (name, detail) = match &command {
+        Command::Replace(request) => ("replace", request.side.name().to_owned()),
+        Command::Unpark { side } => ("unpark", side.name().to_owned()),
+        Command::Accounts(change) => (Op::Account.as_str(), change.summary()),
+    };
+    let answer = perform(command, told).await;
+    let (outcome, message) = match &answer {
+        Answer::Replaced(_) | Answer::Done | Answer::Accounts { .. } => (wire::OK, None),
+        Answer::Refused { message } => ("refused", Some(message.chars().take(MESSAGE_CHARS_MAX).collect())),
+    };
+    told.audit.record(AuditLine {
+        time,
+        address: "control".to_owned(),
+        command: name.to_owned(),
+        detail: Some(detail),
+        microseconds: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        outcome: outcome.to_owned(),
+        message,
+        ..AuditLine::default()
+    });
+    answer
+}
+
 async fn perform(command: Command, told: &Told) -> Answer {
-    let Told { mirror, watcher, keeper, state } = told;
+    let Told { mirror, watcher, keeper, audit: _, state } = told;
     match command {
         Command::Replace(request) => match replace::replace(mirror, state, &request).await {
             Ok(replaced) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::accounts::SharedRules;
+use crate::audit::AuditLog;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::certificate::{self, CertificateError};
 use crate::daemon::logging::Logging;
@@ -26,6 +27,7 @@ pub(crate) struct Settings<'a> {
     tls: watch::Sender<Tls>,
     /// The key that the server is known by.
     fingerprint: Option<Fingerprint>,
+    audit: Arc<AuditLog>,
 }
 
 impl<'a> Settings<'a> {
@@ -33,6 +35,7 @@ impl<'a> Settings<'a> {
         config: &Config,
         overrides: &'a Overrides,
         logging: &'a Logging,
+        audit: Arc<AuditLog>,
     ) -> Result<Self, CertificateError> {
         let (limits, stall_after) = (Arc::new(config.limits.clone()), config.stall_after);
         let (limits, stall_after) = (watch::Sender::new(limits), watch::Sender::new(stall_after));
@@ -41,7 +44,7 @@ impl<'a> Settings<'a> {
         let (tls, fingerprint) = certificate::load(config)?;
         tell_fingerprint(fingerprint.as_ref());
         let (config, tls) = (config.clone(), watch::Sender::new(tls));
-        Ok(Self { config, overrides, logging, limits, stall_after, scrub_every, shared, tls, fingerprint })
+        Ok(Self { config, overrides, logging, limits, stall_after, scrub_every, shared, tls, fingerprint, audit })
     }
 
     pub(crate) fn scrub_every(&self) -> watch::Receiver<Option<Duration>> {
@@ -101,6 +104,7 @@ impl<'a> Settings<'a> {
         watcher.set_pace(pace(&config));
         self.stall_after.send_replace(config.stall_after);
         self.scrub_every.send_replace(config.scrub_every);
+        self.audit.set_limits(config.audit_limits());
         // Checked when it was loaded.
         self.shared.send_replace(config.shared_rules().unwrap_or_default());
         self.limits.send_if_modified(|limits| {
@@ -162,6 +166,8 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         tls: _,
         tls_certificate: _,
         tls_key: _,
+        audit_log_bytes: _,
+        audit_log_files: _,
     } = new;
     let differing = [
         ("state", *state != old.state),

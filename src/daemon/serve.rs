@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::accounts::SharedRules;
+use crate::audit::AuditLog;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::accounts::{AccountsError, Keeper};
 use crate::daemon::certificate::CertificateError;
@@ -26,7 +27,7 @@ use crate::ids::{PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::mirror::{Lost, Mirror};
 use crate::pulse::{Pulse, pulse};
-use crate::server::{self, Directory, Phase, Port};
+use crate::server::{self, Asked, Directory, Phase, Port};
 use crate::tls::{IN_CLEAR, Policy};
 use crate::watcher::{Ground, KnownDrive, Watcher, WatcherConfig, WatcherHandle};
 
@@ -36,6 +37,8 @@ const SIGHTINGS_MAX: usize = 64;
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
 /// How long the drives have for their last checkpoint.
 const CLOSE_AT_MOST: Duration = Duration::from_secs(10);
+/// How long the last lines of the audit log have to be written.
+const AUDIT_CLOSE_AT_MOST: Duration = Duration::from_secs(2);
 /// What stopping takes beyond `drain_timeout` at most: requests that are cut off, the drives' end, the journal's, and a
 /// look that hangs. With the default it makes the unit's TimeoutStopSec=.
 const STOP_BEYOND_DRAIN: Duration = Duration::from_secs(30);
@@ -108,8 +111,9 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     if !Mirror::exists(&config.state) {
         return Err(ServeError::NotEnrolled { state });
     }
-    let mut settings = Settings::new(config, overrides, logging)?;
     let _lock = StateLock::take(&config.state, "serve")?;
+    let audit = AuditLog::start(&config.state, config.audit_limits());
+    let mut settings = Settings::new(config, overrides, logging, Arc::clone(&audit))?;
     let (mirror, losses) = start(config).map_err(|source| ServeError::Journal { state, source })?;
     let keeper =
         Keeper::open(config.state.clone(), &mirror, config.listen, config.shared_rules().map_err(ConfigError::from)?)?;
@@ -129,7 +133,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     tokio::spawn(pass_on(losses, handle.clone()));
     tokio::spawn(keep_parked(Arc::clone(&mirror), handle.clone()));
     tokio::spawn(keep_scrubbing(Arc::clone(&mirror), settings.scrub_every()));
-    take_commands(&mirror, handle.clone(), &keeper, &config.state);
+    take_commands(&mirror, handle.clone(), &keeper, &audit, &config.state);
     tokio::spawn(Arc::clone(&keeper).run());
     tokio::spawn(keep_rules(Arc::clone(&keeper), settings.shared()));
     for _ in 0..TAKERS {
@@ -141,6 +145,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
             wish = signals.next() => match wish {
                 Wish::Reload => reload(&mut settings, &handle),
                 Wish::Stop => {
+                    audit.close(AUDIT_CLOSE_AT_MOST).await;
                     mirror.close(CLOSE_AT_MOST).await;
                     return Ok(());
                 }
@@ -160,8 +165,9 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     };
     let directory = Arc::new(Directory::new(keeper.roll(), keeper.changer()));
     let host = Host::reporter(config.state.clone(), Box::new(has_sole_copies));
+    let asked = Asked { mirror: Arc::clone(&mirror), host, directory, audit: Arc::clone(&audit) };
     let port = Port { listener, tls: settings.tls() };
-    let serving = server::serve(port, Arc::clone(&mirror), host, directory, settings.limits(), phases, heart);
+    let serving = server::serve(port, asked, settings.limits(), phases, heart);
     let mut server = tokio::spawn(serving);
     // In one piece: scripts wait for this line.
     logging.say(&format!("listening on {address}"));
@@ -199,6 +205,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
         tracing::error!(%error, "the server ended badly");
     }
     control::close(&config.state);
+    audit.close(AUDIT_CLOSE_AT_MOST).await;
     mirror.close(CLOSE_AT_MOST).await;
     Ok(())
 }
@@ -282,11 +289,17 @@ fn watcher_config(config: &Config, mirror: &Mirror) -> WatcherConfig {
 }
 
 /// Opens the control socket. Without it everything works but commands to the running daemon.
-fn take_commands(mirror: &Arc<Mirror>, watcher: WatcherHandle, keeper: &Arc<Keeper>, state: &Path) {
+fn take_commands(
+    mirror: &Arc<Mirror>,
+    watcher: WatcherHandle,
+    keeper: &Arc<Keeper>,
+    audit: &Arc<AuditLog>,
+    state: &Path,
+) {
     match control::listen(state) {
         Ok(listener) => {
-            let (mirror, keeper) = (Arc::clone(mirror), Arc::clone(keeper));
-            tokio::spawn(control::serve(listener, Told { mirror, watcher, keeper, state: state.to_owned() }));
+            let (mirror, keeper, audit) = (Arc::clone(mirror), Arc::clone(keeper), Arc::clone(audit));
+            tokio::spawn(control::serve(listener, Told { mirror, watcher, keeper, audit, state: state.to_owned() }));
         }
         Err(error) => tracing::warn!(%error, "no control socket: stop twinstickd before replacing a drive"),
     }

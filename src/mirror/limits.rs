@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::units::parse_size;
+
 /// The mirror's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MirrorLimits {
@@ -53,11 +55,7 @@ impl FromStr for AsideMax {
             let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
             return percent.map(Self::Percent).ok_or_else(bad);
         }
-        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-        let size = units.into_iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
-        let (number, unit) = size.ok_or_else(bad)?;
-        let bytes = number.trim_end().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-        bytes.filter(|bytes| *bytes > 0).map(Self::Bytes).ok_or_else(bad)
+        parse_size(text).map(Self::Bytes).ok_or_else(bad)
     }
 }
 

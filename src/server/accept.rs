@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
+use crate::audit::AuditLog;
 use crate::clock;
 use crate::mirror::Mirror;
 use crate::pulse::Heart;
@@ -17,6 +18,7 @@ use crate::server::admission::{Admission, Origin, Pass};
 use crate::server::connection::{Connection, STOPPING, Terms};
 use crate::server::descriptors::{self, Room};
 use crate::server::door::{Directory, Guest};
+use crate::server::entry::Scribe;
 use crate::server::limits::{ACCEPT_PAUSE, BACKLOG, BACKLOG_LOOK, BUSY_ANSWERS_MAX, HURRY_AT_MOST, KEEPALIVE, Limits};
 use crate::server::phase::{Phase, reached};
 use crate::server::secure::{Begun, Tls, begin};
@@ -41,23 +43,30 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Whom sessions ask.
+#[derive(Clone)]
+pub struct Asked {
+    pub mirror: Arc<Mirror>,
+    pub host: HostReporter,
+    pub directory: Arc<Directory>,
+    pub audit: Arc<AuditLog>,
+}
+
 /// Serves until `phase` is `Draining`, then lets requests under way end, until `drain_timeout` or `Hurrying`.
 /// New limits hold for what begins after them. `heart` beats while connections are taken.
 pub async fn serve(
     Port { listener, tls }: Port,
-    mirror: Arc<Mirror>,
-    host: HostReporter,
-    directory: Arc<Directory>,
+    asked: Asked,
     limits: watch::Receiver<Arc<Limits>>,
     mut phase: watch::Receiver<Phase>,
     mut heart: Heart,
 ) {
-    let mut house = House::new(mirror, host, directory, limits, tls);
-    let mut asked = phase.clone();
+    let mut house = House::new(asked, limits, tls);
+    let mut wanted = phase.clone();
     loop {
         tokio::select! {
             biased;
-            () = reached(&mut asked, Phase::Draining) => break,
+            () = reached(&mut wanted, Phase::Draining) => break,
             () = heart.beat() => {}
             Some(ended) = house.sessions.join_next() => report(ended),
             changed = house.limits.changed() => {
@@ -87,9 +96,7 @@ enum Short {
 }
 
 struct House {
-    mirror: Arc<Mirror>,
-    host: HostReporter,
-    directory: Arc<Directory>,
+    asked: Asked,
     limits: watch::Receiver<Arc<Limits>>,
     tls: watch::Receiver<Tls>,
     /// What the sessions are told.
@@ -102,18 +109,10 @@ struct House {
 }
 
 impl House {
-    fn new(
-        mirror: Arc<Mirror>,
-        host: HostReporter,
-        directory: Arc<Directory>,
-        limits: watch::Receiver<Arc<Limits>>,
-        tls: watch::Receiver<Tls>,
-    ) -> Self {
+    fn new(asked: Asked, limits: watch::Receiver<Arc<Limits>>, tls: watch::Receiver<Tls>) -> Self {
         let room = Room { connections: 1, busy_answers: BUSY_ANSWERS_MAX };
         let mut house = Self {
-            mirror,
-            host,
-            directory,
+            asked,
             limits,
             tls,
             phase: watch::Sender::default(),
@@ -169,7 +168,7 @@ impl House {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         match self.admission.admit(Origin::from(peer.ip()), self.room.connections, clock::now()) {
             Ok(pass) => {
-                let (mirror, host) = (Arc::clone(&self.mirror), Arc::clone(&self.host));
+                let (mirror, host) = (Arc::clone(&self.asked.mirror), Arc::clone(&self.asked.host));
                 let (terms, tls) = (self.terms(peer, pass), self.tls.borrow().clone());
                 self.sessions.spawn(async move {
                     let close = match begin(stream, terms, tls).await {
@@ -186,8 +185,9 @@ impl House {
     }
 
     fn terms(&self, peer: SocketAddr, pass: Pass) -> Terms {
-        let guest = Guest::new(&self.directory, peer.ip());
-        Terms { limits: self.limits.clone(), phase: self.phase.subscribe(), pass, guest }
+        let guest = Guest::new(&self.asked.directory, peer.ip());
+        let scribe = Scribe::new(Arc::clone(&self.asked.audit), peer);
+        Terms { limits: self.limits.clone(), phase: self.phase.subscribe(), pass, guest, scribe }
     }
 
     /// Says why to one that cannot stay, in clear, since a handshake would cost as much as a place. Only so many are waited for; more get the line without a look at whether

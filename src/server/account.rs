@@ -18,7 +18,7 @@ where
         return session.connection.refuse(&fault).await;
     }
     let who = guest.name();
-    tracing::info!(by = who, ?change, "accounts are changed");
+    tracing::info!(by = who, change = change.summary(), "accounts are changed");
     match guest.changer()(change).await {
         Ok(token) => session.connection.answer(&AccountAnswer { ok: true, token: token.map(Secret) }).await,
         Err(refused) => session.connection.refuse(&share::fault(&refused)).await,

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::server::admission::{Displaced, Pass};
 use crate::server::door::Guest;
+use crate::server::entry::{Entry, Scribe, command_of};
 use crate::server::limits::{LINGER, LINGER_STOPPING, Limits};
 use crate::server::phase::{Phase, reached};
 use crate::wire::limits::{HEADER_BYTES_MAX, READ_BYTES};
@@ -54,6 +55,7 @@ pub(crate) struct Terms {
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) pass: Pass,
     pub(crate) guest: Guest,
+    pub(crate) scribe: Scribe,
 }
 
 /// A client's connection.
@@ -79,6 +81,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Who the client is.
     pub(crate) fn guest(&mut self) -> &mut Guest {
         &mut self.terms.guest
+    }
+
+    /// Who writes down what is done here.
+    pub(crate) fn scribe(&mut self) -> &mut Scribe {
+        &mut self.terms.scribe
+    }
+
+    /// Begins the audit log's line of a request.
+    pub(crate) fn begin_entry(&mut self, request: &Request) -> Entry {
+        self.terms.scribe.begin(request, &self.terms.guest, now())
+    }
+
+    /// Ends it.
+    pub(crate) fn end_entry(&mut self, entry: Entry, outcome: &Result<(), Close>) {
+        self.terms.scribe.end(entry, outcome, now());
+    }
+
+    /// Ends a connection over a line that did not become a request.
+    async fn turn_down(&mut self, command: &str, fault: Fault) -> Close {
+        self.terms.scribe.refused(command, &fault, &self.terms.guest);
+        self.end(fault).await
     }
 
     fn phase(&self) -> Phase {
@@ -158,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (_, Ok(Request::Hello { token })) => {
                 let user = match self.terms.guest.greet(token.as_ref(), now()) {
                     Ok(user) => user,
-                    Err(fault) => return Err(self.end(fault).await),
+                    Err(fault) => return Err(self.turn_down("hello", fault).await),
                 };
                 self.greeting = Greeting::Done;
                 // Behind the answer to an earlier one.
@@ -166,18 +189,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(None)
             }
             (_, Err(error @ (RequestError::UnsupportedVersion(_) | RequestError::NotJson(_)))) => {
-                Err(self.end(error.fault()).await)
+                Err(self.turn_down(command_of(&error), error.fault()).await)
             }
             (Greeting::Awaited, _) => {
                 let message = format!("the first line is the hello: {{\"hello\":\"{}\"}}", crate::wire::VERSION);
-                Err(self.end(Fault::new(ErrorName::BadRequest, message)).await)
+                Err(self.turn_down("hello", Fault::new(ErrorName::BadRequest, message)).await)
             }
             (Greeting::Done, Ok(request)) => Ok(Some(request)),
             (Greeting::Done, Err(error)) => {
                 let fault = error.fault();
                 if fault.close {
-                    return Err(self.end(fault).await);
+                    return Err(self.turn_down(command_of(&error), fault).await);
                 }
+                self.terms.scribe.refused(command_of(&error), &fault, &self.terms.guest);
                 self.answer(&fault).await.map(|()| None)
             }
         }
@@ -205,6 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends a refusal, and ends the connection where it is one of the client altogether.
     pub(crate) async fn refuse(&mut self, fault: &Fault) -> Result<(), Close> {
+        self.terms.scribe.note_fault(fault);
         if fault.close { Err(self.end(fault.clone()).await) } else { self.answer(fault).await }
     }
 
@@ -212,13 +237,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) async fn answer_body(&mut self, body: &[u8]) -> Result<(), Close> {
         let head = line_of(&BodyAnswer { ok: true, len: body.len() as u64 });
         let trailer = line_of(&Trailer::of_server(crate::digest::Crc32::of(body)));
-        self.send([&head, body, &trailer]).await
+        self.send([&head, body, &trailer]).await?;
+        self.terms.scribe.note_bytes(body.len());
+        Ok(())
     }
 
     /// Sends the connection's last line, and reads on for a moment: a close with unread bytes
     /// would make the kernel send a reset, which can destroy the line before the client has read it.
     pub(crate) async fn end(&mut self, fault: Fault) -> Close {
         let fault = fault.closing();
+        self.terms.scribe.note_fault(&fault);
         let held = std::mem::take(&mut self.held);
         let line = line_of(&fault);
         if let Err(error) = self.framed.send([held.as_slice(), &line]).await {
@@ -275,7 +303,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         };
         match read {
-            Ok(piece) => Ok(piece),
+            Ok(piece) => {
+                self.terms.scribe.note_bytes(piece.as_ref().map_or(0, bytes::Bytes::len));
+                Ok(piece)
+            }
             Err(error) => {
                 let what = format!("the body after {} bytes", body.read());
                 Err(self.broken(error, &what).await)
@@ -335,23 +366,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Waits for `work` while the client stays and the daemon runs.
     pub(crate) async fn while_connected<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Close> {
+        match self.until_sent_away(work).await? {
+            Ok(done) => Ok(done),
+            Err(why) => Err(self.end(why).await),
+        }
+    }
+
+    /// The same, for who has something to say before the reason why the client has to go.
+    pub(crate) async fn until_sent_away<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<Result<T, Fault>, Close> {
         self.send_held().await?;
         let mut work = std::pin::pin!(work);
-        let why = loop {
+        loop {
             let may_read = self.framed.buffered().len() < READ_BYTES;
             tokio::select! {
                 biased;
-                fault = self.terms.guest.expelled() => break fault,
-                done = &mut work => return Ok(done),
+                fault = self.terms.guest.expelled() => return Ok(Err(fault)),
+                done = &mut work => return Ok(Ok(done)),
                 () = reached(&mut self.terms.phase, Phase::Draining) => {
-                    break Fault::new(ErrorName::Unavailable, STOPPING);
+                    return Ok(Err(Fault::new(ErrorName::Unavailable, STOPPING)));
                 }
                 read = self.framed.fill(), if may_read => if read.map_err(FrameError::from)? == 0 {
                     return Err(Close::ClientLeft);
                 },
             }
-        };
-        Err(self.end(why).await)
+        }
     }
 }
 

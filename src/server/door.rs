@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::accounts::{Access, AccountError, Accounts, Change, Identity, Right, Share, SharedRules, Token};
+use crate::accounts::{Access, AccountError, Accounts, Change, Identity, Right, Share, SharedRules, Token, UserName};
 use crate::mirror::request::Quota;
 use crate::path::RelPath;
 use crate::server::admission::Origin;
@@ -228,6 +228,11 @@ impl Guest {
         let name = &self.identity.as_ref()?.name;
         let bytes = accounts.user(name).ok()?.quota?;
         Some(Quota { owner: name.to_string(), bytes })
+    }
+
+    /// Where the client's paths begin that do not begin with `/`.
+    pub(crate) fn home(&self) -> Option<&UserName> {
+        self.access.home()
     }
 
     /// Whom the client was recognized as.

@@ -60,6 +60,7 @@ where
     };
     let crc = download.crc32.map_or_else(|| Check::Sent(crc32fast::Hasher::new()), Check::Stored);
     let mut sending = Sending { left: head.len, head, crc };
+    connection.scribe().note_version(sending.head.lsn);
     let mut lead = line_of(&sending.head);
     if sending.left == 0 {
         return connection.send([&lead, &sending.trailer()]).await;
@@ -80,11 +81,14 @@ where
         }
         let tail = sending.take(&piece, &mut lead);
         if sending.left == 0 {
-            return connection.send([&lead, &piece, &tail]).await;
+            connection.send([&lead, &piece, &tail]).await?;
+            connection.scribe().note_bytes(piece.len());
+            return Ok(());
         }
         // The next block is read while this one is sent.
         let (sent, following) = tokio::join!(connection.send([&lead, &piece]), download.next());
         sent?;
+        connection.scribe().note_bytes(piece.len());
         lead.clear();
         next = following;
     }
@@ -122,6 +126,7 @@ impl Sending {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        connection.scribe().note_fault(fault);
         connection.send([&lead]).await?;
         if fault.close {
             if self.head.chunked {

@@ -1,6 +1,6 @@
 //! From a path on the wire to one of the mirror's that the client may use: the only way there is.
 
-use crate::accounts::{Access, Right};
+use crate::accounts::{Access, Right, UserName};
 use crate::mirror::Mirror;
 use crate::mirror::request::NodeKind;
 use crate::path::{BadPath, RelPath};
@@ -81,10 +81,22 @@ fn allowed(
 
 /// Without a `/` at its beginning a path begins in the client's home.
 fn parse(access: &Access, text: &str, read: impl Fn(&str) -> Result<RelPath, BadPath>) -> Result<RelPath, Fault> {
-    let whole = match access.home().filter(|_| !text.starts_with('/')) {
+    read(&whole(access.home(), text)).map_err(|why| refusal::bad_path(text, &why))
+}
+
+fn whole(home: Option<&UserName>, text: &str) -> String {
+    match home.filter(|_| !text.starts_with('/')) {
         Some(home) if text.is_empty() => home.to_string(),
         Some(home) => format!("{home}/{text}"),
         None => text.to_owned(),
-    };
-    read(&whole).map_err(|why| refusal::bad_path(text, &why))
+    }
+}
+
+/// A path in words, whatever its client may do with it; an error with the text that is none.
+pub(crate) fn named(home: Option<&UserName>, text: &str) -> Result<String, String> {
+    let whole = whole(home, text);
+    match RelPath::parse_folder(&whole) {
+        Ok(path) => Ok(path.to_string()),
+        Err(_) => Err(whole),
+    }
 }

@@ -11,7 +11,8 @@ use crate::server::connection::{Close, Connection};
 use crate::server::door::Guest;
 use crate::server::status::HostReporter;
 use crate::server::{
-    account, aside, eject, get, info, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, usage, verify,
+    account, aside, eject, get, info, log, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, usage,
+    verify,
 };
 use crate::wire::{Fault, Request, VerifyRequest};
 
@@ -30,8 +31,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(request) => request,
                 Err(close) => return close,
             };
+            let entry = self.connection.begin_entry(&request);
             // Boxed, so that an idle session is as small as its connection.
-            if let Err(close) = Box::pin(self.perform(request)).await {
+            let outcome = Box::pin(self.perform(request)).await;
+            self.connection.end_entry(entry, &outcome);
+            if let Err(close) = outcome {
                 return close;
             }
         }
@@ -66,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Shares => share::list(self).await,
             Request::Account(change) => account::change(self, change).await,
             Request::Accounts => account::list(self).await,
+            Request::Log(request) => log::perform(self, request).await,
             Request::Scrub(action) => scrub::perform(self, action).await,
             Request::Verify(VerifyRequest { quick }) => {
                 let contents = if quick { Contents::NotRead } else { Contents::Compared };
@@ -77,7 +82,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Answers a mutation.
     pub(crate) async fn settle(&mut self, outcome: Result<Receipt, Fault>) -> Result<(), Close> {
         match outcome {
-            Ok(receipt) => self.connection.answer(&refusal::receipt(&receipt)).await,
+            Ok(receipt) => {
+                let answer = refusal::receipt(&receipt);
+                self.connection.scribe().note_version(answer.lsn);
+                self.connection.scribe().note_drives(&answer.drives);
+                self.connection.answer(&answer).await
+            }
             Err(fault) => self.connection.refuse(&fault).await,
         }
     }
@@ -90,6 +100,7 @@ fn only_for_admins(request: &Request) -> Option<&'static str> {
         Request::Eject(_) => Some("eject a drive"),
         Request::Aside | Request::Drop(_) => Some("see what lies aside on the drives"),
         Request::Scrub(_) => Some("start or pause a scrub"),
+        Request::Log(_) => Some("read the log"),
         Request::Verify(_) => Some("compare the drives with the catalog"),
         // Each of these is checked by its paths, and a status shows to each what is for him.
         Request::Get(_)

@@ -19,7 +19,8 @@ use crate::server::session::Session;
 use crate::wire::{
     Backlog, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument, HealthState,
     HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument, ScrubDocument,
-    SearchDocument, StatusDocument, StatusRequest, Time, TrashDocument, UnavailableDocument, WaitingDocument,
+    SearchDocument, StatusDocument, StatusRequest, Time, TotalsDocument, TrashDocument, UnavailableDocument,
+    WaitingDocument,
 };
 
 /// The machine below the mirror, and what of it is a warning.
@@ -47,6 +48,8 @@ where
         Ok(document) => document,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
+    let totals = session.connection.scribe().log().totals();
+    let document = StatusDocument { totals: Some(totals), ..document };
     let document = match session.connection.guest().access() {
         Ok(access) if access.is_unlimited() => with_host(document, &session.host).await,
         Ok(access) => for_user(document, access),
@@ -75,7 +78,12 @@ fn for_user(document: StatusDocument, access: &Access) -> StatusDocument {
     }
     // Words for people: files are named in them.
     let (notices, events, trash) = (Vec::new(), Vec::new(), TrashDocument::default());
-    StatusDocument { notices, drives, trash, unavailable, events, foreign, ..document }
+    let totals = document.totals.map(|TotalsDocument { since_start, ever, dropped_lines }| TotalsDocument {
+        since_start: since_start.for_user(access.owner()),
+        ever: ever.for_user(access.owner()),
+        dropped_lines,
+    });
+    StatusDocument { notices, drives, trash, unavailable, events, foreign, totals, ..document }
 }
 
 /// Adds what the machine says. A disk that hangs must not keep a status from being answered.
@@ -114,6 +122,7 @@ pub fn document(status: Status) -> StatusDocument {
         unavailable: status.unavailable.into_iter().map(unavailable).collect(),
         events: status.events.into_iter().map(event).collect(),
         foreign: foreign(status.foreign),
+        totals: None,
         host: None,
     }
 }

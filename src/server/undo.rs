@@ -30,7 +30,9 @@ where
     };
     match outcome {
         Ok(Undone { receipt, restored }) => {
-            let drives = receipt.drives.into_iter().map(Side::name).map(str::to_owned).collect();
+            let drives: Vec<_> = receipt.drives.into_iter().map(Side::name).map(str::to_owned).collect();
+            session.connection.scribe().note_version(receipt.lsn);
+            session.connection.scribe().note_drives(&drives);
             session.connection.answer(&UndoAnswer { ok: true, lsn: receipt.lsn, drives, restored }).await
         }
         Err(fault) => session.connection.refuse(&fault).await,

@@ -43,8 +43,10 @@ where
             return session.connection.refuse(&fault).await;
         }
         session.connection.send([head.as_bytes(), &bytes]).await?;
+        session.connection.scribe().note_bytes(bytes.len());
         if session.connection.is_draining() {
             let fault = Fault::new(ErrorName::Unavailable, "twinstickd stops: verify again when it is back");
+            session.connection.scribe().note_fault(&fault);
             return session.connection.send([b"0\n", line_of(&fault).as_slice()]).await;
         }
     }

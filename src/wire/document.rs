@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, Lsn};
-use crate::wire::{AsideLine, Time};
+use crate::wire::{AsideLine, Time, TotalsDocument};
 
 /// The version of every JSON document that people's scripts read.
 pub const OUTPUT_VERSION: u32 = 1;
@@ -35,6 +35,9 @@ pub struct StatusDocument {
     /// What somebody else changed on the drives since the daemon started.
     #[serde(default)]
     pub foreign: ForeignDocument,
+    /// What was asked for; absent where nobody counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<TotalsDocument>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

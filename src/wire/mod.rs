@@ -4,6 +4,7 @@
 //! it turns bytes into typed requests and answers, and back, within limits.
 
 mod answer;
+mod audit;
 mod body;
 mod document;
 mod error;
@@ -20,6 +21,7 @@ pub use answer::{
     ShareLine, SharedWith, TokenLine, Trailer, TrashLine, UndoAnswer, UsageAnswer, UsageNote, VerifiedLine,
     VerifyAnswer, VerifyFinding, Why, line_of, read_answer,
 };
+pub use audit::{AuditLine, Counts, LogLine, LogRequest, Missing, MissingLines, OK, Totals, TotalsDocument};
 pub use body::{BodyLength, BodyReader};
 pub use document::{
     Backlog, DiskDocument, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounts::Change;
 use crate::ids::Lsn;
+use crate::wire::audit::LogRequest;
 use crate::wire::body::BodyLength;
 use crate::wire::error::{ErrorName, Fault};
 use crate::wire::limits::ID_BYTES_MAX;
@@ -60,6 +61,10 @@ pub struct RequestLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<ScrubAction>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub follow: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub quick: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
@@ -105,10 +110,11 @@ pub enum Op {
     Account,
     Accounts,
     Usage,
+    Log,
 }
 
 impl Op {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Get,
         Self::Put,
         Self::Rm,
@@ -131,6 +137,7 @@ impl Op {
         Self::Account,
         Self::Accounts,
         Self::Usage,
+        Self::Log,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -157,6 +164,7 @@ impl Op {
             Self::Account => "account",
             Self::Accounts => "accounts",
             Self::Usage => "usage",
+            Self::Log => "log",
         }
     }
 }
@@ -199,6 +207,7 @@ pub enum Request {
     Usage {
         user: Option<String>,
     },
+    Log(LogRequest),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -430,6 +439,13 @@ impl Request {
             Op::Account => Self::Account(line.change.ok_or(RequestError::Missing { op: op.as_str(), key: "change" })?),
             Op::Accounts => Self::Accounts,
             Op::Usage => Self::Usage { user: line.user },
+            Op::Log => Self::Log(LogRequest {
+                follow: line.follow,
+                user: line.user,
+                path: line.path,
+                since: line.since,
+                count: line.count,
+            }),
             Op::Scrub => Self::Scrub(line.action.ok_or(RequestError::Missing { op: op.as_str(), key: "action" })?),
         })
     }

@@ -14,7 +14,7 @@ const KIB: usize = 1 << 10;
 const ROUNDS: usize = 200;
 const UPLOADS: usize = 16;
 /// Bytes that one user may have in the races, and that one upload has at most.
-const RACED: usize = 100_000;
+const RACED: usize = 96 * KIB;
 const RACED_MAX: usize = 30_000;
 
 fn usage(client: &Client) -> Value {
@@ -130,7 +130,7 @@ pub(crate) fn exact() {
 pub(crate) fn races() {
     let people = People::new(twins());
     let chief = people.client("chief");
-    chief.run(&["admin", "quota", "anna", &RACED.to_string()]).expect(0);
+    chief.run(&["admin", "quota", "anna", "96KiB"]).expect(0);
     let mut random = Random::new(7);
     let mut raws: Vec<_> = (0..UPLOADS).map(|_| greeted(&people, "anna")).collect();
     let (mut stored, mut refused) = (0, 0);

@@ -6,8 +6,10 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::accounts::UserName;
+use crate::clock;
 use crate::tls::{Fingerprint, Policy};
 use crate::units::{QuotaSize, size};
+use crate::wire::Time;
 
 const AFTER_HELP: &str = "\
 Server: --server, else FGET_SERVER, else `server = \"HOST:PORT\"` in ~/.config/fget/config.toml, else 127.0.0.1:8946.
@@ -89,6 +91,9 @@ pub enum Command {
     /// Show the mirror and its drives.
     #[command(alias = "STATUS")]
     Status(Status),
+    /// Show who did what, when, from where and with what outcome; for admins.
+    #[command(alias = "LOG")]
+    Log(Log),
     /// Read both drives' copies from the medium, check them, repair what is damaged.
     #[command(alias = "SCRUB")]
     Scrub(Scrub),
@@ -309,6 +314,38 @@ pub struct Status {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct Log {
+    /// Go on with what comes, until interrupted.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only this user's requests.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Only what is about this path, or anything below it.
+    #[arg(long, value_name = "REMOTE")]
+    pub path: Option<String>,
+    /// Only from then on: a time such as 2026-02-03T04:05:06Z, or so long ago, such as 2h or 3days.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<Time>,
+    /// Only the last N of them [default: all, with --follow 10]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub count: Option<u64>,
+    /// One JSON document a line, as the server keeps them.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A moment, or how long ago it was.
+fn since(text: &str) -> Result<Time, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let ago = humantime::parse_duration(text);
+    let ago = ago.map_err(|_| "neither a time such as 2026-02-03T04:05:06Z nor a time span such as 2h".to_owned())?;
+    Ok(Time(clock::wall_ns().saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX))))
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct Verify {
     /// A line for every file, alike ones too.
     #[arg(long)]
@@ -380,6 +417,7 @@ mod tests {
             ("EJECT a", "eject a"),
             ("SCRUB start", "scrub start"),
             ("ASIDE drop b:1.2", "aside drop b:1.2"),
+            ("LOG -f --user anna", "log -f --user anna"),
             ("VERIFY --combined", "verify --combined"),
         ] {
             let parse = |line: &str| {

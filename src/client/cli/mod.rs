@@ -9,6 +9,7 @@ mod exit;
 mod health;
 mod lines;
 mod listing;
+mod log;
 mod login;
 mod progress;
 mod remote;

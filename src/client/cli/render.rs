@@ -6,8 +6,8 @@ use crate::client::cli::lines::{ago, clock_time, labelled, wrapped};
 use crate::client::cli::progress::Remarks;
 use crate::units::{bytes, count, seconds};
 use crate::wire::{
-    DiskDocument, DriveDocument, ForeignDocument, ForeignItemDocument, HealthState, HostDocument, NoticeDocument,
-    ReplayDocument, ScanDocument, SearchDocument, StatusDocument,
+    Counts, DiskDocument, DriveDocument, ForeignDocument, ForeignItemDocument, HealthState, HostDocument,
+    NoticeDocument, ReplayDocument, ScanDocument, SearchDocument, StatusDocument, TotalsDocument,
 };
 
 /// Events shown below the table.
@@ -38,6 +38,7 @@ pub(crate) fn status(document: &StatusDocument, server: &str, remarks: Remarks) 
         let kept = format!("{}, {} on each drive", count(document.trash.items, "thing"), bytes(document.trash.bytes));
         text += &labelled("trash", &kept);
     }
+    text += &document.totals.as_ref().map(|totals| labelled("asked", &asked(totals))).unwrap_or_default();
     text += &document.host.as_ref().map(|host| labelled("host", &host_line(host))).unwrap_or_default();
     text += "\n";
     text += &table(&document.drives);
@@ -46,6 +47,18 @@ pub(crate) fn status(document: &StatusDocument, server: &str, remarks: Remarks) 
         Remarks::Shown => text + &events(document),
         Remarks::Quiet => text,
     }
+}
+
+/// What was asked for since the daemon started.
+fn asked(totals: &TotalsDocument) -> String {
+    let Counts { requests, failed, bytes_in, bytes_out } = totals.since_start.all;
+    let missing = match totals.dropped_lines {
+        0 => String::new(),
+        lines => format!("; {} missing in the log", count(lines, "line")),
+    };
+    let ever = totals.ever.all.requests;
+    let (came, left) = (bytes(bytes_in), bytes(bytes_out));
+    format!("{}, {failed} of them refused, {came} in, {left} out; {ever} ever{missing}", count(requests, "request"))
 }
 
 /// What is not as it should be; one line where all is.

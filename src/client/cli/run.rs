@@ -11,7 +11,7 @@ use crate::client::cli::exit::{CommandError, Exit};
 use crate::client::cli::health::print;
 use crate::client::cli::progress::{Progress, Remarks};
 use crate::client::cli::remote::{join, last_name};
-use crate::client::cli::{admin, aside, config, download, health, listing, login, scrub, trash, upload, verify};
+use crate::client::cli::{admin, aside, config, download, health, listing, log, login, scrub, trash, upload, verify};
 use crate::client::error::ClientError;
 use crate::client::requests::Client;
 use crate::client::trust::Trust;
@@ -108,6 +108,7 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Unshare(args) => client.unshare(&args.remote, &args.user).await?,
         Command::Shares => print(&listing::shares(&client.shares().await?))?,
         Command::Verify(args) => return verify::verify(&mut client, &args, progress).await,
+        Command::Log(args) => log::log(&mut client, args).await?,
         Command::Aside(args) => aside::aside(&mut client, &args).await?,
         Command::Scrub(args) => scrub::scrub(&mut client, &args, progress).await?,
         Command::Eject(args) => health::eject(&mut client, &args, progress.remarks()).await?,

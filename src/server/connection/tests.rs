@@ -1,13 +1,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
+use crate::audit::{AuditLimits, AuditLog};
 use crate::server::admission::{Admission, IDLE_MIN};
 use crate::server::door::{Changer, Directory, Roll};
-use crate::wire::BodyLength;
+use crate::wire::{BodyLength, Totals};
 
 const HELLO: &str = "{\"hello\":\"twinstick/1\"}\n";
 
@@ -26,7 +28,9 @@ fn pair() -> (DuplexStream, Connection<DuplexStream>, Daemon) {
     let changer: Changer = Arc::new(|_| Box::pin(async { Ok(None) }));
     let directory = Arc::new(Directory::new(watch::Sender::new(Roll::Open).subscribe(), changer));
     let guest = Guest::new(&directory, IpAddr::from([10, 0, 0, 1]));
-    let terms = Terms { limits: daemon.limits.subscribe(), phase: daemon.phase.subscribe(), pass, guest };
+    let log = AuditLog::new(Totals::default(), AuditLimits::default(), PathBuf::new());
+    let scribe = Scribe::new(Arc::new(log), SocketAddr::from(([10, 0, 0, 1], 1)));
+    let terms = Terms { limits: daemon.limits.subscribe(), phase: daemon.phase.subscribe(), pass, guest, scribe };
     (client, Connection::new(server, terms), daemon)
 }
 
