@@ -154,17 +154,8 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     }
     let (phase, phases) = watch::channel(Phase::Running);
     let (accepting, heart) = pulse();
-    let asked = Arc::clone(&mirror);
-    let has_sole_copies = move |name: &str| {
-        let side = Side::BOTH.into_iter().find(|side| side.name() == name);
-        // What cannot be told counts as yes: a repair is not offered then.
-        match side.map(|side| asked.has_sole_copies(side)) {
-            Some(Ok(false)) => Sole::No,
-            Some(Ok(true) | Err(_)) | None => Sole::Yes,
-        }
-    };
     let directory = Arc::new(Directory::new(keeper.roll(), keeper.changer()));
-    let host = Host::reporter(config.state.clone(), Box::new(has_sole_copies));
+    let host = Host::reporter(config.state.clone(), sole_copies(&mirror));
     let asked = Asked { mirror: Arc::clone(&mirror), host, directory, audit: Arc::clone(&audit) };
     let port = Port { listener, tls: settings.tls() };
     let serving = server::serve(port, asked, settings.limits(), phases, heart);
@@ -208,6 +199,19 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     audit.close(AUDIT_CLOSE_AT_MOST).await;
     mirror.close(CLOSE_AT_MOST).await;
     Ok(())
+}
+
+/// Whether a drive, by its name, has something that no other one has.
+fn sole_copies(mirror: &Arc<Mirror>) -> Box<dyn Fn(&str) -> Sole + Send + Sync> {
+    let mirror = Arc::clone(mirror);
+    Box::new(move |name: &str| {
+        let side = Side::BOTH.into_iter().find(|side| side.name() == name);
+        // What cannot be told counts as yes: a repair is not offered then.
+        match side.map(|side| mirror.has_sole_copies(side)) {
+            Some(Ok(false)) => Sole::No,
+            Some(Ok(true) | Err(_)) | None => Sole::Yes,
+        }
+    })
 }
 
 /// That who comes from the network has to show a token, and that nobody on it can read that.
