@@ -1,8 +1,14 @@
 //! Puts with a condition: whoever looks first and then writes loses nothing of what others wrote between.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 use twinstick_rig::{Binaries, Drives, Raw, Twins};
 
@@ -81,4 +87,124 @@ fn add(address: &str, writer: usize) -> usize {
         }
     }
     retries
+}
+
+/// An editor that does what a script says; `$1` is the file.
+fn editor(twins: &Twins, script: &str) -> String {
+    let path = twins.home().join("editor");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("room");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// What an editor does in whose midst somebody else does something.
+fn amid(twins: &Twins, words: &str) -> String {
+    let fget = twins.client().fget;
+    format!("'{}' --server {} {words} || exit 7\nprintf mine >> \"$1\"", fget.display(), twins.address())
+}
+
+/// The path that a message ends with.
+fn kept(message: &str) -> PathBuf {
+    let line = message.lines().find(|line| line.contains("is in /")).expect("it says where");
+    PathBuf::from(line.rsplit(" is in ").next().expect("a path").trim_end_matches(','))
+}
+
+#[test]
+fn what_is_edited_is_stored_and_nothing_else() {
+    let twins = twins();
+    let client = twins.client();
+    let edit = |script: &str, path: &str| client.run_with(&[("EDITOR", &editor(&twins, script))], &["edit", path]);
+    edit("printf one > \"$1\"", "new/notes.txt").expect(0);
+    assert_eq!(client.get("new/notes.txt").expect(0).stdout, b"one");
+    // The editor knows by the name what it is about, and arguments of its own come before it.
+    let script = editor(
+        &twins,
+        "test \"$1\" = -n && case \"$2\" in */notes.txt) printf ' and two' >> \"$2\";; *) exit 8;; esac",
+    );
+    client.run_with(&[("VISUAL", &format!("{script} -n")), ("EDITOR", "false")], &["edit", "new/notes.txt"]).expect(0);
+    assert_eq!(client.get("new/notes.txt").expect(0).stdout, b"one and two");
+    let version = client.run(&["info", "new/notes.txt", "--json"]).expect(0).json()["version"].clone();
+    assert!(edit("true", "new/notes.txt").expect(0).stderr.contains("nothing was changed"));
+    assert!(edit("rm \"$1\"", "new/notes.txt").expect(0).stderr.contains("nothing is stored"));
+    edit("true", "another").expect(0);
+    client.run(&["info", "another"]).expect(4);
+    assert!(edit("exit 3", "new/notes.txt").expect(1).stderr.contains("nothing is stored\n"));
+    let kept = kept(&edit("printf three > \"$1\"; exit 3", "new/notes.txt").expect(1).stderr);
+    assert_eq!(fs::read(&kept).expect("it is there"), b"three");
+    assert_eq!(client.run(&["info", "new/notes.txt", "--json"]).expect(0).json()["version"], version);
+    edit("true", "new").expect(9);
+}
+
+#[test]
+fn of_two_who_edit_at_the_same_time_neither_loses_anything() {
+    let twins = twins();
+    let client = twins.client();
+    client.put("notes", b"old ").expect(0);
+    let theirs = twins.home().join("theirs");
+    fs::write(&theirs, "theirs").expect("room");
+    let edit = |words: &str| client.run_with(&[("EDITOR", &editor(&twins, &amid(&twins, words)))], &["edit", "notes"]);
+    let put = format!("put '{}' notes", theirs.display());
+    let both = edit(&put).expect(9).stderr;
+    assert!(both.contains("somebody stored another version of notes meanwhile, which is in /"), "{both}");
+    let mine = kept(&both);
+    assert_eq!(fs::read(&mine).expect("it is there"), b"old mine");
+    assert_eq!(fs::read(mine.with_extension("newer")).expect("it is there"), b"theirs");
+    assert_eq!(client.get("notes").expect(0).stdout, b"theirs");
+    // Removed, or made where there was nothing: as good as another version.
+    assert_eq!(fs::read(kept(&edit("rm notes").expect(9).stderr)).expect("it is there"), b"theirsmine");
+    assert_eq!(fs::read(kept(&edit(&put).expect(9).stderr)).expect("it is there"), b"mine");
+    assert_eq!(client.get("notes").expect(0).stdout, b"theirs");
+}
+
+#[test]
+fn whoever_edits_at_a_terminal_is_asked_what_becomes_of_both() {
+    for (answers, expected, code) in
+        [("x\no\n", "old mine", 0), ("e\n", "old mine again theirs", 0), ("k\n", "theirs", 9)]
+    {
+        let twins = twins();
+        let client = twins.client();
+        client.put("notes", b"old ").expect(0);
+        fs::write(twins.home().join("theirs"), "theirs").expect("room");
+        let put = amid(&twins, &format!("put '{}' notes", twins.home().join("theirs").display()));
+        // Opened again it has both.
+        let script = format!("if test \"$2\"; then printf ' again ' >> \"$1\"; cat \"$2\" >> \"$1\"; exit; fi\n{put}");
+        let mut terminal = Terminal::new();
+        terminal.typed(answers);
+        let status = Command::new(&client.fget)
+            .args(["--server", &client.address, "edit", "notes"])
+            .env("HOME", &client.home)
+            .env("EDITOR", editor(&twins, &script))
+            .stdin(terminal.open())
+            .stdout(Stdio::null())
+            .stderr(terminal.open())
+            .status()
+            .expect("fget");
+        assert_eq!(status.code(), Some(code), "{answers:?}");
+        assert_eq!(client.get("notes").expect(0).stdout, expected.as_bytes(), "{answers:?}");
+    }
+}
+
+/// A terminal with nobody before it but the test.
+struct Terminal {
+    keyboard: File,
+    screen: PathBuf,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&keyboard).expect("it is ours");
+        unlockpt(&keyboard).expect("it is ours");
+        let name = ptsname(&keyboard, Vec::new()).expect("a name");
+        let screen = Path::new(name.to_str().expect("UTF-8")).to_owned();
+        Self { keyboard: keyboard.into(), screen }
+    }
+
+    fn typed(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).expect("a terminal");
+    }
+
+    fn open(&self) -> Stdio {
+        OpenOptions::new().read(true).write(true).open(&self.screen).expect("a terminal").into()
+    }
 }

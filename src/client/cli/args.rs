@@ -61,6 +61,9 @@ pub enum Command {
     /// Finish, sync and unmount a drive, so that it may be pulled; the other one goes on.
     #[command(alias = "EJECT")]
     Eject(Eject),
+    /// Open a file in your editor (VISUAL, EDITOR), and store it if nobody stored another version meanwhile.
+    #[command(alias = "EDIT")]
+    Edit(Edit),
     /// Bring back what was last removed or overwritten there; a folder with all that was removed with it.
     #[command(alias = "UNDO")]
     Undo(Undo),
@@ -242,6 +245,12 @@ pub struct Ls {
     /// One JSON document.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Edit {
+    /// The file; a new one where there is none.
+    pub remote: String,
 }
 
 #[derive(Debug, ClapArgs)]

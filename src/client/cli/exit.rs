@@ -1,7 +1,7 @@
 //! Exit codes, and the words that go with them.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::client::error::ClientError;
@@ -66,6 +66,12 @@ pub(crate) enum CommandError {
         "the key was not compared, so nothing was sent: where 'twinstickd cert' on the server shows it, give --fingerprint {0}"
     )]
     NotCompared(Fingerprint),
+    #[error("{error}: nothing is stored, and what you wrote is in {}", kept.display())]
+    NotStored { error: ClientError, kept: PathBuf },
+    #[error("{}", changed(path, mine, theirs.as_deref()))]
+    Changed { path: String, mine: PathBuf, theirs: Option<PathBuf> },
+    #[error("{why}: nothing is stored{}", kept.as_ref().map_or_else(String::new, |kept| format!(", and what you wrote is in {}", kept.display())))]
+    Editor { why: String, kept: Option<PathBuf> },
     #[error("stored on {stored}, {wanted} copies were asked for: see 'fget status'")]
     FewerCopies { stored: String, wanted: u8 },
     #[error("{path}: {source}")]
@@ -88,15 +94,26 @@ pub(crate) enum CommandError {
     Output(#[from] io::Error),
 }
 
+fn changed(path: &str, mine: &Path, theirs: Option<&Path>) -> String {
+    let what = match theirs {
+        Some(theirs) => {
+            format!("somebody stored another version of {path} meanwhile, which is in {}", theirs.display())
+        }
+        None => format!("somebody removed {path} meanwhile"),
+    };
+    format!("{what}: nothing is stored, and yours is in {}", mine.display())
+}
+
 impl CommandError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Client(error) => exit_of(error),
+            Self::Client(error) | Self::NotStored { error, .. } => exit_of(error),
+            Self::Changed { .. } => Exit::Exists,
             Self::Usage(_) | Self::Config { .. } => Exit::Usage,
             Self::Token(_) | Self::Kept(_) | Self::NotCompared(_) => Exit::Denied,
             Self::Partial { .. } => Exit::Partial,
             Self::FewerCopies { .. } => Exit::FewerCopies,
-            Self::Document(_) => Exit::Other,
+            Self::Editor { .. } | Self::Document(_) => Exit::Other,
             Self::CannotTell(_) => Exit::Check(None),
             Self::NotWhole(_) => Exit::Integrity,
             Self::NoAnswer { .. } | Self::NotInSync { .. } => Exit::Unavailable,
@@ -133,6 +150,9 @@ impl CommandError {
             },
             Self::NotInSync { .. } | Self::NotWhole(_) => Some("'fget status' says what to do"),
             Self::Usage(_)
+            | Self::NotStored { .. }
+            | Self::Changed { .. }
+            | Self::Editor { .. }
             | Self::CannotTell(_)
             | Self::NoAnswer { .. }
             | Self::Partial { .. }

@@ -5,6 +5,7 @@ mod args;
 mod aside;
 mod config;
 mod download;
+mod edit;
 mod exit;
 mod health;
 mod lines;
