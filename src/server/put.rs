@@ -37,14 +37,8 @@ where
         Ok(()) => said(upload.commit(trailer.crc32).await),
         Err(fault) => Err(fault),
     };
-    match outcome {
-        Ok(receipt) => {
-            let mut answer = refusal::receipt(&receipt);
-            answer.usage = usage::close_to_limit(session);
-            session.connection.answer(&answer).await
-        }
-        Err(fault) => session.connection.refuse(&fault).await,
-    }
+    let usage = if outcome.is_ok() { usage::close_to_limit(session) } else { None };
+    session.settle_with(usage, outcome).await
 }
 
 async fn begin<S>(session: &mut Session<S>, request: PutRequest, bytes_max: u64) -> Result<(Upload, RelPath), Fault>

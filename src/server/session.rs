@@ -14,7 +14,7 @@ use crate::server::{
     account, aside, eject, get, info, log, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, usage,
     verify,
 };
-use crate::wire::{Fault, Request, VerifyRequest};
+use crate::wire::{Fault, MutationAnswer, Request, UsageNote, VerifyRequest};
 
 /// A connection and the mirror that it asks.
 pub(crate) struct Session<S> {
@@ -81,9 +81,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Answers a mutation.
     pub(crate) async fn settle(&mut self, outcome: Result<Receipt, Fault>) -> Result<(), Close> {
+        self.settle_with(None, outcome).await
+    }
+
+    /// The same, with a word on how much of a limit is in use.
+    pub(crate) async fn settle_with(
+        &mut self,
+        usage: Option<UsageNote>,
+        outcome: Result<Receipt, Fault>,
+    ) -> Result<(), Close> {
         match outcome {
             Ok(receipt) => {
-                let answer = refusal::receipt(&receipt);
+                let answer = MutationAnswer { usage, ..refusal::receipt(&receipt) };
                 self.connection.scribe().note_version(answer.lsn);
                 self.connection.scribe().note_drives(&answer.drives);
                 self.connection.answer(&answer).await
