@@ -306,14 +306,14 @@ fn a_log_that_finds_no_room_holds_nobody_up() {
         client.status()["totals"]["dropped_lines"].as_u64() >= Some((CLIENTS * PUTS) as u64)
     });
     assert!(String::from_utf8_lossy(&client.run(&["status"]).expect(0).stdout).contains("missing in the log"));
-    assert!(twins.log().contains("lines of the audit log are dropped"));
+    wait_until("it is told", || twins.log().contains("lines of the audit log are dropped"));
     fs::remove_file(&file).expect("it is there");
     client.put("after", b"1").expect(0);
     let lines = parsed(&client.run(&["log", "--json"]).expect(0).stdout);
     assert_eq!(lines[0]["missing"], "dropped");
     assert!(lines[0]["lines"].as_u64() >= Some((CLIENTS * PUTS) as u64), "{}", lines[0]);
     assert!(lines.iter().any(|line| line["path"] == "after"));
-    assert!(twins.log().contains("the audit log is written again"));
+    wait_until("that is told", || twins.log().contains("the audit log is written again"));
     assert_eq!(client.status()["totals"]["since_start"]["by_command"]["put"]["requests"], CLIENTS * PUTS + 1);
     twins.check_identical();
 }

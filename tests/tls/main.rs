@@ -342,5 +342,5 @@ fn network() {
     let refused = from_outside.run(&["ls"]).expect(DENIED);
     assert!(refused.stderr.contains("does not speak TLS"), "{}", refused.stderr);
     from_outside.run(&["--tls", IN_CLEAR, "ls"]).expect(0);
-    assert!(twins.log().contains("in clear, as the settings say"));
+    wait_until("it is told", || twins.log().contains("in clear, as the settings say"));
 }
