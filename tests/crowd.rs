@@ -137,9 +137,9 @@ fn passing_crowd() {
     let (twins, address) = twins("");
     let (warm_up, crowd) = if is_full() { (10_000, 100_000) } else { (1000, 3000) };
     twins.client().put("small", &[3; 1000]).expect(0);
-    // It stays open from then on.
-    wait_until("the audit log has its file", || twins.state().join("log/audit-0000000001.jsonl").exists());
     let process = twins.process();
+    // What it opens when there is first something to write stays open from then on.
+    wait_until("all its files are open", || process.open("/manifest/") == 2 && process.open("/log/audit-") == 1);
     let (descriptors, threads) = (process.descriptors(), process.threads());
     let gone = || {
         wait_until("descriptors are where they were", || process.descriptors() <= descriptors);

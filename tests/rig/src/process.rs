@@ -39,6 +39,14 @@ impl Process {
         fs::read_dir(self.path("fd")).expect("it runs").count()
     }
 
+    /// Open files with this in their paths.
+    pub fn open(self, part: &str) -> usize {
+        let files = fs::read_dir(self.path("fd")).expect("it runs").filter_map(Result::ok);
+        // One that was closed meanwhile is none.
+        let is_it = |name: PathBuf| fs::read_link(name).is_ok_and(|target| target.to_string_lossy().contains(part));
+        files.filter(|file| is_it(file.path())).count()
+    }
+
     /// Connections, and what else is a socket.
     pub fn sockets(self) -> usize {
         let files = fs::read_dir(self.path("fd")).expect("it runs").filter_map(Result::ok);
