@@ -61,7 +61,7 @@ async fn look(address: &str, policy: Policy, given: Option<Fingerprint>) -> Resu
     };
     let is_given = given.is_some() || config::given_pin()?.is_some();
     match Client::new(address, None, Trust::new(policy, known)).connect().await {
-        Ok(()) => Ok(known.filter(|_| policy != Policy::Never)),
+        Ok(()) => Ok(known),
         Err(ClientError::UnknownKey { seen, .. }) => {
             eprintln!("The key of {address} is not known here. Its fingerprint is\n\n    {seen}\n");
             confirm(seen).map(Some)
