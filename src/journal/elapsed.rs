@@ -72,8 +72,13 @@ mod tests {
     fn make_folder(writer: &mut Writer, path: &str) {
         let path = RelPath::parse(path).unwrap();
         let mutation = Mutation::MakeFolder { path, parents: Parents::Make, mtime_ns: 0 };
-        let committed =
-            writer.commit(&[Request { mutation, id: None, present: PerSide::default(), keeping: None, quota: None }]);
+        let committed = writer.commit(&[Request {
+            mutation,
+            id: None,
+            present: PerSide::default(),
+            keeping: None,
+            quotas: crate::journal::Quotas::default(),
+        }]);
         committed.answers.into_iter().for_each(|answer| drop(answer.unwrap()));
     }
 

@@ -50,5 +50,5 @@ pub use record::{
 };
 pub use scrub::{ScrubAmount, ScrubCause, ScrubOrder, ScrubPart, ScrubPosition, ScrubProgress};
 pub use trash::{Cause, Keeping, Kept, Remains, VERSIONS_MAX};
-pub use usage::{Quota, Usage};
+pub use usage::{Quotas, Usage, check_limit};
 pub use writer::{ANSWERS_MAX, Attached, CommitError, Committed, Writer};

@@ -123,8 +123,13 @@ mod tests {
     }
 
     fn commit(writer: &mut Writer, mutation: Mutation) -> Result<Receipt, CommitError> {
-        let request =
-            Request { mutation, id: None, present: PerSide { a: true, b: false }, keeping: None, quota: None };
+        let request = Request {
+            mutation,
+            id: None,
+            present: PerSide { a: true, b: false },
+            keeping: None,
+            quotas: crate::journal::Quotas::default(),
+        };
         writer.commit(&[request]).answers.pop().unwrap()
     }
 

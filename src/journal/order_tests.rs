@@ -11,7 +11,7 @@ use crate::journal::mem_store::MemDisk;
 use crate::journal::record::{Enrolled, Enrolment, Mutation, Overwrite, Parents, Put, Request, Stage, Staged, Version};
 use crate::journal::trash::Keeping;
 use crate::journal::writer::{Attached, CommitError, Writer};
-use crate::journal::{Journal, Node, Quota};
+use crate::journal::{Journal, Node, Quotas};
 use crate::path::RelPath;
 
 const DRIVE: DriveId = DriveId([7; 16]);
@@ -61,7 +61,7 @@ fn request(writer: &Writer, number: u64, mut mutation: Mutation) -> Request {
         id: None,
         present: PerSide { a: true, b: false },
         keeping: Some(Keeping { at: Elapsed(1), ..Keeping::default() }),
-        quota: Some(Quota { owner: "anna".to_owned(), bytes: 60 }),
+        quotas: Quotas(Arc::new([("anna".to_owned(), 60)].into())),
     }
 }
 

@@ -71,7 +71,7 @@ impl Planner<'_, '_> {
                 if self.stages(put) == PerSide::default() {
                     return Err(Precondition::NoStage.into());
                 }
-                self.check_quota(request.quota.as_ref(), &put.path, (&put.owner, put.version.size))?;
+                self.check_quota(&request.quotas, &put.path, (&put.owner, put.version.size))?;
                 let (place, old) = self.place_for_file(&put.path, put.overwrite, put.mtime_ns)?;
                 let keeping = match &old {
                     Some(old) => self.keeps(&put.path, old, &put.version, request.keeping)?,
@@ -81,8 +81,8 @@ impl Planner<'_, '_> {
             }
             Mutation::Remove { path } => self.remove(path, request, answered),
             Mutation::Restore { path, lsn, mtime_ns } => {
-                let (keeping, quota) = (request.keeping, request.quota.as_ref());
-                let wanted = Wanted { path, lsn: *lsn, mtime_ns: *mtime_ns, keeping, quota };
+                let (keeping, quotas) = (request.keeping, &request.quotas);
+                let wanted = Wanted { path, lsn: *lsn, mtime_ns: *mtime_ns, keeping, quotas };
                 self.restore(&wanted, request.present, answered)
             }
             Mutation::Purge { lsn } => self.purge(*lsn, request.present),

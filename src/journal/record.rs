@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::ids::{Arrival, DriveId, Lsn, MirrorId, NodeId, PerSide, RequestId, Side, Ticket};
 use crate::journal::trash::Keeping;
-use crate::journal::usage::Quota;
+use crate::journal::usage::Quotas;
 use crate::namespace::Namespace;
 use crate::path::{Name, RelPath};
 
@@ -291,8 +291,8 @@ pub struct Request {
     pub present: PerSide<bool>,
     /// What is removed or overwritten goes to the trash; `None`: it is gone.
     pub keeping: Option<Keeping>,
-    /// What the files of the one who asks may come to by it.
-    pub quota: Option<Quota>,
+    /// What users' files may come to by it.
+    pub quotas: Quotas,
 }
 
 impl Mutation {

@@ -4,6 +4,7 @@
 //! trash counts for nobody, nor do files without an owner.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,38 +34,39 @@ impl Usage {
     }
 }
 
-/// The most that a user's files may come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quota {
-    pub owner: String,
-    pub bytes: u64,
-}
+/// The most that users' files may come to, in bytes; of those who are not in it as much as the drives take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quotas(pub Arc<BTreeMap<String, u64>>);
 
-impl Quota {
-    /// Refuses what would take the owner past it. Whoever is past it already may still put what is smaller.
-    pub fn check(&self, before: u64, after: u64, needed: u64) -> Result<(), Precondition> {
-        if after <= self.bytes || after <= before {
-            return Ok(());
-        }
-        Err(Precondition::Quota { owner: self.owner.clone(), limit: self.bytes, used: before, needed })
+impl Quotas {
+    pub fn of(&self, owner: &str) -> Option<u64> {
+        self.0.get(owner).copied()
     }
 }
 
+/// Refuses what would take an owner past the limit. Whoever is past it already may still put what is smaller.
+pub fn check_limit(owner: &str, limit: u64, (before, after): (u64, u64), needed: u64) -> Result<(), Precondition> {
+    if after <= limit || after <= before {
+        return Ok(());
+    }
+    Err(Precondition::Quota { owner: owner.to_owned(), limit, used: before, needed })
+}
+
 impl Planner<'_, '_> {
-    /// Refuses a file of `owner` with `size` bytes at `path` if that is more than the quota allows. Nothing is changed.
+    /// Refuses a file of `owner` with `size` bytes at `path` if that is more than the owner's limit allows. Nothing is changed.
     pub(in crate::journal) fn check_quota(
         &self,
-        quota: Option<&Quota>,
+        quotas: &Quotas,
         path: &RelPath,
         (owner, size): (&str, u64),
     ) -> Result<(), PlanError> {
-        let Some(quota) = quota.filter(|quota| quota.owner == owner) else { return Ok(()) };
+        let Some(limit) = quotas.of(owner) else { return Ok(()) };
         let before = self.draft.usage(owner)?;
         let replaced = match self.draft.resolve(path)? {
             Resolved::Found(_, Node::File(file)) if file.owner == owner => before.without(file.version.size),
             Resolved::Found(..) | Resolved::Root | Resolved::Missing { .. } | Resolved::BelowAFile { .. } => before,
         };
-        Ok(quota.check(before.bytes, replaced.with(size).bytes, size)?)
+        Ok(check_limit(owner, limit, (before.bytes, replaced.with(size).bytes), size)?)
     }
 
     /// Counts that one file is not current any more, and another one is, as a part of the entry that is being planned.

@@ -1,9 +1,11 @@
 //! Looking: one file, a folder, what somebody's files come to.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::ids::{Lsn, NodeId, PerSide, Side};
-use crate::journal::{Copy, FileNode, Node, Place, Resolved, ScrubProgress};
+use crate::journal::{Copy, FileNode, Node, Place, Quotas, Resolved, ScrubProgress};
+use crate::mirror::core::Users;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::unreadable;
 use crate::mirror::refusal::Refusal;
@@ -20,9 +22,11 @@ impl Mirror {
         self.core.journal.usage(owner).map_err(unreadable)
     }
 
-    /// Says who has a home.
-    pub fn set_users(&self, users: BTreeSet<String>) {
-        *self.core.users.write() = users;
+    /// Says who has a home, and how many bytes their files may come to, where that is limited.
+    pub fn set_users(&self, users: BTreeMap<String, Option<u64>>) {
+        let names = users.keys().cloned().collect();
+        let quotas = users.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
+        *self.core.users.write() = Users { names, quotas: Quotas(Arc::new(quotas.collect())) };
     }
 
     pub fn info(&self, path: &RelPath) -> Result<Info, Refusal> {

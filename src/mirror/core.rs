@@ -11,7 +11,7 @@ use crate::clock;
 use crate::elapsed::Stopwatch;
 use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Catalog as _, Change, DriveFact, FileNode, Journal, Keeping, Place, Released, Stage};
+use crate::journal::{Catalog as _, Change, DriveFact, FileNode, Journal, Keeping, Place, Quotas, Released, Stage};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::flaps::Ending;
@@ -79,6 +79,13 @@ impl Drop for Alive {
     }
 }
 
+/// Who has a home, and what their files may come to.
+#[derive(Debug, Default)]
+pub(crate) struct Users {
+    pub(crate) names: BTreeSet<String>,
+    pub(crate) quotas: Quotas,
+}
+
 pub(crate) struct Core {
     pub(crate) journal: Arc<Journal>,
     pub(crate) committer: Committer,
@@ -94,8 +101,7 @@ pub(crate) struct Core {
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
     pub(crate) room: Arc<Room>,
     pub(crate) claims: Arc<Claims>,
-    /// Who has a home.
-    pub(crate) users: RwLock<BTreeSet<String>>,
+    pub(crate) users: RwLock<Users>,
     /// Until when each drive is to be left alone.
     pub(crate) parked: watch::Sender<PerSide<Option<Instant>>>,
     pub(crate) token: InstallToken,
@@ -167,7 +173,12 @@ impl Core {
     /// Whose a new file is that nobody put: of the one in whose home it lies.
     pub(crate) fn owner_at(&self, path: &RelPath) -> String {
         let first = path.names().first().map(|name| name.as_str().to_owned());
-        first.filter(|first| self.users.read().contains(first)).unwrap_or_default()
+        first.filter(|first| self.users.read().names.contains(first)).unwrap_or_default()
+    }
+
+    /// What users' files may come to now.
+    pub(crate) fn quotas(&self) -> Quotas {
+        self.users.read().quotas.clone()
     }
 
     pub(crate) fn tell_change(&self) {

@@ -52,7 +52,7 @@ async fn put(stand: &Stand, path: &str, bytes: usize) -> Receipt {
         mtime_ns: Some(5),
         executable: false,
         owner: String::new(),
-        quota: None,
+        limited: crate::mirror::request::Limited::Yes,
         id: None,
     };
     let mut upload = stand.mirror.begin_put(request).await.unwrap();

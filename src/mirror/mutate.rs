@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use crate::clock;
 use crate::ids::{Lsn, NodeId, PerSide, RequestId, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Answered, CommitError, Mutation, Node, Parents, Precondition, Quota, Receipt, Request, Resolved};
+use crate::journal::{Answered, CommitError, Mutation, Node, Parents, Precondition, Receipt, Request, Resolved};
 use crate::mirror::extent;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
@@ -30,7 +30,7 @@ impl Mirror {
             if recurse == Recurse::Yes && !self.is_answered(id.as_ref())? {
                 self.empty(path, sweep).await?;
             }
-            match self.commit_untold((sweep, None), Mutation::Remove { path: path.clone() }, id.clone()).await {
+            match self.commit_untold(sweep, Mutation::Remove { path: path.clone() }, id.clone()).await {
                 Err(Refusal::NotEmpty(_)) if recurse == Recurse::Yes => {}
                 Err(refusal) => return Err(refusal),
                 Ok(receipt) => {
@@ -69,17 +69,7 @@ impl Mirror {
     }
 
     pub(super) async fn commit(&self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, Refusal> {
-        self.commit_within(None, mutation, id).await
-    }
-
-    /// The same, where more must not come of it than the one who asks may have.
-    pub(super) async fn commit_within(
-        &self,
-        quota: Option<Quota>,
-        mutation: Mutation,
-        id: Option<RequestId>,
-    ) -> Result<Receipt, Refusal> {
-        let receipt = self.commit_untold((None, quota), mutation, id).await?;
+        let receipt = self.commit_untold(None, mutation, id).await?;
         self.tell_a_drive().await;
         Ok(receipt)
     }
@@ -88,7 +78,7 @@ impl Mirror {
     /// part of a removal of a folder with all in it.
     async fn commit_untold(
         &self,
-        (sweep, quota): (Option<Lsn>, Option<Quota>),
+        sweep: Option<Lsn>,
         mutation: Mutation,
         id: Option<RequestId>,
     ) -> Result<Receipt, Refusal> {
@@ -97,7 +87,7 @@ impl Mirror {
         if present == PerSide::default() {
             return Err(self.core.nobody_there());
         }
-        let request = Request { mutation, id, present, keeping: self.core.keeping(sweep), quota };
+        let request = Request { mutation, id, present, keeping: self.core.keeping(sweep), quotas: self.core.quotas() };
         self.core.committer.commit(request).await.map_err(refusal)
     }
 
@@ -185,7 +175,7 @@ impl Mirror {
     }
 
     async fn remove_one(&self, path: RelPath, sweep: Option<Lsn>) -> Result<bool, Refusal> {
-        match self.commit_untold((sweep, None), Mutation::Remove { path }, None).await {
+        match self.commit_untold(sweep, Mutation::Remove { path }, None).await {
             Ok(_) => Ok(true),
             // Somebody else was faster, or put something in: the next round sees.
             Err(Refusal::NotFound(_) | Refusal::NotEmpty(_) | Refusal::NotAFolder(_)) => Ok(false),

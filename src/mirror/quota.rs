@@ -4,32 +4,64 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use crate::journal::{Journal, Node, Quota, Resolved};
+use crate::journal::{Node, Quotas, Resolved, check_limit};
+use crate::mirror::core::Core;
 use crate::mirror::mutate::{refusal, unreadable};
 use crate::mirror::refusal::Refusal;
+use crate::mirror::request::{Limited, PutRequest};
 use crate::path::RelPath;
 
-/// Bytes that uploads under way will add, by owner.
+/// How long an upload waits for commits under way before it is refused.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
+
+/// What uploads under way will add.
 #[derive(Debug, Default)]
-pub(crate) struct Claims(Mutex<HashMap<String, u64>>);
+pub(crate) struct Claims {
+    by_owner: Mutex<HashMap<String, OnTheWay>>,
+    /// Some commit has ended.
+    settled: Notify,
+}
+
+/// What one owner's uploads will add.
+#[derive(Clone, Copy, Debug, Default)]
+struct OnTheWay {
+    uploads: u64,
+    bytes: u64,
+    /// Uploads that are being committed: they may count twice, as stored and as on their way.
+    settling: u64,
+}
 
 /// What one upload will add; given back when this is dropped.
-#[derive(Debug)]
 pub(crate) struct Claim {
-    claims: Arc<Claims>,
-    quota: Option<Quota>,
+    core: Arc<Core>,
+    owner: String,
+    path: RelPath,
+    limited: Limited,
+    is_settling: bool,
     /// The bytes that it has in all, and what it adds with them to what its owner has.
     size: u64,
     adds: u64,
 }
 
 impl Claim {
-    /// A claim to nothing yet. Without a quota it never claims anything.
-    pub(crate) fn new(claims: &Arc<Claims>, quota: Option<Quota>) -> Self {
-        Self { claims: Arc::clone(claims), quota, size: 0, adds: 0 }
+    /// A claim to nothing yet.
+    pub(crate) fn new(core: &Arc<Core>, request: &PutRequest) -> Self {
+        core.claims.change(&request.owner, |way| way.uploads += 1);
+        Self {
+            core: Arc::clone(core),
+            owner: request.owner.clone(),
+            path: request.path.clone(),
+            limited: request.limited,
+            is_settling: false,
+            size: 0,
+            adds: 0,
+        }
     }
 
     /// The bytes that are claimed.
@@ -37,36 +69,94 @@ impl Claim {
         self.size
     }
 
-    /// Claims `size` bytes in all for the file at `path`. Refused it keeps what it had.
-    pub(crate) fn grow(&mut self, journal: &Journal, path: &RelPath, size: u64) -> Result<(), Refusal> {
-        let Some(quota) = &self.quota else { return Ok(()) };
-        // Held over the look at what is stored: two that come at once see each other.
-        let mut claims = self.claims.0.lock();
-        let stored = journal.usage(&quota.owner).map_err(unreadable)?.bytes;
-        let replaced = match journal.resolve(path).map_err(unreadable)? {
-            Resolved::Found(_, Node::File(file)) if file.owner == quota.owner => file.version.size,
-            Resolved::Found(..) | Resolved::Root | Resolved::Missing { .. } | Resolved::BelowAFile { .. } => 0,
+    /// The limits that count for it, as they are now.
+    pub(crate) fn quotas(&self) -> Quotas {
+        match self.limited {
+            Limited::Yes => self.core.quotas(),
+            Limited::No => Quotas::default(),
+        }
+    }
+
+    /// Claims `size` bytes in all. Refused it keeps what it had. Before that it waits for commits under way.
+    pub(crate) async fn grow(&mut self, size: u64) -> Result<(), Refusal> {
+        let core = Arc::clone(&self.core);
+        let mut refused = self.try_grow(size);
+        let settling = async {
+            while refused.is_err() && core.claims.is_settling(&self.owner) {
+                let settled = core.claims.settled.notified();
+                tokio::pin!(settled);
+                // From here on it is told of.
+                settled.as_mut().enable();
+                refused = self.try_grow(size);
+                if refused.is_ok() || !core.claims.is_settling(&self.owner) {
+                    break;
+                }
+                settled.await;
+                refused = self.try_grow(size);
+            }
         };
-        let adds = size.saturating_sub(replaced);
-        let claimed = claims.get(&quota.owner).copied().unwrap_or(0);
-        let others = claimed.saturating_sub(self.adds);
-        let before = stored.saturating_add(others);
-        quota.check(before, before.saturating_add(adds), size).map_err(|reason| refusal(reason.into()))?;
-        claims.insert(quota.owner.clone(), others.saturating_add(adds));
+        // Whoever commits all the time is not waited for for ever.
+        let _ = timeout(SETTLE_AT_MOST, settling).await;
+        refused.or_else(|_| self.try_grow(size))
+    }
+
+    /// The same without waiting.
+    pub(crate) fn try_grow(&mut self, size: u64) -> Result<(), Refusal> {
+        let quotas = self.quotas();
+        let mut claims = self.core.claims.by_owner.lock();
+        let way = claims.entry(self.owner.clone()).or_default();
+        let others = way.bytes.saturating_sub(self.adds);
+        let mut adds = size;
+        // Without a limit nobody asks what is replaced.
+        if let Some(limit) = quotas.of(&self.owner) {
+            // Held over the look at what is stored: two that come at once see each other.
+            let stored = self.core.journal.usage(&self.owner).map_err(unreadable)?.bytes;
+            let replaced = match self.core.journal.resolve(&self.path).map_err(unreadable)? {
+                Resolved::Found(_, Node::File(file)) if file.owner == self.owner => file.version.size,
+                Resolved::Found(..) | Resolved::Root | Resolved::Missing { .. } | Resolved::BelowAFile { .. } => 0,
+            };
+            adds = size.saturating_sub(replaced);
+            let before = stored.saturating_add(others);
+            let checked = check_limit(&self.owner, limit, (before, before.saturating_add(adds)), size);
+            checked.map_err(|reason| refusal(reason.into()))?;
+        }
+        way.bytes = others.saturating_add(adds);
         (self.size, self.adds) = (size, adds);
         Ok(())
+    }
+
+    /// Its commit begins.
+    pub(crate) fn settle(&mut self) {
+        self.is_settling = true;
+        self.core.claims.change(&self.owner, |way| way.settling += 1);
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let Some(quota) = &self.quota else { return };
-        let mut claims = self.claims.0.lock();
-        let left = claims.get(&quota.owner).copied().unwrap_or(0).saturating_sub(self.adds);
-        if left == 0 {
-            claims.remove(&quota.owner);
-        } else {
-            claims.insert(quota.owner.clone(), left);
+        let (adds, settling) = (self.adds, u64::from(self.is_settling));
+        self.core.claims.change(&self.owner, |way| {
+            way.uploads = way.uploads.saturating_sub(1);
+            way.bytes = way.bytes.saturating_sub(adds);
+            way.settling = way.settling.saturating_sub(settling);
+        });
+        if self.is_settling {
+            self.core.claims.settled.notify_waiters();
         }
+    }
+}
+
+impl Claims {
+    fn change(&self, owner: &str, change: impl FnOnce(&mut OnTheWay)) {
+        let mut claims = self.by_owner.lock();
+        let way = claims.entry(owner.to_owned()).or_default();
+        change(way);
+        if way.uploads == 0 {
+            claims.remove(owner);
+        }
+    }
+
+    fn is_settling(&self, owner: &str) -> bool {
+        self.by_owner.lock().get(owner).is_some_and(|way| way.settling > 0)
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::digest::Crc32;
 use crate::ids::{Lsn, PerSide, Side};
 pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
-pub use crate::journal::{Cause, Overwrite, Quota, Receipt, Usage};
+pub use crate::journal::{Cause, Overwrite, Receipt, Usage};
 pub use crate::mirror::reconcile::stock::Worth as AsideWorth;
 use crate::path::RelPath;
 
@@ -28,9 +28,17 @@ pub struct PutRequest {
     pub executable: bool,
     /// The user whose file it is from then on; nobody's where there are no accounts.
     pub owner: String,
-    /// What the files of the one who asks may come to.
-    pub quota: Option<Quota>,
+    /// Whether it is refused where the owner's files come to more than they may.
+    pub limited: Limited,
     pub id: Option<RequestId>,
+}
+
+/// Whether somebody's limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    Yes,
+    /// It is on a drive already.
+    No,
 }
 
 /// Bytes of a file: all from `offset` on, or `count` of them.

@@ -16,7 +16,7 @@ use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::{refusal, unreadable};
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{NodeKind, Quota, TrashItem, Undone};
+use crate::mirror::request::{NodeKind, TrashItem, Undone};
 use crate::mirror::status::TrashStatus;
 use crate::path::RelPath;
 
@@ -51,18 +51,12 @@ impl Mirror {
 
     /// Brings back what was last removed or overwritten at a path, or what entry `lsn` did so. What is there now goes
     /// to the trash. With a folder that was removed with all in it comes all that was removed with it.
-    pub async fn undo(
-        &self,
-        path: &RelPath,
-        lsn: Option<Lsn>,
-        quota: Option<Quota>,
-        id: Option<RequestId>,
-    ) -> Result<Undone, Refusal> {
+    pub async fn undo(&self, path: &RelPath, lsn: Option<Lsn>, id: Option<RequestId>) -> Result<Undone, Refusal> {
         let swept = if self.is_answered(id.as_ref())? { Swept::default() } else { self.swept(path, lsn)? };
         let mut undone: Option<Undone> = None;
         let mut hindrance = swept.hindrance;
         for batch in swept.parts.chunks(BATCH) {
-            let restore = |(path, lsn): &(RelPath, Lsn)| self.restore(path.clone(), Some(*lsn), quota.clone(), None);
+            let restore = |(path, lsn): &(RelPath, Lsn)| self.restore(path.clone(), Some(*lsn), None);
             for restored in join_all(batch.iter().map(restore)).await {
                 match restored {
                     Ok(receipt) => {
@@ -76,10 +70,16 @@ impl Mirror {
             }
         }
         if let Some(refusal) = hindrance {
-            return Err(refusal);
+            let back = undone.map_or(0, |undone| undone.restored);
+            return Err(match refusal {
+                Refusal::Quota(why) if back > 0 => {
+                    Refusal::Quota(format!("{back} of {} came back, then: {why}", swept.parts.len()))
+                }
+                refusal => refusal,
+            });
         }
         let before = undone.as_ref().map_or(0, |undone| undone.restored);
-        match (self.restore(path.clone(), lsn, quota, id).await, undone) {
+        match (self.restore(path.clone(), lsn, id).await, undone) {
             (Ok(receipt), _) => Ok(Undone { receipt, restored: before + 1 }),
             // A removal that was broken off left the folder itself.
             (Err(Refusal::NotInTrash(_)), Some(undone)) => Ok(undone),
@@ -94,13 +94,12 @@ impl Mirror {
         &self,
         path: RelPath,
         lsn: Option<Lsn>,
-        quota: Option<Quota>,
         id: Option<RequestId>,
     ) -> Result<crate::journal::Receipt, Refusal> {
         if !self.is_answered(id.as_ref())? {
             self.check_copies(&path, lsn).await?;
         }
-        self.commit_within(quota, Mutation::Restore { path, lsn, mtime_ns: clock::wall_ns() }, id).await
+        self.commit(Mutation::Restore { path, lsn, mtime_ns: clock::wall_ns() }, id).await
     }
 
     fn versions(&self, path: &RelPath) -> Result<Vec<Kept>, Refusal> {
@@ -283,7 +282,13 @@ fn oldest(core: &Core, bytes: u64, wanted: impl Fn(&Kept) -> bool) -> Result<Vec
 }
 
 fn purge(core: &Core, lsn: Lsn) -> Request {
-    Request { mutation: Mutation::Purge { lsn }, id: None, present: core.present(), keeping: None, quota: None }
+    Request {
+        mutation: Mutation::Purge { lsn },
+        id: None,
+        present: core.present(),
+        keeping: None,
+        quotas: crate::journal::Quotas::default(),
+    }
 }
 
 fn node_of(kept: &Kept) -> Option<NodeId> {
@@ -339,7 +344,7 @@ mod tests {
         let to = path("r", 40).join(path("m", 1).names().first().unwrap().clone());
         mirror.commit(Mutation::Move { from: path("m", 1), to }, None).await.unwrap();
         mirror.remove(&path("r", 1), Recurse::Yes, None).await.unwrap();
-        let Err(refusal) = mirror.undo(&path("r", 1), None, None, None).await else { panic!("it is not told of") };
+        let Err(refusal) = mirror.undo(&path("r", 1), None, None).await else { panic!("it is not told of") };
         assert_eq!(refusal.name(), "bad-path");
         assert!(refusal.to_string().starts_with("16 of what was removed with it cannot come back"), "{refusal}");
         let deepest = path("r", 40).to_string() + &"/m".repeat(PATH_DEPTH_MAX - 40);

@@ -81,8 +81,8 @@ impl Mirror {
             }
         }
         let bytes = if answered.is_some() { 0 } else { request.len.unwrap_or(0) };
-        let mut claim = Claim::new(&self.core.claims, request.quota.clone());
-        claim.grow(&self.core.journal, &request.path, bytes)?;
+        let mut claim = Claim::new(&self.core, &request);
+        claim.grow(bytes).await?;
         let reservation = space::reserve(&self.core, bytes).await?;
         let count = self.tickets.fetch_add(1, Ordering::Relaxed);
         let upload = Upload {
@@ -114,6 +114,7 @@ impl Upload {
         if self.answered.is_some() || bytes.is_empty() {
             return Ok(());
         }
+        self.claim(self.digester.size()).await?;
         self.make_room(self.digester.size()).await?;
         if let Body::Held(pieces, size) = &mut self.body {
             *size += bytes.len();
@@ -138,7 +139,6 @@ impl Upload {
             return Ok(());
         }
         self.mirror.check_length(end)?;
-        self.claim(end)?;
         let core = &self.mirror.core;
         // What is written of it is in use now, not in the figures that the lanes left.
         space::refresh(core).await;
@@ -157,16 +157,15 @@ impl Upload {
     }
 
     /// Claims what a body of unknown length adds to its owner's files as it grows up to `end`.
-    fn claim(&mut self, end: u64) -> Result<(), Refusal> {
-        if end <= self.claim.size() {
+    async fn claim(&mut self, end: u64) -> Result<(), Refusal> {
+        if self.request.len.is_some() || end <= self.claim.size() {
             return Ok(());
         }
-        let (journal, path) = (&self.mirror.core.journal, &self.request.path);
         // Close to the limit what came must fit, not what may come.
-        match self.claim.grow(journal, path, end.next_multiple_of(ROOM_BYTES)) {
-            Ok(()) => Ok(()),
-            Err(_) => self.claim.grow(journal, path, end),
+        if self.claim.try_grow(end.next_multiple_of(ROOM_BYTES)).is_ok() {
+            return Ok(());
         }
+        self.claim.grow(end).await
     }
 
     /// The body turned out to be large: what was held goes to stage files.
@@ -406,12 +405,13 @@ impl Upload {
             stages: self.stages,
         };
         let core = &self.mirror.core;
+        self.claim.settle();
         let request = Request {
             mutation: Mutation::Put(put),
             id: self.request.id.take(),
             present: core.present(),
             keeping: core.keeping(None),
-            quota: self.request.quota.take(),
+            quotas: self.claim.quotas(),
         };
         core.committer.commit(request).await.map_err(refusal)
     }

@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::accounts::{Access, AccountError, Accounts, Change, Identity, Right, Share, SharedRules, Token, UserName};
-use crate::mirror::request::Quota;
 use crate::path::RelPath;
 use crate::server::admission::Origin;
 use crate::wire::{ErrorName, Fault, Secret};
@@ -223,11 +222,9 @@ impl Guest {
     }
 
     /// What the client's files may come to, where that is limited.
-    pub(crate) fn quota(&self) -> Option<Quota> {
+    pub(crate) fn quota(&self) -> Option<u64> {
         let accounts = self.accounts()?;
-        let name = &self.identity.as_ref()?.name;
-        let bytes = accounts.user(name).ok()?.quota?;
-        Some(Quota { owner: name.to_string(), bytes })
+        accounts.user(&self.identity.as_ref()?.name).ok()?.quota
     }
 
     /// Where the client's paths begin that do not begin with `/`.

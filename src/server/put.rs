@@ -60,7 +60,7 @@ where
     let request = request::PutRequest {
         path: path.clone(),
         owner: guest.access()?.owner().to_owned(),
-        quota: guest.quota(),
+        limited: request::Limited::Yes,
         overwrite: match request.condition {
             PutCondition::Whatever => request::Overwrite::Yes,
             PutCondition::Nothing => request::Overwrite::No,

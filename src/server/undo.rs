@@ -20,10 +20,7 @@ where
         .and_then(|path| guest.check_all(Right::Write, &path).map(|()| path));
     let outcome = match path {
         Ok(path) => match request_id(session.connection.guest(), request.id) {
-            Ok(id) => {
-                let quota = session.connection.guest().quota();
-                said(session.mirror.undo(&path, request.lsn, quota, id).await)
-            }
+            Ok(id) => said(session.mirror.undo(&path, request.lsn, id).await),
             Err(fault) => Err(fault),
         },
         Err(fault) => Err(fault),

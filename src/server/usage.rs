@@ -47,8 +47,9 @@ pub(crate) fn close_to_limit<S>(session: &mut Session<S>) -> Option<UsageNote>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let quota = session.connection.guest().quota()?;
-    let used = session.mirror.usage(&quota.owner).ok()?.bytes;
-    let is_close = u128::from(used) * 100 >= u128::from(quota.bytes) * u128::from(TOLD_FROM_PERCENT);
-    is_close.then_some(UsageNote { bytes: used, limit: quota.bytes })
+    let guest = session.connection.guest();
+    let (limit, owner) = (guest.quota()?, guest.name());
+    let bytes = session.mirror.usage(&owner).ok()?.bytes;
+    let is_close = u128::from(bytes) * 100 >= u128::from(limit) * u128::from(TOLD_FROM_PERCENT);
+    is_close.then_some(UsageNote { bytes, limit })
 }

@@ -45,6 +45,8 @@ fn main() -> ExitCode {
         .with("copies_that_are_lost_are_made_again", Needs::Nothing, recovered::copies)
         .with("a_quota_holds_to_the_byte", Needs::Nothing, quotas::exact)
         .with("uploads_at_once_never_pass_a_quota_together", Needs::Nothing, quotas::races)
+        .with("uploads_at_once_that_fit_a_quota_are_all_taken", Needs::Nothing, quotas::fitting)
+        .with("a_quota_counts_while_an_upload_is_under_way", Needs::Nothing, quotas::under_way)
         .with("an_upload_that_is_cut_off_gives_its_quota_back", Needs::Nothing, quotas::cut_off)
         .with("a_network_is_served_only_with_accounts", Needs::Nothing, network)
         .main()

@@ -15,7 +15,7 @@ use crate::daemon::accounts::{AccountsError, Changed, Copies, file};
 use crate::digest::Crc32;
 use crate::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Overwrite, PutRequest, Recurse, Span};
+use crate::mirror::request::{Limited, Overwrite, PutRequest, Recurse, Span};
 use crate::path::{BadPath, RelPath};
 use crate::server::{ChangeRefused, Changer, Roll};
 
@@ -158,7 +158,7 @@ impl Keeper {
 
     fn publish(&self, accounts: Option<&Arc<Accounts>>) {
         let users = accounts.into_iter().flat_map(|accounts| accounts.users());
-        self.mirror.set_users(users.map(|(name, _)| name.to_string()).collect());
+        self.mirror.set_users(users.map(|(name, user)| (name.to_string(), user.quota)).collect());
         let rules = Arc::clone(&self.rules.lock());
         self.roll.send_replace(roll_of(accounts, &rules, self.public));
     }
@@ -293,7 +293,7 @@ impl Keeper {
             mtime_ns: None,
             executable: false,
             owner: String::new(),
-            quota: None,
+            limited: Limited::Yes,
             id: None,
         };
         let mut upload = self.mirror.begin_put(request).await?;

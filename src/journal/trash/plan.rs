@@ -9,7 +9,7 @@ use crate::journal::precondition::Precondition;
 use crate::journal::record::{Deed, FileNode, FolderNode, Node, Overwrite, Place, Receipt, Version};
 use crate::journal::store::StoreError;
 use crate::journal::trash::record::{Cause, Keeping, Kept, OVERWRITTEN_EVERY, Remains, VERSIONS_MAX, name_in_trash};
-use crate::journal::usage::{Quota, counted};
+use crate::journal::usage::{Quotas, counted};
 use crate::path::RelPath;
 
 /// What is asked to come back, and what becomes of what has its place now.
@@ -20,7 +20,7 @@ pub(in crate::journal) struct Wanted<'a> {
     /// Of folders that are missing above it.
     pub(in crate::journal) mtime_ns: i64,
     pub(in crate::journal) keeping: Option<Keeping>,
-    pub(in crate::journal) quota: Option<&'a Quota>,
+    pub(in crate::journal) quotas: &'a Quotas,
 }
 
 impl Planner<'_, '_> {
@@ -118,7 +118,7 @@ impl Planner<'_, '_> {
         present: PerSide<bool>,
         answered: impl FnOnce(&mut Self, &Receipt),
     ) -> Result<Receipt, PlanError> {
-        self.check_quota(wanted.quota, wanted.path, counted(&file))?;
+        self.check_quota(wanted.quotas, wanted.path, counted(&file))?;
         let (to, now) = self.place_for_file(wanted.path, Overwrite::Yes, wanted.mtime_ns)?;
         self.count(now.as_ref().map(counted), Some(counted(&file)))?;
         let (lsn, id, version) = (self.next_lsn(), file.id, file.version);

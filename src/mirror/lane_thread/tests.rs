@@ -27,7 +27,7 @@ async fn a_busy_drive_has_no_more_to_read_back_than_some_files() {
             mtime_ns: Some(5),
             executable: false,
             owner: String::new(),
-            quota: None,
+            limited: crate::mirror::request::Limited::Yes,
             id: None,
         };
         let mut upload = mirror.begin_put(request).await.unwrap();

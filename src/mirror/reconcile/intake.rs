@@ -20,7 +20,7 @@ use crate::mirror::reconcile::refusals::Want;
 use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Overwrite, PutRequest, Recurse};
+use crate::mirror::request::{Limited, Overwrite, PutRequest, Recurse};
 use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
 use crate::path::{RelPath, is_accounts_file};
 
@@ -224,7 +224,7 @@ impl Mirror {
             executable,
             owner: self.core.owner_at(path),
             // It is on a stick already: not to mirror it would be no help to anybody.
-            quota: None,
+            limited: Limited::No,
             id: None,
         };
         let mut upload = self.begin_put(request).await?;

@@ -109,7 +109,7 @@ impl Stand {
                 mtime_ns: Some(5),
                 executable: false,
                 owner: String::new(),
-                quota: None,
+                limited: crate::mirror::request::Limited::Yes,
                 id: None,
             })
             .await

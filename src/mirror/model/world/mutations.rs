@@ -250,8 +250,16 @@ impl World {
                     None => continue,
                 },
             };
-            requests
-                .push((item.clone(), Request { mutation, id: None, present, keeping: self.keeping(), quota: None }));
+            requests.push((
+                item.clone(),
+                Request {
+                    mutation,
+                    id: None,
+                    present,
+                    keeping: self.keeping(),
+                    quotas: crate::journal::Quotas::default(),
+                },
+            ));
         }
         let (items, requests): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
         let purged = self.oracle.trash.first_key_value().map(|(lsn, _)| *lsn);
@@ -285,8 +293,13 @@ impl World {
         id: Option<RequestId>,
     ) -> Result<Receipt, CommitError> {
         let present = PerSide::new(|side| self.is_present(side));
-        let mut committed =
-            self.writer.lock().commit(&[Request { mutation, id, present, keeping: self.keeping(), quota: None }]);
+        let mut committed = self.writer.lock().commit(&[Request {
+            mutation,
+            id,
+            present,
+            keeping: self.keeping(),
+            quotas: crate::journal::Quotas::default(),
+        }]);
         self.tell_drives(&committed.changes);
         self.release(&committed.released);
         committed.answers.remove(0)
