@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::{Copy, FileNode, Node, Place, Quotas, Resolved, ScrubProgress};
-use crate::mirror::core::Users;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::unreadable;
+use crate::mirror::quota::Users;
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::{Copied, Info, InfoDrive, ListEntry, NodeKind, Recurse, Usage};
 use crate::path::{Name, RelPath};

@@ -1,6 +1,5 @@
 //! What all parts of the mirror share: the journal, the two seats, comings and goings.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use crate::clock;
 use crate::elapsed::Stopwatch;
 use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Catalog as _, Change, DriveFact, FileNode, Journal, Keeping, Place, Quotas, Released, Stage};
+use crate::journal::{Catalog as _, Change, DriveFact, FileNode, Journal, Keeping, Place, Released, Stage};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::flaps::Ending;
@@ -20,7 +19,7 @@ use crate::mirror::label::Serials;
 use crate::mirror::layout;
 use crate::mirror::limits::AsideMax;
 use crate::mirror::patient::TRY_AGAIN_AFTER;
-use crate::mirror::quota::Claims;
+use crate::mirror::quota::{Claims, Users};
 use crate::mirror::reconcile::inbox::Inbox;
 use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::reconcile::survey::Ahead;
@@ -33,7 +32,6 @@ use crate::mirror::state::DriveEvent;
 use crate::mirror::status::{Notice, SearchStatus};
 use crate::mirror::token::InstallToken;
 use crate::mirror::volume::{Disposition, VolumeError};
-use crate::path::RelPath;
 
 /// Tries to remove a stage that nobody needs.
 const DROP_TRIES: u32 = 3;
@@ -77,13 +75,6 @@ impl Drop for Alive {
             core.drained(self.side);
         }
     }
-}
-
-/// Who has a home, and what their files may come to.
-#[derive(Debug, Default)]
-pub(crate) struct Users {
-    pub(crate) names: BTreeSet<String>,
-    pub(crate) quotas: Quotas,
 }
 
 pub(crate) struct Core {
@@ -168,17 +159,6 @@ impl Core {
     /// How what is removed or overwritten now is kept, if it is.
     pub(crate) fn keeping(&self, sweep: Option<Lsn>) -> Option<Keeping> {
         self.trash_for.map(|_| Keeping { at: self.running.at(clock::now()), wall_ns: clock::wall_ns(), sweep })
-    }
-
-    /// Whose a new file is that nobody put: of the one in whose home it lies.
-    pub(crate) fn owner_at(&self, path: &RelPath) -> String {
-        let first = path.names().first().map(|name| name.as_str().to_owned());
-        first.filter(|first| self.users.read().names.contains(first)).unwrap_or_default()
-    }
-
-    /// What users' files may come to now.
-    pub(crate) fn quotas(&self) -> Quotas {
-        self.users.read().quotas.clone()
     }
 
     pub(crate) fn tell_change(&self) {

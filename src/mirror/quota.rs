@@ -2,7 +2,7 @@
 //!
 //! Only so that a client need not send in vain: what decides is the commit, which knows what is stored exactly.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,13 @@ use crate::path::RelPath;
 
 /// How long an upload waits for commits under way before it is refused.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Who has a home, and what their files may come to.
+#[derive(Debug, Default)]
+pub(crate) struct Users {
+    pub(crate) names: BTreeSet<String>,
+    pub(crate) quotas: Quotas,
+}
 
 /// What uploads under way will add.
 #[derive(Debug, Default)]
@@ -47,6 +54,19 @@ pub(crate) struct Claim {
     /// The bytes that it has in all, and what it adds with them to what its owner has.
     size: u64,
     adds: u64,
+}
+
+impl Core {
+    /// Whose a new file is that nobody put: of the one in whose home it lies.
+    pub(crate) fn owner_at(&self, path: &RelPath) -> String {
+        let first = path.names().first().map(|name| name.as_str().to_owned());
+        first.filter(|first| self.users.read().names.contains(first)).unwrap_or_default()
+    }
+
+    /// What users' files may come to now.
+    pub(crate) fn quotas(&self) -> Quotas {
+        self.users.read().quotas.clone()
+    }
 }
 
 impl Claim {

@@ -7,6 +7,7 @@
 mod aside_cases;
 mod cases;
 mod cuts;
+mod damage_cases;
 mod fat_cases;
 mod foreign_cases;
 mod losses;
