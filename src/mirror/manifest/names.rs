@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Part { generation: u64, part: u64 },
     /// A snapshot that is being written.
     New { generation: u64 },
+    /// The name of a snapshot, and nothing that it leads to: on FAT a cut in the midst of its rename leaves that.
+    Half { generation: u64 },
     /// Changes since the snapshot are missing.
     Gap { generation: u64 },
 }
@@ -27,7 +29,10 @@ impl Kind {
 
     pub(super) fn generation(self) -> u64 {
         match self {
-            Self::Part { generation, .. } | Self::New { generation } | Self::Gap { generation } => generation,
+            Self::Part { generation, .. }
+            | Self::New { generation }
+            | Self::Half { generation }
+            | Self::Gap { generation } => generation,
         }
     }
 
@@ -35,6 +40,7 @@ impl Kind {
         let name = match self {
             Self::Part { generation, part } => format!("{generation}-{part}"),
             Self::New { generation } => format!("{generation}-0.new"),
+            Self::Half { generation } => format!("{generation}-0"),
             Self::Gap { generation } => format!("{generation}.gap"),
         };
         join(MANIFEST_FOLDER, &name)
@@ -45,7 +51,7 @@ impl Kind {
 pub(super) fn newest(kinds: &[Kind]) -> Option<u64> {
     let whole = kinds.iter().filter_map(|kind| match kind {
         Kind::Part { generation, part: 0 } => Some(*generation),
-        Kind::Part { .. } | Kind::New { .. } | Kind::Gap { .. } => None,
+        Kind::Part { .. } | Kind::New { .. } | Kind::Half { .. } | Kind::Gap { .. } => None,
     });
     whole.max()
 }

@@ -94,7 +94,7 @@ pub(crate) fn read(
                 read_part(volume, &kind.path(), context, &mut take, &mut tell)?;
             }
             Kind::Gap { .. } => manifest = Manifest::Partial,
-            Kind::New { .. } => {}
+            Kind::New { .. } | Kind::Half { .. } => {}
         }
     }
     Ok(manifest)

@@ -112,7 +112,7 @@ impl Writer {
                     }
                 }
                 Kind::Gap { .. } => generation.gap = true,
-                Kind::New { .. } => volume.remove_file(&kind.path())?,
+                Kind::New { .. } | Kind::Half { .. } => volume.remove_file(&kind.path())?,
             }
         }
         Ok(Self { volume, head, current, snapshot: None, next_generation })
@@ -297,6 +297,13 @@ impl Snapshot {
 /// What lies in the manifest's folder; names that are none of a manifest's are left alone.
 pub(super) fn kinds(volume: &dyn Volume) -> Result<Vec<Kind>> {
     let mut kinds: Vec<_> = volume.list(MANIFEST_FOLDER)?.names.iter().filter_map(|name| Kind::parse(name)).collect();
+    for kind in &mut kinds {
+        if let Kind::Part { generation, part: 0 } = *kind
+            && volume.stat(&kind.path())?.is_some_and(|meta| meta.observed.size == 0)
+        {
+            *kind = Kind::Half { generation };
+        }
+    }
     kinds.sort_unstable();
     Ok(kinds)
 }
