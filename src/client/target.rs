@@ -1,4 +1,4 @@
-//! Where a download's bytes go. The one file of the client that changes anything on this machine.
+//! Where a download's bytes go.
 #![allow(clippy::disallowed_methods, reason = "downloads go to the user's own disk, never to a drive")]
 
 use std::fs::{File, OpenOptions, Permissions};
