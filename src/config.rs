@@ -195,6 +195,8 @@ impl Config {
             trash_for: Some(trash_for).filter(|days| !days.is_zero()),
             aside_max: self.aside_max,
             stall_after: self.stall_after,
+            buffer_bytes_max: self.limits.buffer_bytes_max,
+            transfers_max: self.limits.transfers_max.get(),
         }
     }
 

@@ -13,12 +13,14 @@ use crate::journal::store::StoreError;
 use crate::journal::{Catalog as _, Change, DriveFact, FileNode, Journal, Keeping, Place, Released, Stage};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
+use crate::mirror::fair::{Class, Flow};
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
 use crate::mirror::label::Serials;
 use crate::mirror::layout;
 use crate::mirror::limits::AsideMax;
 use crate::mirror::patient::TRY_AGAIN_AFTER;
+use crate::mirror::pool::Pool;
 use crate::mirror::quota::{Claims, Users};
 use crate::mirror::reconcile::inbox::Inbox;
 use crate::mirror::reconcile::ledger::Ledger;
@@ -91,6 +93,8 @@ pub(crate) struct Core {
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
     pub(crate) room: Arc<Room>,
+    pub(crate) buffers: Pool,
+    pub(crate) transfers: Pool,
     pub(crate) claims: Arc<Claims>,
     pub(crate) users: RwLock<Users>,
     /// Until when each drive is to be left alone.
@@ -363,7 +367,7 @@ impl Drop for Leaving {
 fn drop_stage_trying(leaving: Leaving, path: &str, told: Option<Lsn>, tries: u32) {
     let attachment = Arc::clone(&leaving.0);
     let (volume, path) = (Arc::clone(&attachment.volume), path.to_owned());
-    let _ = attachment.io.start_job(move || {
+    let _ = attachment.io.start_job(Flow::own(Class::Background).call(), move || {
         if told.is_some_and(|lsn| leaving.0.log.tell(lsn).is_none()) {
             return;
         }

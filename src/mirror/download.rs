@@ -12,9 +12,11 @@ use crate::journal::store::StoreError;
 use crate::journal::{Copy, FileNode, Node, Place, Resolved};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::core::Core;
+use crate::mirror::fair::{Asker, Class, Flow};
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::unreadable;
 use crate::mirror::places::{self, Source};
+use crate::mirror::pool::{Held, bytes_of};
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::Span;
 use crate::mirror::volume::{Disposition, VolumeError, VolumeFile};
@@ -38,6 +40,9 @@ pub struct Download {
     /// The CRC-32 of all that will come, as it was when it was stored; known where that is the whole file.
     pub crc32: Option<Crc32>,
     core: Arc<Core>,
+    flow: Flow,
+    /// Of a large file: its place among those under way.
+    _transfer: Option<Held>,
     path: RelPath,
     file: FileNode,
     digests: Vec<Crc32>,
@@ -57,7 +62,17 @@ pub struct Download {
 }
 
 /// A block that a drive's thread is reading.
-type Answer = oneshot::Receiver<Result<Vec<u8>, VolumeError>>;
+type Answer = oneshot::Receiver<Result<Block, VolumeError>>;
+
+/// Bytes as they are on a drive, and the memory that they count for.
+type Block = (Vec<u8>, Held);
+
+/// How a block is to be had.
+enum Fetch {
+    /// It was asked for while the one before was sent.
+    UnderWay(Answer),
+    Into(Held),
+}
 
 /// An open copy on one drive.
 struct OpenCopy {
@@ -86,13 +101,16 @@ enum Failure {
 }
 
 impl Mirror {
-    pub async fn open(self: &Arc<Self>, path: &RelPath, span: Span) -> Result<Download, Refusal> {
+    pub async fn open(self: &Arc<Self>, path: &RelPath, span: Span, asker: &Asker) -> Result<Download, Refusal> {
         self.core.check_journal()?;
         let file = current(&self.core, path)?;
         let digests = self.core.journal.block_digests(&file).map_err(unreadable)?;
         let size = file.version.size;
         let offset = span.offset.min(size);
         let len = span.count.map_or(size - offset, |count| count.min(size - offset));
+        let flow = asker.flow(Some(len));
+        let is_large = len > BLOCK_BYTES as u64;
+        let transfer = if is_large { Some(self.core.transfers.take(&flow, 1).await?) } else { None };
         let mut download = Download {
             len,
             size,
@@ -101,6 +119,8 @@ impl Mirror {
             executable: file.executable,
             crc32: (len == size).then_some(file.version.crc32),
             core: Arc::clone(&self.core),
+            flow,
+            _transfer: transfer,
             path: path.clone(),
             file,
             digests,
@@ -140,7 +160,11 @@ impl Download {
                 self.find_copy().await?;
                 continue;
             };
-            match self.read(&mut copy, number).await {
+            let fetch = match copy.ahead.take() {
+                Some((ahead, answer)) if ahead == number => Fetch::UnderWay(answer),
+                Some(_) | None => Fetch::Into(self.core.buffers.take(&self.flow, self.block_len(number)).await?),
+            };
+            match self.read(&mut copy, number, fetch).await {
                 Ok(block) => {
                     self.copy = Some(copy);
                     break block;
@@ -155,9 +179,10 @@ impl Download {
         (self.tries, self.shortages) = (0, 0);
         let start = number * BLOCK_BYTES as u64;
         let from = (self.position - start) as usize;
-        let to = block.len().min((self.end - start) as usize);
+        let (bytes, held) = block;
+        let to = bytes.len().min((self.end - start) as usize);
         self.position = start + to as u64;
-        Ok(Some(Bytes::from(block).slice(from..to)))
+        Ok(Some(bytes_of(bytes, held).slice(from..to)))
     }
 
     /// The block that the next bytes are in.
@@ -171,28 +196,28 @@ impl Download {
     }
 
     /// Reads a block and verifies it; from the page cache at once, else on the drive's threads.
-    async fn read(&self, copy: &mut OpenCopy, number: u64) -> Result<Vec<u8>, Failure> {
-        let block = match copy.ahead.take() {
-            Some((ahead, answer)) if ahead == number => {
-                copy.attachment.io.wait(answer).await.map_err(|_| Failure::Gone)?.map_err(Failure::Error)?
-            }
-            Some(_) | None => {
-                if let Some(block) = self.read_cached(copy, number)? {
-                    block
-                } else {
-                    let answer = self.start_read(copy, number).ok_or(Failure::Gone)?;
-                    copy.attachment.io.wait(answer).await.map_err(|_| Failure::Gone)?.map_err(Failure::Error)?
-                }
-            }
+    async fn read(&self, copy: &mut OpenCopy, number: u64, fetch: Fetch) -> Result<Block, Failure> {
+        let fetched = match fetch {
+            Fetch::UnderWay(answer) => Err(answer),
+            Fetch::Into(held) => match self.read_cached(copy, number)? {
+                Some(block) => Ok((block, held)),
+                None => Err(self.start_read(copy, number, held).ok_or(Failure::Gone)?),
+            },
         };
-        let whole = block.len() == self.block_len(number);
+        let block = match fetched {
+            Ok(block) => block,
+            Err(answer) => copy.attachment.io.wait(answer).await.map_err(|_| Failure::Gone)?.map_err(Failure::Error)?,
+        };
+        let whole = block.0.len() == self.block_len(number);
         let expected = self.digests.get(number as usize);
-        if !whole || expected != Some(&Crc32::of(&block)) {
+        if !whole || expected != Some(&Crc32::of(&block.0)) {
             return Err(Failure::WrongBytes);
         }
         let next = number + 1;
         if next * (BLOCK_BYTES as u64) < self.end && copy.ahead.is_none() && self.is_cold(copy, next) {
-            copy.ahead = self.start_read(copy, next).map(|answer| (next, answer));
+            // Where memory is short nobody has two blocks.
+            let held = self.core.buffers.try_take(&self.flow, self.block_len(next));
+            copy.ahead = held.and_then(|held| self.start_read(copy, next, held)).map(|answer| (next, answer));
         }
         Ok(block)
     }
@@ -218,16 +243,16 @@ impl Download {
         !matches!(copy.file.read_cached_at(&mut [0], offset), Ok(Some(1)))
     }
 
-    fn start_read(&self, copy: &OpenCopy, number: u64) -> Option<Answer> {
+    fn start_read(&self, copy: &OpenCopy, number: u64, held: Held) -> Option<Answer> {
         let file = Arc::clone(&copy.file);
         let (len, offset) = (self.block_len(number), copy.source.offset + number * BLOCK_BYTES as u64);
         let read = move || {
             let mut block = vec![0; len];
             let read = file.read_at(&mut block, offset)?;
             block.truncate(read);
-            Ok(block)
+            Ok((block, held))
         };
-        copy.attachment.io.start_job(read).ok()
+        copy.attachment.io.start_job(self.flow.moving(len as u64), read).ok()
     }
 
     /// Opens a copy of this version on a drive that has it, the less busy one first.
@@ -244,7 +269,7 @@ impl Download {
                 continue;
             }
             for candidate in there {
-                match open_first(&candidate, &place).await {
+                match open_first(&candidate, &place, &self.flow).await {
                     Ok((file, source)) => {
                         let Candidate { attachment, standing, .. } = candidate;
                         self.copy = Some(OpenCopy { attachment, file, source, standing, ahead: None });
@@ -328,7 +353,7 @@ impl Download {
         }
         // What looks lost may be the whole drive: vfat tells ENOENT when the stick is gone.
         let volume = Arc::clone(&attachment.volume);
-        if let Ok(Err(error)) = attachment.io.run(move || volume.probe()).await
+        if let Ok(Err(error)) = attachment.io.run(Flow::own(Class::Interactive).call(), move || volume.probe()).await
             && error.disposition == Disposition::DriveLost
         {
             self.core.lose(attachment, &error.to_string());
@@ -421,7 +446,11 @@ impl Download {
     }
 }
 
-async fn open_source(attachment: &Arc<Attachment>, source: &Source) -> Result<Arc<dyn VolumeFile>, Failure> {
+async fn open_source(
+    attachment: &Arc<Attachment>,
+    source: &Source,
+    flow: &Flow,
+) -> Result<Arc<dyn VolumeFile>, Failure> {
     if attachment.is_gone() {
         return Err(Failure::Gone);
     }
@@ -431,7 +460,7 @@ async fn open_source(attachment: &Arc<Attachment>, source: &Source) -> Result<Ar
         Err(error) => return Err(Failure::Error(error)),
     }
     let (volume, path) = (Arc::clone(&attachment.volume), source.path.clone());
-    let opened = attachment.io.run(move || volume.open(&path)).await.map_err(|_| Failure::Gone)?;
+    let opened = attachment.io.run(flow.call(), move || volume.open(&path)).await.map_err(|_| Failure::Gone)?;
     opened.map_err(Failure::Error)
 }
 
@@ -442,7 +471,11 @@ struct Candidate {
     sources: Vec<Source>,
 }
 
-async fn open_first(candidate: &Candidate, place: &Place) -> Result<(Arc<dyn VolumeFile>, Source), Failure> {
+async fn open_first(
+    candidate: &Candidate,
+    place: &Place,
+    flow: &Flow,
+) -> Result<(Arc<dyn VolumeFile>, Source), Failure> {
     let mut last = Failure::Error(VolumeError {
         op: "open",
         path: place.name.to_string(),
@@ -450,7 +483,7 @@ async fn open_first(candidate: &Candidate, place: &Place) -> Result<(Arc<dyn Vol
         source: std::io::Error::from(std::io::ErrorKind::NotFound),
     });
     for source in &candidate.sources {
-        match open_source(&candidate.attachment, source).await {
+        match open_source(&candidate.attachment, source, flow).await {
             Ok(file) => return Ok((file, source.clone())),
             Err(failure) => last = failure,
         }

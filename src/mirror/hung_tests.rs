@@ -13,7 +13,7 @@ use crate::mirror::core::Parting;
 use crate::mirror::flaps::Ending;
 use crate::mirror::label;
 use crate::mirror::layout;
-use crate::mirror::request::{Overwrite, PutRequest, Span};
+use crate::mirror::request::{Asker, Overwrite, Priority, PutRequest, Span};
 use crate::mirror::sim_volume::{CallKind, Which};
 use crate::mirror::stand::{Stand, until};
 use crate::mirror::state::DriveState;
@@ -52,6 +52,7 @@ async fn put(stand: &Stand, path: &str, bytes: usize) -> Receipt {
         mtime_ns: Some(5),
         executable: false,
         owner: String::new(),
+        asker: Asker::own(Priority::Normal),
         limited: crate::mirror::request::Limited::Yes,
         id: None,
     };
@@ -63,7 +64,7 @@ async fn put(stand: &Stand, path: &str, bytes: usize) -> Receipt {
 
 async fn get(stand: &Stand, path: &str) -> usize {
     let path = RelPath::parse(path).unwrap();
-    let mut download = stand.mirror.open(&path, Span::default()).await.unwrap();
+    let mut download = stand.mirror.open(&path, Span::default(), &Asker::own(Priority::Normal)).await.unwrap();
     let mut read = 0;
     while let Some(bytes) = download.next().await.unwrap() {
         assert!(bytes.iter().all(|byte| *byte == 7));

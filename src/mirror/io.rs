@@ -1,6 +1,8 @@
 //! A drive's own threads for reading and staging, so that a drive that hangs holds up nobody else.
+//!
+//! What waits for them is served in turn (`mirror/fair`), and some of the threads are never a large transfer's: however much of
+//! that there is, a small read finds one that is free, and the drive's own queue stays short enough for it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -9,8 +11,19 @@ use std::thread::Thread;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{oneshot, watch};
 
+use crate::mirror::fair::{Class, FairQueue, Share};
+
 /// Threads of one drive's pool.
-const THREADS: usize = 4;
+const THREADS: usize = 6;
+
+/// How many threads a class may have at one time, with those below it.
+fn threads_max(class: Class) -> usize {
+    match class {
+        Class::Interactive => THREADS,
+        Class::Bulk => 4,
+        Class::Background => 2,
+    }
+}
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -21,8 +34,29 @@ pub(crate) struct Gone;
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    jobs: FairQueue<Job>,
+    /// Threads at work, by class.
+    busy: [usize; Class::ALL.len()],
     closed: bool,
+}
+
+impl Queue {
+    fn next(&mut self) -> Option<(Class, Job)> {
+        let busy = self.busy;
+        let is_free = |class: Class| {
+            let with_those_below = busy.iter().skip(class as usize).sum::<usize>();
+            with_those_below < threads_max(class)
+        };
+        let (flow, job) = self.jobs.pop_if(|class, _| is_free(class))?;
+        self.count(flow.class, |busy| busy + 1);
+        Some((flow.class, job))
+    }
+
+    fn count(&mut self, class: Class, change: impl FnOnce(usize) -> usize) {
+        if let Some(busy) = self.busy.get_mut(class as usize) {
+            *busy = change(*busy);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -60,19 +94,28 @@ impl IoPool {
     }
 
     /// Runs a job on one of the threads. Does not wait for it any longer once the drive has left.
-    pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Gone> {
-        let answer = self.start_job(job)?;
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        share: Share,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        let answer = self.start_job(share, job)?;
         self.wait(answer).await
     }
 
     /// As [`IoPool::run`], for a thread that may wait.
-    pub(crate) fn run_and_wait<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Gone> {
-        wait_for(self.run(job))
+    pub(crate) fn run_and_wait<T: Send + 'static>(
+        &self,
+        share: Share,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        wait_for(self.run(share, job))
     }
 
     /// Queues a job; its answer is for [`IoPool::wait`].
     pub(crate) fn start_job<T: Send + 'static>(
         &self,
+        share: Share,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<oneshot::Receiver<T>, Gone> {
         let (reply, answer) = oneshot::channel();
@@ -85,7 +128,7 @@ impl IoPool {
             if queue.closed {
                 return Err(Gone);
             }
-            queue.jobs.push_back(job);
+            queue.jobs.push(share, job);
         }
         self.shared.depth.fetch_add(1, Ordering::Relaxed);
         self.shared.started.fetch_add(1, Ordering::Relaxed);
@@ -116,8 +159,10 @@ impl IoPool {
     pub(crate) fn close(&self) {
         let mut queue = self.shared.queue.lock();
         queue.closed = true;
-        queue.jobs.clear();
+        let jobs = queue.jobs.drain();
         drop(queue);
+        // Each has something that its end lets go of, and that may ask this pool.
+        drop(jobs);
         self.shared.ready.notify_all();
     }
 }
@@ -148,11 +193,11 @@ fn wait_for<T>(future: impl Future<Output = T>) -> T {
 
 fn run(shared: &Shared) {
     loop {
-        let job = {
+        let (class, job) = {
             let mut queue = shared.queue.lock();
             loop {
-                if let Some(job) = queue.jobs.pop_front() {
-                    break job;
+                if let Some(next) = queue.next() {
+                    break next;
                 }
                 if queue.closed {
                     return;
@@ -164,5 +209,6 @@ fn run(shared: &Shared) {
             tracing::error!("an operation on a drive panicked");
         }
         shared.depth.fetch_sub(1, Ordering::Relaxed);
+        shared.queue.lock().count(class, |busy| busy - 1);
     }
 }

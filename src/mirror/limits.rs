@@ -20,6 +20,10 @@ pub struct MirrorLimits {
     /// How long what was removed or overwritten is kept; `None`: not at all.
     pub trash_for: Option<Duration>,
     pub aside_max: AsideMax,
+    /// Bytes of bodies on their way, for all clients together.
+    pub buffer_bytes_max: u64,
+    /// Large files under way at one time, for all clients together.
+    pub transfers_max: usize,
 }
 
 /// How much may lie aside on a drive. What a repair replaced goes when it would be more, and nothing else does.
@@ -73,6 +77,8 @@ impl Default for MirrorLimits {
             stall_after: Duration::from_secs(5),
             trash_for: None,
             aside_max: AsideMax::Percent(10),
+            buffer_bytes_max: 64 << 20,
+            transfers_max: 1024,
         }
     }
 }

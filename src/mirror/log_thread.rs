@@ -1,6 +1,5 @@
 //! The thread that owns a drive's log: one write and one sync for all who wait.
 
-use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::ids::{Arrival, Lsn, Ticket};
 use crate::journal::{Change, Stage};
 use crate::mirror::drive_log::{Append, DriveLog, Position, Record};
+use crate::mirror::fair::{FairQueue, Flow, Share};
 use crate::mirror::volume::{Disposition, VolumeError};
 
 /// Bytes of records that one sync serves at most.
@@ -27,7 +27,7 @@ pub(crate) struct NoRoom {
 type Reply = oneshot::Sender<Result<Stage, NoRoom>>;
 
 enum Message {
-    Append(Append, Reply),
+    Append(Share, Append, Reply),
     /// Records of commits, all up to this one.
     Later(Vec<Append>, Lsn),
     Release(Arrival, u32, Ticket),
@@ -82,7 +82,8 @@ impl LogHandle {
         let work = Work {
             drive: name.to_owned(),
             log,
-            waiting: VecDeque::new(),
+            waiting: FairQueue::default(),
+            chosen: Vec::new(),
             later: Vec::new(),
             heard: Lsn(0),
             asked: Vec::new(),
@@ -98,11 +99,11 @@ impl LogHandle {
         Ok(Self { queue: Mutex::new(Some(queue)) })
     }
 
-    /// Appends a payload; the answer comes when it is durable or finds no room, or never when the drive has left.
-    pub(crate) fn append(&self, append: Append) -> oneshot::Receiver<Result<Stage, NoRoom>> {
+    /// Appends a payload in its turn; the answer comes when it is durable or finds no room, or never when the drive has left.
+    pub(crate) fn append(&self, flow: &Flow, append: Append) -> oneshot::Receiver<Result<Stage, NoRoom>> {
         let (reply, answer) = oneshot::channel();
         // A closed queue drops the reply, which the receiver sees.
-        self.send(Message::Append(append, reply));
+        self.send(Message::Append(flow.moving(append.cost()), append, reply));
         answer
     }
 
@@ -182,7 +183,9 @@ impl LogHandle {
 struct Work {
     drive: String,
     log: DriveLog,
-    waiting: VecDeque<(Append, Reply)>,
+    waiting: FairQueue<(Append, Reply)>,
+    /// Those of them that the next sync serves.
+    chosen: Vec<(Append, Reply)>,
     later: Vec<Append>,
     /// All commits up to this one were handed over.
     heard: Lsn,
@@ -208,7 +211,7 @@ impl Work {
 
     fn take(&mut self, message: Message) -> Result<(), VolumeError> {
         match message {
-            Message::Append(append, reply) => self.waiting.push_back((append, reply)),
+            Message::Append(share, append, reply) => self.waiting.push(share, (append, reply)),
             Message::Later(records, head) => {
                 self.later.extend(records);
                 self.heard = self.heard.max(head);
@@ -250,7 +253,8 @@ impl Work {
             Message::Listed => self.log.listed(),
             Message::Stuck => {
                 while self.append()? {}
-                let replies = self.waiting.drain(..).map(|(_, reply)| reply).collect();
+                let left = self.chosen.drain(..).chain(self.waiting.drain());
+                let replies = left.map(|(_, reply)| reply).collect();
                 self.refuse(replies);
             }
         }
@@ -259,22 +263,21 @@ impl Work {
 
     /// Appends those who wait, as many as one sync serves; whether there was one, and the log may grow by it.
     fn append(&mut self) -> Result<bool, VolumeError> {
-        let mut bytes: u64 = self.later.iter().map(Append::cost).sum();
-        let mut count = 0;
-        for (append, _) in &self.waiting {
-            if count > 0 && bytes + append.cost() > BATCH_BYTES_MAX {
-                break;
-            }
-            bytes += append.cost();
-            count += 1;
+        let chosen = self.chosen.iter().map(|(append, _)| append);
+        let mut bytes: u64 = self.later.iter().chain(chosen).map(Append::cost).sum();
+        while bytes < BATCH_BYTES_MAX
+            && let Some((_, next)) = self.waiting.pop()
+        {
+            bytes += next.0.cost();
+            self.chosen.push(next);
         }
         // A full log waits until the lane has installed something; `Settle` comes after that.
-        if count == 0 || !self.log.has_room(bytes) {
+        if self.chosen.is_empty() || !self.log.has_room(bytes) {
             return Ok(false);
         }
         let first = self.later.len();
         let mut records = std::mem::take(&mut self.later);
-        let (waiting, replies): (Vec<_>, Vec<_>) = self.waiting.drain(..count).unzip();
+        let (waiting, replies): (Vec<_>, Vec<_>) = std::mem::take(&mut self.chosen).into_iter().unzip();
         records.extend(waiting);
         if let Ok(stages) = unless_full(self.log.append(&records))? {
             self.answer(replies, records.iter().zip(stages).skip(first));

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::elapsed::{Elapsed, Stopwatch};
@@ -22,6 +22,7 @@ use crate::mirror::history::{History, Moment};
 use crate::mirror::label::Serials;
 use crate::mirror::lane_thread;
 use crate::mirror::limits::MirrorLimits;
+use crate::mirror::pool::Pool;
 use crate::mirror::reconcile::inbox::Inbox;
 use crate::mirror::reconcile::ledger::Ledger;
 use crate::mirror::repairs::Repairs;
@@ -31,8 +32,6 @@ use crate::mirror::state::DriveState;
 use crate::mirror::status::{Behind, Notice};
 use crate::namespace::Namespace;
 
-/// Bytes of bodies on their way to the drives, for all clients together.
-const BUFFER_BYTES_MAX: usize = 32 << 20;
 /// Files that a drive has alone, counted before it is replaced.
 const ONLY_MAX: usize = 10_000;
 /// The journal's folder in the state directory.
@@ -75,8 +74,6 @@ pub struct NotParked {
 pub struct Mirror {
     pub(super) core: Arc<Core>,
     pub(super) tickets: AtomicU64,
-    /// One permit a byte.
-    pub(super) buffers: Arc<Semaphore>,
 }
 
 impl Mirror {
@@ -129,6 +126,8 @@ impl Mirror {
             changed: watch::channel(0).0,
             lost,
             room: Arc::default(),
+            buffers: Pool::of_bytes(limits.buffer_bytes_max),
+            transfers: Pool::of_transfers(limits.transfers_max as u64),
             claims: Arc::default(),
             users: parking_lot::RwLock::default(),
             serials,
@@ -146,8 +145,7 @@ impl Mirror {
             refused: Mutex::new(Vec::new()),
         });
         listener.listen(&core);
-        let buffers = Arc::new(Semaphore::new(BUFFER_BYTES_MAX));
-        Ok((Arc::new(Self { core, tickets: AtomicU64::new(0), buffers }), losses))
+        Ok((Arc::new(Self { core, tickets: AtomicU64::new(0) }), losses))
     }
 
     pub fn enrolment(&self) -> Arc<Enrolment> {

@@ -13,6 +13,7 @@ mod download;
 pub(crate) mod drive_log;
 mod eject;
 mod extent;
+mod fair;
 mod flaps;
 mod history;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod parking_tests;
 mod patient;
 mod peer;
 pub(crate) mod places;
+mod pool;
 mod quota;
 mod reconcile;
 pub mod refusal;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::mirror::attachment::Attachment;
+use crate::mirror::fair::{Class, Flow};
 use crate::mirror::os_volume::MountPoint;
 use crate::mirror::volume::{
     Attributes, Disposition, FsKind, Listing, Meta, Result, Space, Volume, VolumeError, VolumeFile, VolumePath,
@@ -49,7 +50,7 @@ fn wait<T: Send + 'static>(
     path: &VolumePath,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    attachment.io.run_and_wait(work).unwrap_or_else(|gone| {
+    attachment.io.run_and_wait(Flow::own(Class::Background).call(), work).unwrap_or_else(|gone| {
         let source = std::io::Error::new(std::io::ErrorKind::NotConnected, gone);
         Err(VolumeError { op, path: path.to_owned(), disposition: Disposition::DriveLost, source })
     })

@@ -6,6 +6,7 @@ use crate::digest::Crc32;
 use crate::ids::{Lsn, PerSide, Side};
 pub use crate::ids::{REQUEST_ID_BYTES_MAX, RequestId};
 pub use crate::journal::{Cause, Overwrite, Receipt, Usage};
+pub use crate::mirror::fair::{Asker, Priority};
 pub use crate::mirror::reconcile::stock::Worth as AsideWorth;
 use crate::path::RelPath;
 
@@ -28,6 +29,7 @@ pub struct PutRequest {
     pub executable: bool,
     /// The user whose file it is from then on; nobody's where there are no accounts.
     pub owner: String,
+    pub asker: Asker,
     /// Whether it is refused where the owner's files come to more than they may.
     pub limited: Limited,
     pub id: Option<RequestId>,

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::ids::{PerSide, Side};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::core::Core;
+use crate::mirror::fair::{Class, Flow};
 use crate::mirror::refusal::Refusal;
 use crate::mirror::state::DriveState;
 use crate::mirror::steps::Moment;
@@ -193,7 +194,7 @@ pub(crate) async fn refresh(core: &Core) {
     core.room.written.store(0, Ordering::Release);
     for attachment in core.attachments() {
         let volume = Arc::clone(&attachment.volume);
-        if let Ok(Ok(space)) = attachment.io.run(move || volume.space()).await {
+        if let Ok(Ok(space)) = attachment.io.run(Flow::own(Class::Interactive).call(), move || volume.space()).await {
             core.seat(attachment.side).set_space(space);
         }
     }

@@ -5,22 +5,21 @@ mod leg;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::clock;
-use crate::digest::{Crc32, Digester, FileDigest};
+use crate::digest::{BLOCK_BYTES, Crc32, Digester, FileDigest};
 use crate::ids::{PerSide, Side, Ticket};
 use crate::journal::{
     Answered, Mutation, Precondition, Put, Receipt, Released, Request, Staged, Version, put_fingerprint,
 };
 use crate::mirror::attachment::Attachment;
-use crate::mirror::core::{drop_stage, let_go};
+use crate::mirror::core::{Core, drop_stage, let_go};
 use crate::mirror::drive_log::{Append, Record};
+use crate::mirror::fair::Flow;
 use crate::mirror::io::Gone;
 use crate::mirror::log_thread::NoRoom;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::refusal;
+use crate::mirror::pool::Held;
 use crate::mirror::quota::Claim;
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::PutRequest;
@@ -28,6 +27,7 @@ use crate::mirror::stage::StageFile;
 use crate::mirror::upload::leg::Leg;
 use crate::mirror::volume::{Attributes, Disposition, Result as VolumeResult, VolumeError};
 use crate::mirror::{layout, space};
+use bytes::Bytes;
 
 /// Bodies up to here travel through the drive log, larger ones through a stage file.
 pub(crate) const LOGGED_BYTES_MAX: usize = 64 * 1024;
@@ -41,6 +41,10 @@ pub struct Upload {
     ticket: Ticket,
     digester: Digester,
     body: Body,
+    /// Memory for what is held, or for the piece that comes next.
+    buffer: Option<Held>,
+    /// From when it is known to be large.
+    transfer: Option<Held>,
     /// Drives that have a stage file of it, or will have one when what is under way has ended.
     files: PerSide<Option<Arc<Attachment>>>,
     /// What the drives durably have of it.
@@ -81,6 +85,8 @@ impl Mirror {
             }
         }
         let bytes = if answered.is_some() { 0 } else { request.len.unwrap_or(0) };
+        let is_large = bytes > LOGGED_BYTES_MAX as u64;
+        let transfer = if is_large { Some(take_place(&self.core, &request).await?) } else { None };
         let mut claim = Claim::new(&self.core, &request);
         claim.grow(bytes).await?;
         let reservation = space::reserve(&self.core, bytes).await?;
@@ -90,6 +96,8 @@ impl Mirror {
             ticket: Ticket::new(self.core.nonce, count),
             digester: Digester::default(),
             body: Body::Held(Vec::new(), 0),
+            buffer: None,
+            transfer,
             files: PerSide::default(),
             stages: PerSide::default(),
             abandoned: Arc::default(),
@@ -106,7 +114,27 @@ impl Mirror {
     }
 }
 
+/// Waits for a place among the large files under way.
+async fn take_place(core: &Core, request: &PutRequest) -> Result<Held, Refusal> {
+    core.transfers.take(&request.asker.flow(request.len), 1).await
+}
+
 impl Upload {
+    /// Waits until there is memory for the next piece, for who has a say in when it comes.
+    pub async fn make_ready(&mut self) -> Result<(), Refusal> {
+        if self.answered.is_some() || self.buffer.is_some() {
+            return Ok(());
+        }
+        let most = match &self.body {
+            Body::Held(..) if self.request.len.is_none_or(|len| len <= LOGGED_BYTES_MAX as u64) => LOGGED_BYTES_MAX,
+            Body::Held(..) | Body::Staged(_) => BLOCK_BYTES,
+        };
+        let left = self.request.len.map_or(most as u64, |len| len.saturating_sub(self.digester.size()));
+        let bytes = most.min(left as usize);
+        self.buffer = Some(self.mirror.core.buffers.take(&self.flow(), bytes).await?);
+        Ok(())
+    }
+
     /// Takes the next bytes of the body, in pieces of any length (best 256 KiB). Waits while the drives are busy.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Refusal> {
         let offset = self.digester.size();
@@ -114,6 +142,7 @@ impl Upload {
         if self.answered.is_some() || bytes.is_empty() {
             return Ok(());
         }
+        self.make_ready().await?;
         self.claim(self.digester.size()).await?;
         self.make_room(self.digester.size()).await?;
         if let Body::Held(pieces, size) = &mut self.body {
@@ -125,7 +154,13 @@ impl Upload {
             let pieces = std::mem::take(pieces);
             return self.spill(pieces).await;
         }
-        self.write_legs(bytes, offset).await
+        let buffer = Arc::new(self.buffer.take());
+        self.write_legs(bytes, offset, &buffer).await
+    }
+
+    /// What the drives do for it once it is large.
+    fn flow(&self) -> Flow {
+        self.request.asker.flow(self.request.len)
     }
 
     /// The CRC-32 of all that was written so far.
@@ -170,15 +205,23 @@ impl Upload {
 
     /// The body turned out to be large: what was held goes to stage files.
     async fn spill(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal> {
+        // Nobody waits for a place with memory in hand.
+        let buffer = self.buffer.take();
+        if self.transfer.is_none() {
+            drop(buffer);
+            self.transfer = Some(take_place(&self.mirror.core, &self.request).await?);
+        } else {
+            self.buffer = buffer;
+        }
         let mut legs = PerSide::default();
         let mut result = Ok(());
         for side in Side::BOTH {
             let Some(attachment) = self.mirror.core.seat(side).attachment() else { continue };
             *self.files.get_mut(side) = Some(Arc::clone(&attachment));
-            match attachment.io.run(self.creation(&attachment)).await {
+            match attachment.io.run(self.flow().call(), self.creation(&attachment)).await {
                 Ok(Ok(stage)) => {
                     let stage = Arc::new(stage);
-                    *legs.get_mut(side) = Some(Leg::new(attachment, stage));
+                    *legs.get_mut(side) = Some(Leg::new(attachment, stage, self.flow()));
                 }
                 Ok(Err(error)) => {
                     result = result.and(self.judge(&attachment, &error));
@@ -190,10 +233,10 @@ impl Upload {
         }
         self.body = Body::Staged(legs);
         result?;
-        let mut offset = 0;
+        let (mut offset, buffer) = (0, Arc::new(self.buffer.take()));
         for piece in pieces {
             let len = piece.len() as u64;
-            self.write_legs(piece, offset).await?;
+            self.write_legs(piece, offset, &buffer).await?;
             offset += len;
         }
         Ok(())
@@ -212,15 +255,14 @@ impl Upload {
         }
     }
 
-    async fn write_legs(&mut self, bytes: Bytes, offset: u64) -> Result<(), Refusal> {
-        let permit = self.buffer(bytes.len()).await;
+    async fn write_legs(&mut self, bytes: Bytes, offset: u64, buffer: &Arc<Option<Held>>) -> Result<(), Refusal> {
         let Body::Staged(mut legs) = std::mem::replace(&mut self.body, Body::Held(Vec::new(), 0)) else {
             return Ok(());
         };
         let (mut result, mut in_flight) = (Ok(()), 0);
         for side in Side::BOTH {
             let Some(mut leg) = legs.get_mut(side).take() else { continue };
-            match leg.write(&bytes, offset, &permit).await {
+            match leg.write(&bytes, offset, buffer).await {
                 Ok(true) => {
                     in_flight = in_flight.max(leg.in_flight());
                     *legs.get_mut(side) = Some(leg);
@@ -244,13 +286,6 @@ impl Upload {
     fn spend(&mut self, end: u64) {
         self.space.spend(end.saturating_sub(self.spent));
         self.spent = self.spent.max(end);
-    }
-
-    /// Room for a body's bytes on their way, so that a thousand uploads share what there is.
-    async fn buffer(&self, bytes: usize) -> Arc<Option<OwnedSemaphorePermit>> {
-        let buffers = Arc::clone(&self.mirror.buffers);
-        // The semaphore is never closed.
-        Arc::new(buffers.acquire_many_owned(bytes as u32).await.ok())
     }
 
     /// What a failed write means for the PUT: a drive that is lost shrinks its set, so does one that is there and
@@ -332,9 +367,10 @@ impl Upload {
             executable: self.request.executable,
         };
         let append = Append { record, payload };
+        let flow = self.request.asker.flow(Some(size as u64));
         let appends = PerSide::new(|side| {
             let attachment = self.mirror.core.seat(side).attachment()?;
-            let answer = attachment.log.append(append.clone());
+            let answer = attachment.log.append(&flow, append.clone());
             Some((attachment, answer))
         });
         let mut result = Ok(());
@@ -364,11 +400,11 @@ impl Upload {
             mtime_ns,
             executable,
         };
-        let append = &Append { record, payload: Bytes::new() };
+        let (append, flow) = (&Append { record, payload: Bytes::new() }, &self.flow());
         let finish = |leg: Option<Leg>| async move {
             let leg = leg?;
             let attachment = Arc::clone(&leg.attachment);
-            let noted = attachment.log.append(append.clone());
+            let noted = attachment.log.append(flow, append.clone());
             let (finished, _) = tokio::join!(leg.finish(attributes), attachment.io.wait(noted));
             Some((attachment, finished))
         };

@@ -12,6 +12,7 @@ use crate::journal::store::StoreError;
 use crate::journal::{Catalog, FileNode, Node, Place};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::core::Core;
+use crate::mirror::fair::{Class, Flow};
 use crate::mirror::lane::LaneError;
 use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
@@ -365,6 +366,9 @@ fn on<T: Send + 'static>(
     work: impl FnOnce(&dyn Volume) -> Result<T, Unasked> + Send + 'static,
 ) -> Result<T, Unasked> {
     let volume = Arc::clone(&attachment.volume);
-    let answer = attachment.io.start_job(move || work(volume.as_ref())).map_err(|_| Unasked::Gone)?;
+    let answer = attachment
+        .io
+        .start_job(Flow::own(Class::Background).call(), move || work(volume.as_ref()))
+        .map_err(|_| Unasked::Gone)?;
     answer.blocking_recv().map_err(|_| Unasked::Gone)?
 }

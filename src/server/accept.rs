@@ -128,8 +128,9 @@ impl House {
 
     /// Finds out how many connections there is room for.
     fn measure(&mut self) {
-        let wanted = self.limits.borrow_and_update().connections_max.get();
-        self.room = descriptors::room(wanted);
+        let limits = Arc::clone(&self.limits.borrow_and_update());
+        let wanted = limits.connections_max.get();
+        self.room = descriptors::room(wanted, limits.transfers_max.get());
         if self.room.connections < wanted {
             let most = self.room.connections;
             warn!(connections_max = wanted, most, "fewer connections than configured: the limit on open files is low");

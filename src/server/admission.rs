@@ -5,6 +5,7 @@
 //! idle longest, among those of addresses over their share and his own; requests under way are never cut off for it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,15 @@ pub(crate) enum Origin {
     V4(Ipv4Addr),
     /// The first 64 bits.
     V6(u64),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => address.fmt(f),
+            Self::V6(network) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*network) << 64)),
+        }
+    }
 }
 
 impl From<IpAddr> for Origin {

@@ -88,6 +88,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self.terms.scribe
     }
 
+    /// Counts a request, unless its user asks too much.
+    pub(crate) fn ask(&self) -> Result<(), Fault> {
+        self.terms.guest.ask(&self.terms.limits.borrow(), now())
+    }
+
     /// Begins the audit log's line of a request.
     pub(crate) fn begin_entry(&mut self, request: &Request) -> Entry {
         self.terms.scribe.begin(request, &self.terms.guest, now())
@@ -178,8 +183,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Answers hellos and what is no request.
     async fn admit(&mut self, read: Result<Request, RequestError>) -> Result<Option<Request>, Close> {
         match (self.greeting, read) {
-            (_, Ok(Request::Hello { token })) => {
-                let user = match self.terms.guest.greet(token.as_ref(), now()) {
+            (_, Ok(Request::Hello { token, priority })) => {
+                let limits = self.limits();
+                let user = match self.terms.guest.greet(token.as_ref(), priority, &limits, now()) {
                     Ok(user) => user,
                     Err(fault) => return Err(self.turn_down("hello", fault).await),
                 };

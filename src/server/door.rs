@@ -10,9 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::accounts::{Access, AccountError, Accounts, Change, Identity, Right, Share, SharedRules, Token, UserName};
+use crate::mirror::request::{self, Asker};
 use crate::path::RelPath;
 use crate::server::admission::Origin;
-use crate::wire::{ErrorName, Fault, Secret};
+use crate::server::allowance::{Allowances, Seat};
+use crate::server::limits::Limits;
+use crate::wire::{ErrorName, Fault, Priority, Secret};
 
 /// Wrong tokens that an address may try at once.
 const TRIES_MAX: u32 = 20;
@@ -49,11 +52,12 @@ pub struct Directory {
     roll: watch::Receiver<Roll>,
     changer: Changer,
     tries: Mutex<Tries>,
+    allowances: Arc<Allowances>,
 }
 
 impl Directory {
     pub fn new(roll: watch::Receiver<Roll>, changer: Changer) -> Self {
-        Self { roll, changer, tries: Mutex::default() }
+        Self { roll, changer, tries: Mutex::default(), allowances: Arc::default() }
     }
 }
 
@@ -64,6 +68,9 @@ pub(crate) struct Guest {
     origin: Origin,
     identity: Option<Identity>,
     access: Access,
+    priority: Priority,
+    /// From the hello on.
+    seat: Option<Seat>,
 }
 
 /// What is said to all that were not recognized, whatever was wrong with what they showed.
@@ -75,11 +82,25 @@ const GONE: &str = "this token is not valid any more: ask an admin for a new one
 impl Guest {
     pub(crate) fn new(directory: &Arc<Directory>, address: IpAddr) -> Self {
         let (directory, roll) = (Arc::clone(directory), directory.roll.clone());
-        Self { directory, roll, origin: address.into(), identity: None, access: Access::Open }
+        Self {
+            directory,
+            roll,
+            origin: address.into(),
+            identity: None,
+            access: Access::Open,
+            priority: Priority::Normal,
+            seat: None,
+        }
     }
 
     /// Takes a hello; whom it is from, where there are accounts.
-    pub(crate) fn greet(&mut self, token: Option<&Secret>, now: Instant) -> Result<Option<String>, Fault> {
+    pub(crate) fn greet(
+        &mut self,
+        token: Option<&Secret>,
+        priority: Priority,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Option<String>, Fault> {
         let roll = self.roll.borrow_and_update().clone();
         (self.identity, self.access) = match roll {
             Roll::Open => (None, Access::Open),
@@ -90,7 +111,33 @@ impl Guest {
                 (Some(identity), access)
             }
         };
-        Ok(self.identity.as_ref().map(|identity| identity.name.to_string()))
+        if priority == Priority::High {
+            self.check_unlimited("go before all others")?;
+        }
+        self.priority = priority;
+        let user = self.identity.as_ref().map(|identity| identity.name.to_string());
+        // Of the connection itself, if it had one already.
+        self.seat = None;
+        let name = user.clone().unwrap_or_else(|| self.origin.to_string());
+        self.seat = Some(self.directory.allowances.seat(&name, limits, now)?);
+        Ok(user)
+    }
+
+    /// Counts a request, unless this user asks too much.
+    pub(crate) fn ask(&self, limits: &Limits, now: Instant) -> Result<(), Fault> {
+        self.seat.as_ref().map_or(Ok(()), |seat| seat.ask(limits, now))
+    }
+
+    /// For whom the drives work.
+    pub(crate) fn asker(&self) -> Asker {
+        let user = self.seat.as_ref().map_or_else(|| Arc::from(""), |seat| Arc::clone(seat.user()));
+        let may_be_first = !matches!(self.access, Access::User { .. });
+        let priority = match self.priority {
+            Priority::Low => request::Priority::Low,
+            Priority::High if may_be_first => request::Priority::High,
+            Priority::Normal | Priority::High => request::Priority::Normal,
+        };
+        Asker { user, priority }
     }
 
     fn recognize(

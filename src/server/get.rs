@@ -21,7 +21,10 @@ where
     // Clipped, so that nobody further in can overflow.
     let count = request.count.map(|count| count.min(u64::MAX - request.offset));
     let opened = match place::file(session.connection.guest(), Right::Read, &request.path) {
-        Ok(path) => said(session.mirror.open(&path, Span { offset: request.offset, count }).await),
+        Ok(path) => {
+            let asker = session.connection.guest().asker();
+            said(session.mirror.open(&path, Span { offset: request.offset, count }, &asker).await)
+        }
         Err(fault) => Err(fault),
     };
     match opened {

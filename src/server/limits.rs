@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+use crate::mirror::MirrorLimits;
+use crate::units;
+
 /// How long to read on, behind an error that closes the connection, so that the client sees the error.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
@@ -38,6 +41,15 @@ pub(crate) const BACKLOG: u32 = 4096;
 pub struct Limits {
     /// Connections open at one time; `busy` beyond.
     pub connections_max: NonZeroUsize,
+    /// Of these one user's, or one address's where there are no accounts; `busy` beyond.
+    pub user_connections_max: NonZeroUsize,
+    /// Requests of one user in a second, twice as many after a rest; `busy` beyond. 0: as many as come.
+    pub user_requests_per_second: u32,
+    /// Bytes of bodies in memory, of all clients together, half of them one user's; who needs more waits.
+    #[serde(deserialize_with = "size")]
+    pub buffer_bytes_max: u64,
+    /// Large files under way at one time, half of them one user's; more wait for their turn.
+    pub transfers_max: NonZeroUsize,
     /// From the connection to the end of its hello; `timeout` beyond.
     #[serde(deserialize_with = "duration")]
     pub hello_timeout: Duration,
@@ -65,6 +77,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: NonZeroUsize::MIN.saturating_add(4095),
+            user_connections_max: NonZeroUsize::MIN.saturating_add(2047),
+            user_requests_per_second: 0,
+            buffer_bytes_max: MirrorLimits::default().buffer_bytes_max,
+            transfers_max: NonZeroUsize::MIN.saturating_add(1023),
             hello_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(5),
             header_timeout: Duration::from_secs(30),
@@ -75,6 +91,15 @@ impl Default for Limits {
             list_entries_max: NonZeroUsize::MIN.saturating_add(249_999),
         }
     }
+}
+
+/// Least of `buffer_bytes_max`: some pieces for each of a few clients.
+const BUFFER_BYTES_MIN: u64 = 4 << 20;
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let bad = || D::Error::custom(format!("{text:?} is no size such as \"64MiB\", of at least 4 MiB"));
+    units::parse_size(&text).filter(|bytes| *bytes >= BUFFER_BYTES_MIN).ok_or_else(bad)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -5,6 +5,7 @@
 mod accept;
 mod account;
 mod admission;
+mod allowance;
 mod aside;
 mod connection;
 mod descriptors;

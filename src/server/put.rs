@@ -20,7 +20,13 @@ where
         Ok(begun) => begun,
         Err(fault) => return session.connection.refuse_body(fault, body).await,
     };
-    while let Some(piece) = session.connection.piece(&mut body).await? {
+    loop {
+        // Before it is read: what has no room in memory waits on the client's side.
+        if let Err(refused) = upload.make_ready().await {
+            drop(upload);
+            return session.connection.refuse_body(refusal::fault(&refused), body).await;
+        }
+        let Some(piece) = session.connection.piece(&mut body).await? else { break };
         // Whose token was revoked meanwhile stores nothing.
         if let Err(fault) = session.connection.guest().access() {
             drop(upload);
@@ -60,6 +66,7 @@ where
     let request = request::PutRequest {
         path: path.clone(),
         owner: guest.access()?.owner().to_owned(),
+        asker: guest.asker(),
         limited: request::Limited::Yes,
         overwrite: match request.condition {
             PutCondition::Whatever => request::Overwrite::Yes,

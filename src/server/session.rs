@@ -14,7 +14,7 @@ use crate::server::{
     account, aside, eject, get, info, log, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, usage,
     verify,
 };
-use crate::wire::{Fault, MutationAnswer, Request, UsageNote, VerifyRequest};
+use crate::wire::{BodyReader, Fault, MutationAnswer, Request, UsageNote, VerifyRequest};
 
 /// A connection and the mirror that it asks.
 pub(crate) struct Session<S> {
@@ -42,6 +42,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn perform(&mut self, request: Request) -> Result<(), Close> {
+        if let Err(fault) = self.connection.ask() {
+            return self.turn_back(request, &fault).await;
+        }
         if let Some(what) = only_for_admins(&request)
             && let Err(fault) = self.connection.guest().check_unlimited(what)
         {
@@ -76,6 +79,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let contents = if quick { Contents::NotRead } else { Contents::Compared };
                 verify::perform(self, contents).await
             }
+        }
+    }
+
+    /// Refuses a request as it stands, with what comes behind its line.
+    async fn turn_back(&mut self, request: Request, fault: &Fault) -> Result<(), Close> {
+        match request {
+            Request::Put(put) => {
+                let body = BodyReader::new(put.length, u64::MAX);
+                self.connection.refuse_body(fault.clone(), body).await
+            }
+            _ => self.connection.refuse(fault).await,
         }
     }
 

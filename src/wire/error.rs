@@ -119,6 +119,9 @@ pub struct Fault {
     /// The drive that holds what was asked for, or that lacks room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drive: Option<String>,
+    /// Seconds after which the same request would be taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
     /// Whether the server closes the connection behind this line.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub close: bool,
@@ -133,7 +136,13 @@ impl Fault {
             message.truncate(end.unwrap_or(0));
             message.push('\u{2026}');
         }
-        Self { ok: false, error, message, drive: None, close: false }
+        Self { ok: false, error, message, drive: None, retry_after: None, close: false }
+    }
+
+    /// A refusal that would be none after so many seconds.
+    #[must_use]
+    pub fn until(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     #[must_use]

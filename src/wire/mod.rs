@@ -31,8 +31,8 @@ pub use document::{
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
 pub use request::{
-    DropRequest, EjectRequest, GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, PutCondition, PutRequest,
-    RemoveRequest, Request, RequestError, RequestLine, ScrubAction, Secret, ShareRequest, StatusRequest, UndoRequest,
-    VERSION, VerifyRequest,
+    DropRequest, EjectRequest, GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, Priority, PutCondition,
+    PutRequest, RemoveRequest, Request, RequestError, RequestLine, ScrubAction, Secret, ShareRequest, StatusRequest,
+    UndoRequest, VERSION, VerifyRequest,
 };
 pub use time::{BadTime, Time};

@@ -23,6 +23,8 @@ pub struct RequestLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub op: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -83,6 +85,18 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret")
     }
+}
+
+/// How urgent all that a connection asks for is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// When nobody else wants anything.
+    Low,
+    #[default]
+    Normal,
+    /// Before all others: for admins.
+    High,
 }
 
 /// The operations, by their names on the wire.
@@ -174,6 +188,7 @@ pub enum Request {
     /// A hello of the version that this side speaks, with a token where its sender has one.
     Hello {
         token: Option<Secret>,
+        priority: Priority,
     },
     Get(GetRequest),
     Put(PutRequest),
@@ -367,7 +382,7 @@ impl Request {
             serde_json::from_slice(line).map_err(|error| RequestError::NotJson(error.to_string()))?;
         if let Some(version) = line.hello {
             return if version == VERSION {
-                Ok(Self::Hello { token: line.token })
+                Ok(Self::Hello { token: line.token, priority: line.priority.unwrap_or_default() })
             } else {
                 Err(RequestError::UnsupportedVersion(version))
             };

@@ -15,7 +15,7 @@ use crate::daemon::accounts::{AccountsError, Changed, Copies, file};
 use crate::digest::Crc32;
 use crate::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Limited, Overwrite, PutRequest, Recurse, Span};
+use crate::mirror::request::{Asker, Limited, Overwrite, Priority, PutRequest, Recurse, Span};
 use crate::path::{BadPath, RelPath};
 use crate::server::{ChangeRefused, Changer, Roll};
 
@@ -274,7 +274,7 @@ impl Keeper {
     }
 
     async fn read(&self, path: &RelPath) -> Result<Vec<u8>, Failure> {
-        let mut download = self.mirror.open(path, Span::default()).await?;
+        let mut download = self.mirror.open(path, Span::default(), &Asker::own(Priority::Normal)).await?;
         if download.size > DOCUMENT_BYTES_MAX {
             return Err(Failure::TooLarge(download.size));
         }
@@ -293,6 +293,7 @@ impl Keeper {
             mtime_ns: None,
             executable: false,
             owner: String::new(),
+            asker: Asker::own(Priority::Normal),
             limited: Limited::Yes,
             id: None,
         };

@@ -11,12 +11,17 @@ use crate::digest::Crc32;
 use crate::ids::{Arrival, DriveId, Lsn, NodeId, Nonce, Ticket};
 use crate::journal::{Change, Stage, Version};
 use crate::mirror::drive_log::{Append, DriveLog, LOG_BYTES_MAX, Record, SEGMENT_BYTES};
+use crate::mirror::fair::{Class, Flow};
 use crate::mirror::layout;
 use crate::mirror::log_thread::{LogHandle, NoRoom, Settled};
 use crate::mirror::sim_volume::{CallKind, Fault, SimDisk};
 use crate::mirror::volume::{Disposition, FsKind, Volume, VolumeFile};
 
 const CAPACITY: u64 = 1 << 20;
+
+fn own() -> Flow {
+    Flow::own(Class::Interactive)
+}
 
 fn disk() -> (SimDisk, Arc<dyn Volume>) {
     disk_of(CAPACITY)
@@ -57,7 +62,7 @@ fn payload(count: u64, bytes: usize) -> Append {
 }
 
 fn append(handle: &LogHandle, count: u64, bytes: usize) -> Result<Stage, NoRoom> {
-    handle.append(payload(count, bytes)).blocking_recv().unwrap()
+    handle.append(&own(), payload(count, bytes)).blocking_recv().unwrap()
 }
 
 fn changes() -> Vec<Change> {
@@ -133,7 +138,7 @@ fn a_large_record_without_room_does_not_refuse_a_small_one() {
     let _filling = fill(volume.as_ref(), 2000);
     let (handle, _alive, failed) = start(&volume);
     let answers: Vec<_> =
-        [3, 60_000, 3].iter().zip(1..).map(|(bytes, count)| handle.append(payload(count, *bytes))).collect();
+        [3, 60_000, 3].iter().zip(1..).map(|(bytes, count)| handle.append(&own(), payload(count, *bytes))).collect();
     let there: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().is_ok()).collect();
     assert_eq!(there, [true, false, true]);
     assert!(failed.try_recv().is_err());
@@ -145,7 +150,7 @@ fn nobody_waits_for_a_full_log_whose_lane_can_work_nothing_off() {
     let (handle, _alive, failed) = start(&volume);
     // One segment each, one more than the log may have.
     let counts = 0..=LOG_BYTES_MAX / SEGMENT_BYTES;
-    let answers: Vec<_> = counts.map(|count| handle.append(payload(count, SEGMENT_BYTES as usize))).collect();
+    let answers: Vec<_> = counts.map(|count| handle.append(&own(), payload(count, SEGMENT_BYTES as usize))).collect();
     assert!(handle.settle().is_some());
     handle.refuse_waiting();
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().is_ok()).collect();
@@ -171,7 +176,7 @@ fn a_failed_sync_ends_the_log_whatever_it_says() {
     let (handle, _alive, failed) = start(&volume);
     append(&handle, 1, 3).unwrap();
     disk.fail_nth(1, Some(CallKind::Sync), Fault::Once(Disposition::NoSpace));
-    assert!(handle.append(payload(2, 3)).blocking_recv().is_err());
+    assert!(handle.append(&own(), payload(2, 3)).blocking_recv().is_err());
     assert_eq!(failed.recv_timeout(Duration::from_secs(10)), Ok(Disposition::DriveLost));
     assert_eq!(handle.settle(), None);
 }
@@ -189,7 +194,7 @@ fn a_closed_log_ends_its_thread_though_others_hold_it() {
         assert!(clock::now() < deadline, "the thread still runs");
         std::thread::yield_now();
     }
-    assert!(other.append(payload(2, 3)).blocking_recv().is_err());
+    assert!(other.append(&own(), payload(2, 3)).blocking_recv().is_err());
     assert_eq!(other.settle(), None);
     assert!(failed.try_recv().is_err());
 }

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::journal::{Node, Resolved};
 use crate::mirror::attachment::Attachment;
+use crate::mirror::fair::{Class, Flow};
 use crate::mirror::io::Gone;
 use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
@@ -20,7 +21,7 @@ use crate::mirror::reconcile::refusals::Want;
 use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Limited, Overwrite, PutRequest, Recurse};
+use crate::mirror::request::{Asker, Limited, Overwrite, Priority, PutRequest, Recurse};
 use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
 use crate::path::{RelPath, is_accounts_file};
 
@@ -139,7 +140,7 @@ impl Mirror {
             // It was taken in before, or let go of.
             None => Ok(Tree { files: Vec::new(), folders: Vec::new() }),
         };
-        let Tree { files, folders } = attachment.io.run(tree).await??;
+        let Tree { files, folders } = attachment.io.run(Flow::own(Class::Background).call(), tree).await??;
         let note = |bytes, rest| attachment.errands.note_taken(Taken { name: name.to_owned(), bytes, rest });
         let mut left = None;
         for (at, meta) in files {
@@ -157,7 +158,7 @@ impl Mirror {
             let find = Find { attachment, at: &at, meta };
             if self.take_file(&find, &item, &path).await? {
                 let volume = Arc::clone(&attachment.volume);
-                attachment.io.run(move || volume.remove_file(&at)).await??;
+                attachment.io.run(Flow::own(Class::Background).call(), move || volume.remove_file(&at)).await??;
                 note(meta.observed.size, Rest::Something);
             } else {
                 left = Some("no name for a copy is free, and short enough".to_owned());
@@ -171,7 +172,7 @@ impl Mirror {
         let volume = Arc::clone(&attachment.volume);
         // Deepest first.
         let remove = move || folders.iter().rev().try_for_each(|at| volume.remove_folder(at));
-        match attachment.io.run(remove).await? {
+        match attachment.io.run(Flow::own(Class::Background).call(), remove).await? {
             Ok(()) => {
                 note(0, Rest::Nothing);
                 attachment.wake.ring();
@@ -223,6 +224,7 @@ impl Mirror {
             mtime_ns: Some(observed.mtime_ns),
             executable,
             owner: self.core.owner_at(path),
+            asker: Asker::own(Priority::Low),
             // It is on a stick already: not to mirror it would be no help to anybody.
             limited: Limited::No,
             id: None,
@@ -246,12 +248,12 @@ impl Mirror {
 async fn open(find: &Find<'_>) -> Result<Arc<dyn VolumeFile>, NotTaken> {
     is_unchanged(find).await?;
     let (volume, at) = (Arc::clone(&find.attachment.volume), find.at.to_owned());
-    Ok(find.attachment.io.run(move || volume.open(&at)).await??)
+    Ok(find.attachment.io.run(Flow::own(Class::Background).call(), move || volume.open(&at)).await??)
 }
 
 async fn is_unchanged(find: &Find<'_>) -> Result<(), NotTaken> {
     let (volume, at) = (Arc::clone(&find.attachment.volume), find.at.to_owned());
-    let meta = find.attachment.io.run(move || volume.stat(&at)).await??;
+    let meta = find.attachment.io.run(Flow::own(Class::Background).call(), move || volume.stat(&at)).await??;
     if meta == Some(find.meta) { Ok(()) } else { Err(NotTaken::Changing) }
 }
 
@@ -264,7 +266,7 @@ async fn read(find: &Find<'_>, file: &Arc<dyn VolumeFile>, offset: u64) -> Resul
         block.truncate(read);
         Ok::<_, VolumeError>(block)
     };
-    let block = find.attachment.io.run(read).await??;
+    let block = find.attachment.io.run(Flow::own(Class::Background).moving(BLOCK_BYTES as u64), read).await??;
     if block.is_empty() { Err(NotTaken::Changing) } else { Ok(block.into()) }
 }
 

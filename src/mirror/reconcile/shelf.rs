@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ids::Side;
+use crate::mirror::fair::{Class, Flow};
 use crate::mirror::io::Gone;
 use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
@@ -29,7 +30,7 @@ impl Mirror {
         let mut all = Vec::new();
         for attachment in attachments {
             let (side, volume) = (attachment.side, Arc::clone(&attachment.volume));
-            match attachment.io.run(move || list(side, volume.as_ref())).await {
+            match attachment.io.run(Flow::own(Class::Interactive).call(), move || list(side, volume.as_ref())).await {
                 Ok(Ok(items)) => all.extend(items),
                 Ok(Err(error)) => {
                     self.core.complain(&attachment, &error);
@@ -57,7 +58,7 @@ impl Mirror {
                 wake.ring();
             })
         };
-        match attachment.io.run(remove).await {
+        match attachment.io.run(Flow::own(Class::Interactive).call(), remove).await {
             Ok(Ok(Removed::Yes)) => {
                 tracing::info!(drive = %side, id, "what lay aside was let go of");
                 Ok(())

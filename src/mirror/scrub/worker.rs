@@ -10,6 +10,7 @@ use crate::journal::{Copy, DriveFact, FileNode, Place, ScrubAmount, ScrubOrder};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::committer::{Durable, Reporter};
 use crate::mirror::core::Core;
+use crate::mirror::fair::{Class, Flow};
 use crate::mirror::lane::LaneError;
 use crate::mirror::scrub::desk::Desk;
 use crate::mirror::scrub::pass::{Flaw, Pass, Turn};
@@ -182,7 +183,8 @@ impl Scrub {
             let read = read_piece(&mut pass);
             (pass, read)
         };
-        let answer = self.attachment.io.start_job(work).map_err(|_| gone())?;
+        let answer =
+            self.attachment.io.start_job(Flow::own(Class::Background).moving(PIECE_BYTES), work).map_err(|_| gone())?;
         // A drive that leaves drops its jobs; one that hangs holds this thread alone.
         let (back, read) = answer.blocking_recv().map_err(|_| gone())?;
         *pass = back;

@@ -8,6 +8,7 @@ use crate::journal::store::StoreError;
 use crate::journal::{Catalog, FileNode, Kept, Node, Place};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::core::Core;
+use crate::mirror::fair::{Class, Flow};
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::unreadable;
 use crate::mirror::places::{self, Source};
@@ -79,7 +80,10 @@ async fn look(core: &Core, attachment: &Arc<Attachment>, place: &Place, file: &F
         // Before the look: what is not owed then stays where it is.
         let (sources, owes) = sources(core, attachment.side, place, file.clone()).map_err(unreadable)?;
         let (volume, size) = (Arc::clone(&attachment.volume), file.version.size);
-        let looked = attachment.io.run(move || look_at(volume.as_ref(), &sources, size)).await;
+        let looked = attachment
+            .io
+            .run(Flow::own(Class::Interactive).call(), move || look_at(volume.as_ref(), &sources, size))
+            .await;
         match (looked.unwrap_or(Looked::Unknown), owes) {
             (Looked::Missing, true) => tokio::time::sleep(MOVING_PAUSE).await,
             (looked, _) => return Ok(looked),

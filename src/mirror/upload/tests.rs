@@ -18,7 +18,7 @@ use crate::mirror::layout;
 use crate::mirror::limits::MirrorLimits;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Overwrite, PutRequest, Recurse, Span};
+use crate::mirror::request::{Asker, Overwrite, Priority, PutRequest, Recurse, Span};
 use crate::mirror::sim_volume::{SimDisk, SimVolume};
 use crate::mirror::upload::Upload;
 use crate::mirror::volume::{FsKind, Volume};
@@ -109,6 +109,7 @@ impl Stand {
                 mtime_ns: Some(5),
                 executable: false,
                 owner: String::new(),
+                asker: Asker::own(Priority::Normal),
                 limited: crate::mirror::request::Limited::Yes,
                 id: None,
             })
@@ -329,7 +330,7 @@ async fn a_download_goes_on_from_the_trash_when_its_file_is_removed_and_its_driv
         let mut upload = stand.begin("f", Some(MIB)).await.unwrap();
         let crc = send(&mut upload, MIB).await.unwrap();
         upload.commit(crc).await.unwrap();
-        let mut download = stand.mirror.open(&path, Span::default()).await.unwrap();
+        let mut download = stand.mirror.open(&path, Span::default(), &Asker::own(Priority::Normal)).await.unwrap();
         let mut bytes = download.next().await.unwrap().unwrap().len() as u64;
         stand.mirror.remove(&path, Recurse::No, None).await.unwrap();
         stand.disks.get(side).pull();
@@ -337,6 +338,6 @@ async fn a_download_goes_on_from_the_trash_when_its_file_is_removed_and_its_driv
             bytes += block.len() as u64;
         }
         assert_eq!(bytes, MIB);
-        assert!(stand.mirror.open(&path, Span::default()).await.is_err());
+        assert!(stand.mirror.open(&path, Span::default(), &Asker::own(Priority::Normal)).await.is_err());
     }
 }
