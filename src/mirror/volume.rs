@@ -107,6 +107,9 @@ pub struct Attributes {
     pub executable: bool,
 }
 
+/// What a write past the page cache is aligned to: the page, which suits every medium's sectors.
+pub const DIRECT_ALIGNMENT: usize = 4096;
+
 /// An open file on a drive. Positions are bytes from its start.
 pub trait VolumeFile: Send + Sync {
     /// Reads until `buf` is full or the file ends; the number of bytes read.
@@ -118,6 +121,12 @@ pub trait VolumeFile: Send + Sync {
     fn forget_cached(&self) -> Result<()>;
     /// Writes all of `bytes`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
+    /// Whether writes go past the page cache from now on, which the caller asks for: each must then have its bytes, its
+    /// position and its length on multiples of [`DIRECT_ALIGNMENT`]. False where the file system cannot, or would not
+    /// be faster for it.
+    fn go_direct(&self, _direct: bool) -> Result<bool> {
+        Ok(false)
+    }
     /// Makes room for `len` bytes, where the file system can; the file then has that length.
     fn preallocate(&self, len: u64) -> Result<()>;
     fn set_attributes(&self, attributes: Attributes) -> Result<()>;

@@ -7,12 +7,17 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::wire::limits::READ_BYTES;
 use crate::wire::spare;
+
+/// Bodies from here on may be written to files as they are.
+const DIRECT_BYTES_MIN: usize = 64 * 1024;
+/// What the kernel wants of memory that it writes to a medium itself.
+const ALIGNMENT: usize = 4096;
 
 /// Why no line or body came, or none could be sent.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
             self.hand_out(want);
             return Ok(all);
         }
-        let mut bytes = BytesMut::with_capacity(want);
+        let mut bytes = aligned(want);
         bytes.extend_from_slice(ready);
         self.hand_out(bytes.len());
         self.release();
@@ -207,6 +212,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         self.hand_out(discarded);
         discarded
     }
+}
+
+/// Room for so many bytes; for many of them so that a file can be written from there without a copy of the kernel's.
+fn aligned(want: usize) -> BytesMut {
+    if want < DIRECT_BYTES_MIN {
+        return BytesMut::with_capacity(want);
+    }
+    let mut bytes = BytesMut::with_capacity(want + ALIGNMENT);
+    let ahead = bytes.as_ptr().align_offset(ALIGNMENT);
+    // A platform may decline to say.
+    if ahead < ALIGNMENT {
+        bytes.put_bytes(0, ahead);
+        bytes.advance(ahead);
+    }
+    bytes
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::fs::{FallocateFlags, FileType, Mode, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use crate::mirror::os_volume::errno::Act;
@@ -90,6 +90,20 @@ impl VolumeFile for OsFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         self.grow(offset + bytes.len() as u64);
         write_full(&self.handle, bytes, offset).map_err(Act::Change.of("write", &self.path))
+    }
+
+    fn go_direct(&self, direct: bool) -> Result<bool> {
+        // What grows on FAT is written through the page cache whatever is asked.
+        if self.kind == FsKind::Fat {
+            return Ok(false);
+        }
+        let flags = if direct { OFlags::DIRECT } else { OFlags::empty() };
+        match rustix::fs::fcntl_setfl(&self.handle, flags) {
+            Ok(()) => Ok(direct),
+            // tmpfs, FUSE without it.
+            Err(Errno::INVAL) => Ok(false),
+            Err(errno) => Err(Act::Look.of("fcntl", &self.path)(errno)),
+        }
     }
 
     fn preallocate(&self, len: u64) -> Result<()> {

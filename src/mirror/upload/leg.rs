@@ -4,37 +4,42 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use crate::journal::Stage;
 use crate::mirror::attachment::Attachment;
+use crate::mirror::fair::Flow;
+use crate::mirror::pool::Held;
 use crate::mirror::stage::StageFile;
 use crate::mirror::volume::{Attributes, Result as VolumeResult};
 
 /// Writes of one upload to one drive that are under way at most.
 const WRITES_MAX: usize = 4;
-/// Bytes written to a stage before they are synced: so much dirty data of one upload at most, twice over.
-const SYNC_BYTES: u64 = 16 << 20;
+/// Bytes of a stage in the page cache before they are synced: so much dirty data of one upload at most, twice over.
+const SYNC_BYTES: u64 = 4 << 20;
 
 /// One drive's share of a large upload.
 pub(super) struct Leg {
     pub(super) attachment: Arc<Attachment>,
     stage: Arc<StageFile>,
+    flow: Flow,
     writes: VecDeque<Write>,
+    /// Bytes in the page cache.
     unsynced: u64,
     /// Bytes of the writes under way.
     in_flight: u64,
 }
 
 struct Write {
-    answer: oneshot::Receiver<VolumeResult<()>>,
+    /// Bytes that it left in the page cache.
+    answer: oneshot::Receiver<VolumeResult<u64>>,
     /// 0 for a sync.
     bytes: u64,
 }
 
 impl Leg {
-    pub(super) fn new(attachment: Arc<Attachment>, stage: Arc<StageFile>) -> Self {
-        Self { attachment, stage, writes: VecDeque::new(), unsynced: 0, in_flight: 0 }
+    pub(super) fn new(attachment: Arc<Attachment>, stage: Arc<StageFile>, flow: Flow) -> Self {
+        Self { attachment, stage, flow, writes: VecDeque::new(), unsynced: 0, in_flight: 0 }
     }
 
     /// Bytes of the writes under way.
@@ -43,37 +48,31 @@ impl Leg {
     }
 
     /// Queues a write; false when the drive has left.
-    pub(super) async fn write(
-        &mut self,
-        bytes: &Bytes,
-        offset: u64,
-        permit: &Arc<Option<OwnedSemaphorePermit>>,
-    ) -> VolumeResult<bool> {
+    pub(super) async fn write(&mut self, bytes: &Bytes, offset: u64, buffer: &Arc<Option<Held>>) -> VolumeResult<bool> {
         while self.writes.len() >= WRITES_MAX {
             if !self.settle_one().await? {
                 return Ok(false);
             }
         }
-        let (stage, piece, permit) = (Arc::clone(&self.stage), bytes.clone(), Arc::clone(permit));
+        let (stage, piece, buffer) = (Arc::clone(&self.stage), bytes.clone(), Arc::clone(buffer));
         let write = move || {
             let result = stage.write_at(&piece, offset);
-            drop(permit);
+            drop((piece, buffer));
             result
         };
         if !self.start(bytes.len() as u64, write) {
             return Ok(false);
         }
-        self.unsynced += bytes.len() as u64;
         if self.unsynced >= SYNC_BYTES {
             self.unsynced = 0;
             let stage = Arc::clone(&self.stage);
-            return Ok(self.start(0, move || stage.sync()));
+            return Ok(self.start(0, move || stage.sync().map(|()| 0)));
         }
         Ok(true)
     }
 
-    fn start(&mut self, bytes: u64, job: impl FnOnce() -> VolumeResult<()> + Send + 'static) -> bool {
-        let Ok(answer) = self.attachment.io.start_job(job) else { return false };
+    fn start(&mut self, bytes: u64, job: impl FnOnce() -> VolumeResult<u64> + Send + 'static) -> bool {
+        let Ok(answer) = self.attachment.io.start_job(self.flow.moving(bytes), job) else { return false };
         self.in_flight += bytes;
         self.writes.push_back(Write { answer, bytes });
         true
@@ -84,7 +83,10 @@ impl Leg {
         let Some(Write { answer, bytes }) = self.writes.pop_front() else { return Ok(true) };
         self.in_flight -= bytes;
         match self.attachment.io.wait(answer).await {
-            Ok(result) => result.map(|()| true),
+            Ok(result) => {
+                self.unsynced += result?;
+                Ok(true)
+            }
             Err(_) => Ok(false),
         }
     }
@@ -97,7 +99,7 @@ impl Leg {
             }
         }
         let stage = Arc::clone(&self.stage);
-        match self.attachment.io.run(move || stage.finish(attributes)).await {
+        match self.attachment.io.run(self.flow.call(), move || stage.finish(attributes)).await {
             Ok(stage) => stage.map(Some),
             Err(_) => Ok(None),
         }

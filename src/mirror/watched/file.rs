@@ -137,6 +137,10 @@ impl VolumeFile for WatchedFile {
         self.call("write", |file| file.write_at(bytes, offset))
     }
 
+    fn go_direct(&self, direct: bool) -> Result<bool> {
+        self.call("fcntl", |file| file.go_direct(direct))
+    }
+
     fn preallocate(&self, len: u64) -> Result<()> {
         self.call("preallocate", |file| file.preallocate(len))
     }
