@@ -2,7 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::client::limits::RETRY_AFTER_MAX;
 use crate::digest::Crc32;
 use crate::tls::Fingerprint;
 use crate::wire::{AnswerError, ErrorName, Fault, FrameError};
@@ -86,6 +88,16 @@ impl ClientError {
             | Self::Damaged { .. }
             | Self::Local { .. }
             | Self::Shrunk { .. } => Remedy::None,
+        }
+    }
+
+    /// When the server said that it would take the request.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(fault) => {
+                fault.retry_after.map(Duration::from_secs).filter(|pause| *pause <= RETRY_AFTER_MAX)
+            }
+            _ => None,
         }
     }
 

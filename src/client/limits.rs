@@ -17,6 +17,9 @@ pub(crate) const RETRIES_MAX: u32 = 7;
 /// The wait before the first repetition; it doubles with each, to some 13 s in all: a daemon restarts in that time.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// A longer wait that the server asks for is for a person to decide on.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
+
 /// A stream up to this long is read ahead, so that it can be sent again, in bytes.
 pub(crate) const SPOOL_BYTES_MAX: usize = 4 << 20;
 

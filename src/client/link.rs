@@ -1,17 +1,20 @@
 //! One connection to a server, one request at a time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::client::bandwidth::Bandwidth;
 use crate::client::error::ClientError;
 use crate::client::limits::{CONNECT_TIMEOUT, STALL_TIMEOUT};
 use crate::client::trust::{Stream, Trust};
 use crate::wire::limits::HEADER_BYTES_MAX;
 use crate::wire::{
-    AnswerError, BodyAnswer, BodyReader, FrameError, Framed, HelloAnswer, MutationAnswer, RequestLine, Secret, Trailer,
-    VERSION, line_of, read_answer,
+    AnswerError, BodyAnswer, BodyReader, FrameError, Framed, HelloAnswer, MutationAnswer, Priority, RequestLine,
+    Secret, Trailer, VERSION, line_of, read_answer,
 };
 
 /// Where in an exchange the connection is.
@@ -21,6 +24,13 @@ enum Exchange {
     Over,
     /// Something is owed by one side. Left in the middle, the connection is of no more use.
     UnderWay,
+}
+
+/// How a client's requests are to be taken.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    pub priority: Priority,
+    pub bandwidth: Option<Arc<Bandwidth>>,
 }
 
 /// Whether an answer may take as long as it likes.
@@ -37,23 +47,32 @@ pub(crate) struct Link {
     hello: Vec<u8>,
     hello_answer_due: bool,
     exchange: Exchange,
+    bandwidth: Option<Arc<Bandwidth>>,
 }
 
 impl Link {
-    pub(crate) async fn connect(address: &str, token: Option<&Secret>, trust: &Trust) -> Result<Self, ClientError> {
+    pub(crate) async fn connect(
+        address: &str,
+        token: Option<&Secret>,
+        trust: &Trust,
+        manner: &Manner,
+    ) -> Result<Self, ClientError> {
         let unreachable = |source| ClientError::Unreachable { address: address.to_owned(), source };
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let stream = stream.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         let stream = trust.secure(stream, address).await?;
         let token = token.cloned();
-        let hello = RequestLine { hello: Some(VERSION.to_owned()), token, ..RequestLine::default() };
+        // What is usual is not said.
+        let priority = Some(manner.priority).filter(|priority| *priority != Priority::default());
+        let hello = RequestLine { hello: Some(VERSION.to_owned()), token, priority, ..RequestLine::default() };
         Ok(Self {
             framed: Framed::new(stream, STALL_TIMEOUT),
             address: address.to_owned(),
             hello: line_of(&hello),
             hello_answer_due: true,
             exchange: Exchange::Over,
+            bandwidth: manner.bandwidth.clone(),
         })
     }
 
@@ -73,6 +92,17 @@ impl Link {
     pub(crate) async fn send(&mut self, parts: &[&[u8]]) -> Result<(), ClientError> {
         let sent = self.framed.send(parts.iter().copied()).await;
         sent.map_err(|source| self.lost(source))
+    }
+
+    /// Sends a piece of a body, no faster than it may go.
+    pub(crate) async fn send_piece(&mut self, lead: &[u8], piece: &[u8], tail: &[u8]) -> Result<(), ClientError> {
+        let Some(bandwidth) = self.bandwidth.clone() else { return self.send(&[lead, piece, tail]).await };
+        self.send(&[lead]).await?;
+        for part in piece.chunks(bandwidth.part()) {
+            bandwidth.pass(part.len()).await;
+            self.send(&[part]).await?;
+        }
+        self.send(&[tail]).await
     }
 
     /// Sends a request that has no body.
@@ -163,7 +193,11 @@ impl Link {
 
     /// The next piece of an answer's body.
     pub(crate) async fn piece(&mut self, body: &mut BodyReader) -> Result<Option<Bytes>, ClientError> {
-        body.next(&mut self.framed).await.map_err(|source| self.lost(source))
+        let piece = body.next(&mut self.framed).await.map_err(|source| self.lost(source))?;
+        if let (Some(bandwidth), Some(piece)) = (&self.bandwidth, &piece) {
+            bandwidth.pass(piece.len()).await;
+        }
+        Ok(piece)
     }
 
     /// A whole body of the server's, checked against its trailer.

@@ -2,6 +2,7 @@
 //!
 //! Knows the wire, TLS, what accounts are, paths and digests; nothing of the daemon.
 
+mod bandwidth;
 pub mod cli;
 mod error;
 mod kept;
@@ -14,9 +15,11 @@ mod target;
 mod token;
 mod trust;
 
+pub use bandwidth::Bandwidth;
 pub use error::ClientError;
 pub use kept::KeptError;
 pub use limits::PORT;
+pub use link::Manner;
 pub use requests::{Client, Downloaded, PutHead};
 pub use source::Source;
 pub use target::{LocalFile, Target};

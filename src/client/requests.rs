@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::accounts::Change;
 use crate::client::error::{ClientError, Remedy};
 use crate::client::limits::{RETRIES_MAX, RETRY_PAUSE};
-use crate::client::link::{Link, Patience};
+use crate::client::link::{Link, Manner, Patience};
 use crate::client::source::Source;
 use crate::client::target::{Restart, Target};
 use crate::client::trust::Trust;
@@ -27,6 +27,7 @@ pub struct Client {
     address: String,
     token: Option<Secret>,
     trust: Trust,
+    manner: Manner,
     link: Option<Link>,
     /// Whether it has ever answered: then it may be starting again.
     known: bool,
@@ -54,13 +55,19 @@ pub struct Downloaded {
 impl Client {
     /// Connects with the first request.
     pub fn new(address: &str, token: Option<Secret>, trust: Trust) -> Self {
-        Self { address: address.to_owned(), token, trust, link: None, known: false }
+        Self { address: address.to_owned(), token, trust, manner: Manner::default(), link: None, known: false }
+    }
+
+    /// Has its requests taken in this way from the next connection on.
+    #[must_use]
+    pub fn in_manner(self, manner: Manner) -> Self {
+        Self { manner, ..self }
     }
 
     /// Another connection to the same server, by the same user.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self::new(&self.address, self.token.clone(), self.trust.clone())
+        Self::new(&self.address, self.token.clone(), self.trust.clone()).in_manner(self.manner.clone())
     }
 
     /// Connects, and says nothing.
@@ -355,7 +362,7 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            let pause = RETRY_PAUSE * 2_u32.pow(retries);
+            let pause = error.retry_after().unwrap_or(RETRY_PAUSE * 2_u32.pow(retries));
             retries += 1;
             match error.remedy() {
                 _ if retries > RETRIES_MAX => return Err(error),
@@ -370,7 +377,7 @@ impl Client {
     async fn link(&mut self) -> Result<&mut Link, ClientError> {
         let link = match self.link.take() {
             Some(link) => link,
-            None => Link::connect(&self.address, self.token.as_ref(), &self.trust).await?,
+            None => Link::connect(&self.address, self.token.as_ref(), &self.trust, &self.manner).await?,
         };
         // Somebody accepted: from here on a refused connection is a daemon that starts again.
         self.known = true;
@@ -409,7 +416,7 @@ async fn send_body(
                 (false, Vec::new())
             }
         };
-        if let Err(lost) = link.send(&[&lead, &piece, &tail]).await {
+        if let Err(lost) = link.send_piece(&lead, &piece, &tail).await {
             return Err(link.parting_word(lost).await);
         }
         lead.clear();

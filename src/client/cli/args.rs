@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::accounts::UserName;
+use crate::client::bandwidth::BYTES_PER_SECOND_MIN;
 use crate::clock;
 use crate::tls::{Fingerprint, Policy};
-use crate::units::{QuotaSize, size};
+use crate::units::{QuotaSize, parse_size, size};
 use crate::wire::Time;
 
 const AFTER_HELP: &str = "\
@@ -28,11 +29,34 @@ pub struct Args {
     /// Speak TLS: auto (with other machines), always, or "never, the network is trusted".
     #[arg(long, global = true, value_name = "WHEN", env = "FGET_TLS", hide_env_values = true)]
     pub tls: Option<Policy>,
+    /// When others want the drives too: low gives way to all, high goes before all (admins).
+    #[arg(long, global = true, value_name = "CLASS", env = "FGET_PRIORITY", hide_env_values = true)]
+    pub priority: Option<Urgency>,
+    /// Bytes of files a second, such as 2MiB, all connections of this command together.
+    #[arg(long, global = true, value_name = "SIZE", value_parser = bandwidth)]
+    pub bwlimit: Option<u64>,
     /// No progress bar and no remarks.
     #[arg(short, long, global = true)]
     pub quiet: bool,
     #[command(subcommand)]
     pub command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Urgency {
+    Low,
+    Normal,
+    High,
+}
+
+/// Reads `2MiB`.
+fn bandwidth(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text).ok_or_else(|| format!("{text:?} is no size such as 500KiB or 2MiB"))?;
+    if bytes < BYTES_PER_SECOND_MIN {
+        let least = crate::units::bytes(BYTES_PER_SECOND_MIN);
+        return Err(format!("at least {least} a second: with less the server would take the connection for dead"));
+    }
+    Ok(bytes)
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::cli::args::{Args, Command, Ls, Mv};
+use crate::client::bandwidth::Bandwidth;
+use crate::client::cli::args::{Args, Command, Ls, Mv, Urgency};
 use crate::client::cli::exit::{CommandError, Exit};
 use crate::client::cli::health::print;
 use crate::client::cli::progress::{Progress, Remarks};
@@ -15,9 +17,10 @@ use crate::client::cli::{
     admin, aside, config, download, edit, health, listing, log, login, scrub, trash, upload, verify,
 };
 use crate::client::error::ClientError;
+use crate::client::link::Manner;
 use crate::client::requests::Client;
 use crate::client::trust::Trust;
-use crate::wire::{ErrorName, Kind};
+use crate::wire::{ErrorName, Kind, Priority};
 
 /// Runs `fget` with the words of its command line.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -87,7 +90,16 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Logout => return login::logout(&address).map(|()| Exit::Done),
         _ => {}
     }
-    let mut client = Client::new(&address, config::token(&address)?, Trust::new(policy, config::pin(&address)?));
+    let manner = Manner {
+        priority: match args.priority {
+            Some(Urgency::Low) => Priority::Low,
+            Some(Urgency::Normal) | None => Priority::Normal,
+            Some(Urgency::High) => Priority::High,
+        },
+        bandwidth: args.bwlimit.map(|bytes| Arc::new(Bandwidth::new(bytes))),
+    };
+    let trust = Trust::new(policy, config::pin(&address)?);
+    let mut client = Client::new(&address, config::token(&address)?, trust).in_manner(manner);
     match args.command {
         Command::Get(args) => download::get(&mut client, &args, progress).await?,
         Command::Put(args) => upload::put(&mut client, &args, progress).await?,
