@@ -21,6 +21,7 @@ pub mod journal;
 pub mod mirror;
 pub mod namespace;
 pub mod path;
+pub mod prompt;
 pub mod pulse;
 pub mod server;
 pub mod tls;

@@ -1,16 +1,14 @@
 //! Puts with a condition: whoever looks first and then writes loses nothing of what others wrote between.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
-use twinstick_rig::{Binaries, Drives, Raw, Twins};
+use twinstick_rig::{Binaries, Drives, Raw, Terminal, Twins};
 
 const WRITERS: usize = 8;
 const ADDITIONS: usize = 12;
@@ -181,30 +179,5 @@ fn whoever_edits_at_a_terminal_is_asked_what_becomes_of_both() {
             .expect("fget");
         assert_eq!(status.code(), Some(code), "{answers:?}");
         assert_eq!(client.get("notes").expect(0).stdout, expected.as_bytes(), "{answers:?}");
-    }
-}
-
-/// A terminal with nobody before it but the test.
-struct Terminal {
-    keyboard: File,
-    screen: PathBuf,
-}
-
-impl Terminal {
-    fn new() -> Self {
-        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&keyboard).expect("it is ours");
-        unlockpt(&keyboard).expect("it is ours");
-        let name = ptsname(&keyboard, Vec::new()).expect("a name");
-        let screen = Path::new(name.to_str().expect("UTF-8")).to_owned();
-        Self { keyboard: keyboard.into(), screen }
-    }
-
-    fn typed(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).expect("a terminal");
-    }
-
-    fn open(&self) -> Stdio {
-        OpenOptions::new().read(true).write(true).open(&self.screen).expect("a terminal").into()
     }
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod name;
+mod password;
 mod rules;
 mod share;
 mod token;
@@ -18,15 +19,20 @@ pub use crate::path::ACCOUNTS_FILE;
 use crate::path::RelPath;
 pub use access::{Access, Identity, Right, SHARED_FOLDER};
 pub use name::{BadName, UserName};
+pub use password::{BadPassword, BadPasswordHash, NoMemory, Password, PasswordHash};
 pub use rules::{BadRule, FolderRule, SharedRules};
 pub use share::{Grant, Share};
 use token::TokenHash;
 pub use token::{BadToken, Token, TokenId};
 
 /// Of the document's form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Of one that has no passwords: versions that know of none read it too.
+const FORMAT_WITHOUT_PASSWORDS: u32 = 1;
 /// Longest label of a token, in characters.
 const LABEL_CHARS_MAX: usize = 64;
+/// More would be a program that logs in again and again.
+const TOKENS_MAX: usize = 1000;
 /// Each is looked at for each request of those that it is for.
 const SHARES_MAX: usize = 10_000;
 
@@ -55,6 +61,9 @@ pub struct User {
     /// Bytes that the user's files may come to; without it as many as the drives take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<u64>,
+    /// What `fget login` takes in place of a token, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordHash>,
     tokens: BTreeMap<TokenId, StoredToken>,
 }
 
@@ -80,6 +89,8 @@ impl Change {
             Self::RemoveUser { name } => format!("remove-user {name}"),
             Self::NewToken { name, .. } => format!("new-token {name}"),
             Self::RevokeToken { name, .. } => format!("revoke-token {name}"),
+            Self::SetPassword { name, password: Some(_), .. } => format!("set-password {name}"),
+            Self::SetPassword { name, password: None, .. } => format!("remove-password {name}"),
             Self::Share { path, with, .. } => format!("share {path} {with}"),
             Self::Unshare { path, with } => format!("unshare {path} {with}"),
         }
@@ -111,6 +122,17 @@ pub enum Change {
     NewToken {
         name: UserName,
         label: String,
+        /// Only while this is the user's password: somebody showed it.
+        #[serde(skip)]
+        by: Option<PasswordHash>,
+    },
+    /// `None`: the user has none from then on. Tokens stay.
+    SetPassword {
+        name: UserName,
+        password: Option<PasswordHash>,
+        /// As with a token.
+        #[serde(skip)]
+        by: Option<PasswordHash>,
     },
     /// By its id, or by its label.
     RevokeToken {
@@ -150,6 +172,10 @@ pub enum AccountError {
     OwnAlready(RelPath, UserName),
     #[error("{0} is not shared with {1}: 'fget shares' shows what is")]
     NotShared(RelPath, UserName),
+    #[error("{0} has {TOKENS_MAX} tokens already: revoke some that are not needed")]
+    TooManyTokens(UserName),
+    #[error("{0} has another password now")]
+    OtherPassword(UserName),
     #[error("there are {SHARES_MAX} shares already: end some that are not needed")]
     TooManyShares,
 }
@@ -212,7 +238,7 @@ impl Accounts {
                     return Err(AccountError::UserExists(name.clone()));
                 }
                 let (admin, read_only, quota) = (*admin, *read_only, *quota);
-                let user = User { admin, read_only, quota, tokens: BTreeMap::new() };
+                let user = User { admin, read_only, quota, password: None, tokens: BTreeMap::new() };
                 next.users.insert(name.clone(), user);
                 made = Some(next.mint(name, label, now_ns)?);
             }
@@ -224,8 +250,13 @@ impl Accounts {
                     return Err(AccountError::LastAdmin(name.clone()));
                 }
             }
-            Change::NewToken { name, label } => {
+            Change::NewToken { name, label, by } => {
+                next.check_password(name, by.as_ref())?;
                 made = Some(next.mint(name, label, now_ns)?);
+            }
+            Change::SetPassword { name, password, by } => {
+                next.check_password(name, by.as_ref())?;
+                next.user_mut(name)?.password.clone_from(password);
             }
             Change::RevokeToken { name, token } => {
                 let user = next.user_mut(name)?;
@@ -241,7 +272,8 @@ impl Accounts {
             Change::Share { path, with, grant } => next.share(path, with, *grant)?,
             Change::Unshare { path, with } => next.unshare(path, with)?,
         }
-        next.format = FORMAT;
+        let has_passwords = next.users.values().any(|user| user.password.is_some());
+        next.format = if has_passwords { FORMAT } else { FORMAT_WITHOUT_PASSWORDS };
         next.serial += 1;
         Ok((next, made))
     }
@@ -250,8 +282,20 @@ impl Accounts {
         check_label(label)?;
         let token = Token::mint();
         let stored = StoredToken { label: label.to_owned(), made_ns: now_ns, hash: token.hash() };
-        self.user_mut(name)?.tokens.insert(token.id(), stored);
+        let user = self.user_mut(name)?;
+        if user.tokens.len() >= TOKENS_MAX {
+            return Err(AccountError::TooManyTokens(name.clone()));
+        }
+        user.tokens.insert(token.id(), stored);
         Ok(token)
+    }
+
+    /// That a password which somebody showed a moment ago is the user's still.
+    fn check_password(&self, name: &UserName, shown: Option<&PasswordHash>) -> Result<(), AccountError> {
+        if shown.is_none() || self.user(name)?.password.as_ref() == shown {
+            return Ok(());
+        }
+        Err(AccountError::OtherPassword(name.clone()))
     }
 
     /// What there is once accounts that nobody can read are given up: newer than they can be.

@@ -53,15 +53,16 @@ fn what_is_kept_says_nothing_of_the_secret_and_reads_back() {
     let (_, secret) = revealed.rsplit_once('_').unwrap();
     assert!(!text.contains(secret) && text.contains(&token.id().to_string()));
     assert!(!format!("{token:?}").contains(secret));
-    let newer = text.replacen("\"format\": 1", "\"format\": 2", 1);
-    assert!(matches!(Accounts::parse(newer.as_bytes()), Err(BadAccounts::TooNew(2))));
+    let newer = text.replacen("\"format\": 1", "\"format\": 3", 1);
+    assert!(matches!(Accounts::parse(newer.as_bytes()), Err(BadAccounts::TooNew(3))));
     assert!(Accounts::parse(b"{}").is_err());
 }
 
 #[test]
 fn tokens_are_named_without_doubt_and_changes_refused_with_the_reason() {
     let (accounts, first) = add(&Accounts::default(), "anna", true, false);
-    let (accounts, second) = with(&accounts, &Change::NewToken { name: name("anna"), label: "laptop".into() });
+    let (accounts, second) =
+        with(&accounts, &Change::NewToken { name: name("anna"), label: "laptop".into(), by: None });
     let revoke = |token: &str| accounts.with(&Change::RevokeToken { name: name("anna"), token: token.into() }, 0);
     assert_eq!(revoke("laptop").unwrap_err(), AccountError::Ambiguous(name("anna"), "laptop".into()));
     assert_eq!(revoke("phone").unwrap_err(), AccountError::NoToken(name("anna"), "phone".into()));
@@ -74,7 +75,7 @@ fn tokens_are_named_without_doubt_and_changes_refused_with_the_reason() {
     assert_eq!(two.with(&removal, 0).unwrap_err(), AccountError::LastAdmin(name("anna")));
     assert!(accounts.with(&removal, 0).unwrap().0.is_empty());
     for label in ["", "a\nb", &"x".repeat(65)] {
-        let change = Change::NewToken { name: name("anna"), label: label.into() };
+        let change = Change::NewToken { name: name("anna"), label: label.into(), by: None };
         assert_eq!(accounts.with(&change, 0).unwrap_err(), AccountError::BadLabel(label.into()));
     }
 }
@@ -189,4 +190,25 @@ fn folders_for_all_may_be_for_some() {
     for bad in ["", "..", "a//b"] {
         assert!(SharedRules::new(&BTreeMap::from([(bad.to_owned(), FolderRule::default())])).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn a_password_that_was_changed_meanwhile_makes_no_token() {
+    let (accounts, _) = add(&Accounts::default(), "anna", false, false);
+    let hash = |text: &str| Some(Password::new(text).unwrap().hash().unwrap());
+    let (old, new) = (hash("green pears"), hash("red apples"));
+    let set = |password, by| Change::SetPassword { name: name("anna"), password, by };
+    let login = |by| Change::NewToken { name: name("anna"), label: "laptop-2".into(), by };
+    let (accounts, _) = with(&accounts, &set(old.clone(), None));
+    assert!(with(&accounts, &login(old.clone())).1.is_some());
+    let (accounts, _) = with(&accounts, &set(new.clone(), old.clone()));
+    assert!(matches!(accounts.with(&login(old.clone()), 7), Err(AccountError::OtherPassword(_))));
+    assert!(matches!(accounts.with(&set(None, old), 7), Err(AccountError::OtherPassword(_))));
+    assert_eq!(accounts.user(&name("anna")).unwrap().tokens().count(), 1, "tokens stay");
+    // Versions that know of no passwords are told so, and read what has none.
+    let text = |accounts: &Accounts| String::from_utf8(accounts.document()).unwrap();
+    assert!(text(&accounts).contains("\"format\": 2") && text(&accounts).contains("$argon2id$"));
+    assert_eq!(Accounts::parse(&accounts.document()).unwrap(), accounts);
+    let (without, _) = with(&accounts, &set(None, new));
+    assert!(text(&without).contains("\"format\": 1") && !text(&without).contains("password"));
 }

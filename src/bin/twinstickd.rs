@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Parser;
-use twinstick::accounts::{Accounts, Change, UserName};
+use twinstick::accounts::{Accounts, Change, Password, PasswordHash, UserName};
 use twinstick::config::Config;
 use twinstick::daemon::accounts::{self, Changed, Copies, Known};
 use twinstick::daemon::adopt::{self, AdoptError};
 use twinstick::daemon::certificate::{self, Outcome};
 use twinstick::daemon::cli::{
     AdoptArgs, CertArgs, CheckArgs, Cli, Command, DemoArgs, InitArgs, ReplaceArgs, TokenCommand, TokenNewArgs,
-    TokenRevokeArgs, UnparkArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserQuotaArgs,
+    TokenRevokeArgs, UnparkArgs, UserAddArgs, UserArgs, UserCommand, UserListArgs, UserPasswdArgs, UserQuotaArgs,
 };
 use twinstick::daemon::control::{self, By};
 use twinstick::daemon::demo::{self, DemoRequest, DrivesWanted, Leftovers};
@@ -20,6 +20,7 @@ use twinstick::daemon::replace::Replaced;
 use twinstick::daemon::state_lock::StateLockError;
 use twinstick::daemon::vigil::Vigil;
 use twinstick::daemon::{check, enrol, init, serve};
+use twinstick::prompt;
 use twinstick::wire::Time;
 
 fn main() -> ExitCode {
@@ -161,9 +162,17 @@ fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
             tell(&changed, &format!("{name}'s files may come to {most}"));
             Ok(ExitCode::SUCCESS)
         }
+        UserCommand::Passwd(UserPasswdArgs { name, remove, source }) => {
+            let config = Config::load(&source.overrides())?;
+            let password = if remove { None } else { Some(new_password(&name)?) };
+            let what = if remove { "is taken away" } else { "is set: 'fget login --user' takes it" };
+            let changed = change(&config, &Change::SetPassword { name: name.clone(), password, by: None })?;
+            tell(&changed, &format!("{name}'s password {what}; tokens go on until they are revoked"));
+            Ok(ExitCode::SUCCESS)
+        }
         UserCommand::Token(TokenCommand::New(TokenNewArgs { name, label, source })) => {
             let config = Config::load(&source.overrides())?;
-            tell_token(&name, &change(&config, &Change::NewToken { name: name.clone(), label })?)
+            tell_token(&name, &change(&config, &Change::NewToken { name: name.clone(), label, by: None })?)
         }
         UserCommand::Token(TokenCommand::List(UserArgs { name, source })) => {
             let config = Config::load(&source.overrides())?;
@@ -189,6 +198,12 @@ fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Asked for here, and hashed here: a running daemon gets the hash alone.
+fn new_password(name: &UserName) -> anyhow::Result<PasswordHash> {
+    let typed = prompt::new_secret(&format!("New password of {name}"))?;
+    Ok(Password::new(&typed)?.hash()?)
 }
 
 fn run_cert(args: CertArgs) -> anyhow::Result<ExitCode> {

@@ -30,6 +30,8 @@ pub enum ClientError {
     OtherKey { address: String, pinned: Fingerprint, seen: Fingerprint },
     #[error("no TLS connection with {address} came about: {source}")]
     Handshake { address: String, source: rustls::Error },
+    #[error("{address} took the password and gave no token for it: is it of another version?")]
+    NoToken { address: String },
     #[error("{path} arrived with CRC-32 {actual}, the server sent {expected}: nothing was kept, get it again")]
     Damaged { path: String, expected: Crc32, actual: Crc32 },
     #[error("{path}: {source}")]
@@ -85,6 +87,7 @@ impl ClientError {
             | Self::UnknownKey { .. }
             | Self::OtherKey { .. }
             | Self::Handshake { .. }
+            | Self::NoToken { .. }
             | Self::Damaged { .. }
             | Self::Local { .. }
             | Self::Shrunk { .. } => Remedy::None,

@@ -120,6 +120,13 @@ impl Link {
         Ok(answer.user)
     }
 
+    /// Says hello without a token, for who has none yet.
+    pub(crate) async fn greet_to_log_in(&mut self) -> Result<(), ClientError> {
+        let hello = RequestLine { hello: Some(VERSION.to_owned()), login: true, ..RequestLine::default() };
+        self.hello = line_of(&hello);
+        self.greet().await.map(drop)
+    }
+
     /// The line that ends an exchange.
     pub(crate) async fn last<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
         let answer = self.answer(Patience::Limited).await?;

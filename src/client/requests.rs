@@ -186,6 +186,31 @@ impl Client {
         Ok(link.last::<AccountAnswer>().await?.token)
     }
 
+    /// Gets a token for a password.
+    pub async fn log_in(&mut self, user: &str, password: Secret, label: &str) -> Result<Secret, ClientError> {
+        let (user, label) = (Some(user.to_owned()), Some(label.to_owned()));
+        let asked = RequestLine { user, label, password: Some(password), ..request(Op::Login) };
+        let address = self.address.clone();
+        // Not asked again: a lost answer's token would be one more.
+        let link = self.link().await?;
+        link.greet_to_log_in().await?;
+        link.ask(&asked).await?;
+        link.last::<AccountAnswer>().await?.token.ok_or(ClientError::NoToken { address })
+    }
+
+    /// Sets a password, or takes it away; without a name the client's own.
+    pub async fn set_password(
+        &mut self,
+        user: Option<String>,
+        password: Option<Secret>,
+        old: Option<Secret>,
+    ) -> Result<(), ClientError> {
+        let asked = RequestLine { user, password, old, ..request(Op::Passwd) };
+        let link = self.link().await?;
+        link.ask(&asked).await?;
+        link.last::<DropAnswer>().await.map(drop)
+    }
+
     pub async fn accounts(&mut self) -> Result<Vec<AccountLine>, ClientError> {
         self.lines(&request(Op::Accounts), "the accounts").await
     }

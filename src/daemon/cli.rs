@@ -129,6 +129,8 @@ pub enum UserCommand {
     Remove(UserArgs),
     /// Change how much a user's files may come to
     Quota(UserQuotaArgs),
+    /// Set a password, which 'fget login --user' takes, or take it away; tokens go on until they are revoked
+    Passwd(UserPasswdArgs),
     /// Make, list and revoke tokens: what a client shows to say who it is
     #[command(subcommand)]
     Token(TokenCommand),
@@ -162,6 +164,16 @@ pub struct UserQuotaArgs {
     pub name: UserName,
     /// As 500MiB or 2GiB; 'none': as much as the drives take
     pub size: QuotaSize,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct UserPasswdArgs {
+    pub name: UserName,
+    /// Have none any more
+    #[arg(long)]
+    pub remove: bool,
     #[command(flatten)]
     pub source: SourceArgs,
 }

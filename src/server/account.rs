@@ -7,7 +7,7 @@ use crate::mirror::request::Usage;
 use crate::server::connection::Close;
 use crate::server::session::{Session, said};
 use crate::server::share;
-use crate::wire::{AccountAnswer, AccountLine, Fault, Secret, Time, TokenLine, line_of};
+use crate::wire::{AccountAnswer, AccountLine, ErrorName, Fault, Secret, Time, TokenLine, line_of};
 
 pub(crate) async fn change<S>(session: &mut Session<S>, change: Change) -> Result<(), Close>
 where
@@ -15,6 +15,10 @@ where
 {
     let guest = session.connection.guest();
     if let Err(fault) = guest.check_admin() {
+        return session.connection.refuse(&fault).await;
+    }
+    if let Change::SetPassword { .. } = &change {
+        let fault = Fault::new(ErrorName::BadRequest, "a password is changed by passwd, and its hash made here");
         return session.connection.refuse(&fault).await;
     }
     let who = guest.name();
@@ -57,6 +61,7 @@ fn line(name: &UserName, user: &User, usage: Usage) -> AccountLine {
         files: usage.files,
         bytes: usage.bytes,
         limit: user.quota,
+        password: user.password.is_some(),
         tokens: tokens.collect(),
     }
 }

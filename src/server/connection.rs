@@ -183,9 +183,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Answers hellos and what is no request.
     async fn admit(&mut self, read: Result<Request, RequestError>) -> Result<Option<Request>, Close> {
         match (self.greeting, read) {
-            (_, Ok(Request::Hello { token, priority })) => {
+            (_, Ok(Request::Hello(hello))) => {
                 let limits = self.limits();
-                let user = match self.terms.guest.greet(token.as_ref(), priority, &limits, now()) {
+                let user = match self.terms.guest.greet(&hello, &limits, now()) {
                     Ok(user) => user,
                     Err(fault) => return Err(self.turn_down("hello", fault).await),
                 };
@@ -201,7 +201,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let message = format!("the first line is the hello: {{\"hello\":\"{}\"}}", crate::wire::VERSION);
                 Err(self.turn_down("hello", Fault::new(ErrorName::BadRequest, message)).await)
             }
-            (Greeting::Done, Ok(request)) => Ok(Some(request)),
+            (Greeting::Done, Ok(request)) => match self.terms.guest.check_known(&request) {
+                Ok(()) => Ok(Some(request)),
+                Err(fault) => Err(self.turn_down("hello", fault).await),
+            },
             (Greeting::Done, Err(error)) => {
                 let fault = error.fault();
                 if fault.close {

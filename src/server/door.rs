@@ -1,6 +1,8 @@
 //! Who comes in: tokens are checked here, once for each hello, and what was found holds until the accounts change.
 
-use std::collections::HashMap;
+mod password;
+mod tries;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,15 +16,10 @@ use crate::mirror::request::{self, Asker};
 use crate::path::RelPath;
 use crate::server::admission::Origin;
 use crate::server::allowance::{Allowances, Seat};
+use crate::server::door::tries::Tries;
+use crate::server::hashing::Hashing;
 use crate::server::limits::Limits;
-use crate::wire::{ErrorName, Fault, Priority, Secret};
-
-/// Wrong tokens that an address may try at once.
-const TRIES_MAX: u32 = 20;
-/// After so long it may try another one.
-const TRY_EVERY: Duration = Duration::from_secs(3);
-/// Addresses that are remembered.
-const ORIGINS_MAX: usize = 4096;
+use crate::wire::{ErrorName, Fault, HelloRequest, Priority, Request, Secret};
 
 /// What is known of the accounts.
 #[derive(Clone, Debug, Default)]
@@ -53,11 +50,12 @@ pub struct Directory {
     changer: Changer,
     tries: Mutex<Tries>,
     allowances: Arc<Allowances>,
+    hashing: Hashing,
 }
 
 impl Directory {
     pub fn new(roll: watch::Receiver<Roll>, changer: Changer) -> Self {
-        Self { roll, changer, tries: Mutex::default(), allowances: Arc::default() }
+        Self { roll, changer, tries: Mutex::default(), allowances: Arc::default(), hashing: Hashing::default() }
     }
 }
 
@@ -71,6 +69,8 @@ pub(crate) struct Guest {
     priority: Priority,
     /// From the hello on.
     seat: Option<Seat>,
+    /// Said hello without a token, to log in.
+    is_stranger: bool,
 }
 
 /// What is said to all that were not recognized, whatever was wrong with what they showed.
@@ -90,31 +90,37 @@ impl Guest {
             access: Access::Open,
             priority: Priority::Normal,
             seat: None,
+            is_stranger: false,
         }
     }
 
-    /// Takes a hello; whom it is from, where there are accounts.
+    /// Takes a hello; whom it is from, where there are accounts. Who comes to log in is nobody yet.
     pub(crate) fn greet(
         &mut self,
-        token: Option<&Secret>,
-        priority: Priority,
+        hello: &HelloRequest,
         limits: &Limits,
         now: Instant,
     ) -> Result<Option<String>, Fault> {
         let roll = self.roll.borrow_and_update().clone();
+        self.is_stranger = false;
         (self.identity, self.access) = match roll {
             Roll::Open => (None, Access::Open),
             Roll::Unread => return Err(Fault::new(ErrorName::Unavailable, UNREAD)),
+            Roll::Accounts(..) if hello.login && hello.token.is_none() => {
+                self.is_stranger = true;
+                (self.identity, self.seat) = (None, None);
+                return Ok(None);
+            }
             Roll::Accounts(accounts, rules) => {
-                let token = token.ok_or_else(|| Fault::new(ErrorName::Denied, NO_TOKEN))?;
+                let token = hello.token.as_ref().ok_or_else(|| Fault::new(ErrorName::Denied, NO_TOKEN))?;
                 let (identity, access) = self.recognize(&accounts, &rules, token, now)?;
                 (Some(identity), access)
             }
         };
-        if priority == Priority::High {
+        if hello.priority == Priority::High {
             self.check_unlimited("go before all others")?;
         }
-        self.priority = priority;
+        self.priority = hello.priority;
         let user = self.identity.as_ref().map(|identity| identity.name.to_string());
         // Of the connection itself, if it had one already.
         self.seat = None;
@@ -140,6 +146,14 @@ impl Guest {
         Asker { user, priority }
     }
 
+    /// Lets those do nothing but log in who came for that.
+    pub(crate) fn check_known(&self, request: &Request) -> Result<(), Fault> {
+        if self.is_stranger && !matches!(request, Request::Login(_)) {
+            return Err(Fault::new(ErrorName::Denied, NO_TOKEN));
+        }
+        Ok(())
+    }
+
     fn recognize(
         &self,
         accounts: &Accounts,
@@ -155,9 +169,7 @@ impl Guest {
         // A right one never waits for the wrong ones of others behind the same address.
         let mut tries = self.directory.tries.lock();
         if let Some(left) = tries.wait(self.origin, now) {
-            let seconds = left.as_secs() + 1;
-            let message = format!("too many wrong tokens came from your address: try again in {seconds} s");
-            return Err(Fault::new(ErrorName::Busy, message));
+            return Err(too_many(left));
         }
         tries.count(self.origin, now);
         Err(Fault::new(ErrorName::Denied, NOT_RECOGNIZED))
@@ -165,6 +177,9 @@ impl Guest {
 
     /// What the client may do now.
     pub(crate) fn access(&mut self) -> Result<&Access, Fault> {
+        if self.is_stranger {
+            return Err(Fault::new(ErrorName::Denied, NO_TOKEN).closing());
+        }
         if self.roll.has_changed().unwrap_or(false) {
             let roll = self.roll.borrow_and_update().clone();
             let access = match (&roll, &self.identity) {
@@ -305,88 +320,8 @@ impl Guest {
     }
 }
 
-/// Wrong tokens by where they came from: each address fills a bucket that leaks.
-#[derive(Debug, Default)]
-struct Tries(HashMap<Origin, Bucket>);
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    tries: u32,
-    /// When the first of them is forgotten.
-    leaks: Instant,
-}
-
-impl Bucket {
-    fn leak(&mut self, now: Instant) {
-        while self.tries > 0 && self.leaks <= now {
-            self.tries -= 1;
-            self.leaks += TRY_EVERY;
-        }
-    }
-}
-
-impl Tries {
-    /// How long an address has to wait before its next try.
-    fn wait(&mut self, origin: Origin, now: Instant) -> Option<Duration> {
-        let bucket = self.0.get_mut(&origin)?;
-        bucket.leak(now);
-        (bucket.tries >= TRIES_MAX).then(|| bucket.leaks.saturating_duration_since(now))
-    }
-
-    fn count(&mut self, origin: Origin, now: Instant) {
-        if self.0.len() >= ORIGINS_MAX && !self.0.contains_key(&origin) {
-            self.0.values_mut().for_each(|bucket| bucket.leak(now));
-            self.0.retain(|_, bucket| bucket.tries > 0);
-            // All of them at it: the one that waits least makes room.
-            if self.0.len() >= ORIGINS_MAX
-                && let Some(least) = self.0.iter().min_by_key(|(_, bucket)| bucket.tries).map(|(origin, _)| *origin)
-            {
-                self.0.remove(&least);
-            }
-        }
-        let bucket = self.0.entry(origin).or_insert(Bucket { tries: 0, leaks: now + TRY_EVERY });
-        bucket.leak(now);
-        if bucket.tries == 0 {
-            bucket.leaks = now + TRY_EVERY;
-        }
-        bucket.tries += 1;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn origin(number: u32) -> Origin {
-        IpAddr::from(number.to_be_bytes()).into()
-    }
-
-    #[test]
-    fn an_address_with_many_wrong_tokens_waits_and_no_other_one_does() {
-        let (mut tries, start) = (Tries::default(), crate::clock::now());
-        for _ in 0..TRIES_MAX {
-            assert_eq!(tries.wait(origin(1), start), None);
-            tries.count(origin(1), start);
-        }
-        assert_eq!(tries.wait(origin(1), start), Some(TRY_EVERY));
-        assert_eq!(tries.wait(origin(2), start), None);
-        let later = start + TRY_EVERY;
-        assert_eq!(tries.wait(origin(1), later), None, "one is forgotten");
-        tries.count(origin(1), later);
-        assert_eq!(tries.wait(origin(1), later), Some(TRY_EVERY));
-        assert_eq!(tries.wait(origin(1), start + TRY_EVERY * 100), None);
-    }
-
-    #[test]
-    fn no_more_addresses_are_remembered_than_there_is_room_for() {
-        let (mut tries, start) = (Tries::default(), crate::clock::now());
-        for _ in 0..TRIES_MAX {
-            tries.count(origin(0), start);
-        }
-        for number in 1..3 * ORIGINS_MAX as u32 {
-            tries.count(origin(number), start);
-        }
-        assert!(tries.0.len() <= ORIGINS_MAX);
-        assert!(tries.wait(origin(0), start).is_some(), "the worst one is remembered");
-    }
+fn too_many(left: Duration) -> Fault {
+    let seconds = left.as_secs() + 1;
+    let message = format!("too many wrong tokens or passwords came from your address: try again in {seconds} s");
+    Fault::new(ErrorName::Busy, message)
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::accounts::UserName;
 use crate::audit::AuditLog;
 use crate::clock;
 use crate::ids::Lsn;
@@ -150,7 +151,7 @@ impl<'a> Asked<'a> {
         let recursive = |recursive: bool| if recursive { "recursive" } else { "" };
         let wait = |wait: bool| if wait { "wait" } else { "" };
         match request {
-            Request::Hello { .. } => Self { command: "hello", path: None, to: None, detail: None },
+            Request::Hello(_) => Self { command: "hello", path: None, to: None, detail: None },
             Request::Get(get) => Self::at(Op::Get, &get.path),
             Request::Put(put) => Self::at(Op::Put, &put.path),
             Request::Rm(rm) => Self::at(Op::Rm, &rm.path).with(recursive(rm.recursive)),
@@ -179,6 +180,11 @@ impl<'a> Asked<'a> {
             Request::Accounts => Self::new(Op::Accounts),
             Request::Usage { user } => Self::new(Op::Usage).with(clipped(user.as_deref().unwrap_or_default())),
             Request::Log(log) => Self::new(Op::Log).with(choice(log)),
+            Request::Login(login) => Self::new(Op::Login).with(user(Some(&login.user))),
+            Request::Passwd(passwd) => {
+                let what = if passwd.password.is_some() { "set" } else { "remove" };
+                Self::new(Op::Passwd).with(format!("{what} {}", user(passwd.user.as_deref())).trim().to_owned())
+            }
         }
     }
 }
@@ -189,6 +195,11 @@ fn choice(log: &LogRequest) -> String {
     let user = log.user.as_ref().map(|user| format!("user {user}"));
     let path = log.path.as_ref().map(|path| format!("path {path}"));
     clipped(&[follow, user, path].into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+/// A name that can be a user's. What is none may be a password, in the wrong place.
+fn user(name: Option<&str>) -> String {
+    name.filter(|name| name.parse::<UserName>().is_ok()).unwrap_or_default().to_owned()
 }
 
 fn clipped(text: &str) -> String {

@@ -11,8 +11,8 @@ use crate::server::connection::{Close, Connection};
 use crate::server::door::Guest;
 use crate::server::status::HostReporter;
 use crate::server::{
-    account, aside, eject, get, info, log, ls, mkdir, mv, put, refusal, rm, scrub, share, status, trash, undo, usage,
-    verify,
+    account, aside, eject, get, info, log, login, ls, mkdir, mv, passwd, put, refusal, rm, scrub, share, status, trash,
+    undo, usage, verify,
 };
 use crate::wire::{BodyReader, Fault, MutationAnswer, Request, UsageNote, VerifyRequest};
 
@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         match request {
             // Hellos are answered where they are read.
-            Request::Hello { .. } => Ok(()),
+            Request::Hello(_) => Ok(()),
             Request::Get(request) => get::perform(self, request).await,
             Request::Put(request) => put::perform(self, request).await,
             Request::Rm(request) => rm::perform(self, request).await,
@@ -74,6 +74,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Account(change) => account::change(self, change).await,
             Request::Accounts => account::list(self).await,
             Request::Log(request) => log::perform(self, request).await,
+            Request::Login(request) => login::perform(self, request).await,
+            Request::Passwd(request) => passwd::perform(self, request).await,
             Request::Scrub(action) => scrub::perform(self, action).await,
             Request::Verify(VerifyRequest { quick }) => {
                 let contents = if quick { Contents::NotRead } else { Contents::Compared };
@@ -142,7 +144,9 @@ fn only_for_admins(request: &Request) -> Option<&'static str> {
         | Request::Account(_)
         | Request::Accounts
         | Request::Usage { .. }
-        | Request::Hello { .. }
+        | Request::Login(_)
+        | Request::Passwd(_)
+        | Request::Hello(_)
         | Request::Status(_) => None,
     }
 }

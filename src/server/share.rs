@@ -75,6 +75,7 @@ pub(crate) fn fault(refused: &ChangeRefused) -> Fault {
             ErrorName::NotFound
         }
         ChangeRefused::Account(AccountError::UserExists(_)) => ErrorName::Exists,
+        ChangeRefused::Account(AccountError::OtherPassword(_)) => ErrorName::Denied,
         ChangeRefused::Account(_) => ErrorName::BadRequest,
         ChangeRefused::Other(_) => ErrorName::Unavailable,
     };

@@ -240,6 +240,9 @@ pub struct AccountLine {
     pub bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+    /// Whether there is one to log in with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub password: bool,
     pub tokens: Vec<TokenLine>,
 }
 

@@ -10,6 +10,7 @@ mod document;
 mod error;
 mod framed;
 pub mod limits;
+mod op;
 mod request;
 mod spare;
 mod text;
@@ -30,9 +31,10 @@ pub use document::{
 };
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
+pub use op::Op;
 pub use request::{
-    DropRequest, EjectRequest, GetRequest, ListRequest, MakeFolderRequest, MoveRequest, Op, Priority, PutCondition,
-    PutRequest, RemoveRequest, Request, RequestError, RequestLine, ScrubAction, Secret, ShareRequest, StatusRequest,
-    UndoRequest, VERSION, VerifyRequest,
+    DropRequest, EjectRequest, GetRequest, HelloRequest, ListRequest, LoginRequest, MakeFolderRequest, MoveRequest,
+    PasswdRequest, Priority, PutCondition, PutRequest, RemoveRequest, Request, RequestError, RequestLine, ScrubAction,
+    Secret, ShareRequest, StatusRequest, UndoRequest, VERSION, VerifyRequest,
 };
 pub use time::{BadTime, Time};

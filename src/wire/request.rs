@@ -8,6 +8,7 @@ use crate::wire::audit::LogRequest;
 use crate::wire::body::BodyLength;
 use crate::wire::error::{ErrorName, Fault};
 use crate::wire::limits::ID_BYTES_MAX;
+use crate::wire::op::Op;
 use crate::wire::time::Time;
 
 /// The version that both ends name in their hello.
@@ -22,6 +23,8 @@ pub struct RequestLine {
     pub hello: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub login: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +57,12 @@ pub struct RequestLine {
     pub write: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,97 +108,19 @@ pub enum Priority {
     High,
 }
 
-/// The operations, by their names on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
-    Get,
-    Put,
-    Rm,
-    Info,
-    Ls,
-    Mkdir,
-    Mv,
-    Undo,
-    Trash,
-    EmptyTrash,
-    Status,
-    Eject,
-    Scrub,
-    Verify,
-    Aside,
-    Drop,
-    Share,
-    Unshare,
-    Shares,
-    Account,
-    Accounts,
-    Usage,
-    Log,
-}
-
-impl Op {
-    pub const ALL: [Self; 23] = [
-        Self::Get,
-        Self::Put,
-        Self::Rm,
-        Self::Info,
-        Self::Ls,
-        Self::Mkdir,
-        Self::Mv,
-        Self::Status,
-        Self::Eject,
-        Self::Scrub,
-        Self::Verify,
-        Self::Aside,
-        Self::Drop,
-        Self::Undo,
-        Self::Trash,
-        Self::EmptyTrash,
-        Self::Share,
-        Self::Unshare,
-        Self::Shares,
-        Self::Account,
-        Self::Accounts,
-        Self::Usage,
-        Self::Log,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Put => "put",
-            Self::Rm => "rm",
-            Self::Info => "info",
-            Self::Ls => "ls",
-            Self::Mkdir => "mkdir",
-            Self::Mv => "mv",
-            Self::Undo => "undo",
-            Self::Trash => "trash",
-            Self::EmptyTrash => "empty-trash",
-            Self::Status => "status",
-            Self::Eject => "eject",
-            Self::Scrub => "scrub",
-            Self::Verify => "verify",
-            Self::Aside => "aside",
-            Self::Drop => "drop",
-            Self::Share => "share",
-            Self::Unshare => "unshare",
-            Self::Shares => "shares",
-            Self::Account => "account",
-            Self::Accounts => "accounts",
-            Self::Usage => "usage",
-            Self::Log => "log",
-        }
-    }
+/// Who comes, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HelloRequest {
+    pub token: Option<Secret>,
+    /// Of somebody without one, who is about to get it by a password.
+    pub login: bool,
+    pub priority: Priority,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// A hello of the version that this side speaks, with a token where its sender has one.
-    Hello {
-        token: Option<Secret>,
-        priority: Priority,
-    },
+    Hello(HelloRequest),
     Get(GetRequest),
     Put(PutRequest),
     Rm(RemoveRequest),
@@ -223,6 +154,8 @@ pub enum Request {
         user: Option<String>,
     },
     Log(LogRequest),
+    Login(LoginRequest),
+    Passwd(PasswdRequest),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -337,6 +270,25 @@ pub struct ShareRequest {
     pub write: bool,
 }
 
+/// Somebody shows a password, for a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginRequest {
+    pub user: String,
+    pub password: Secret,
+    /// What the token is to be called.
+    pub label: String,
+}
+
+/// A user gets a password, or another one, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswdRequest {
+    /// Without a name, the client.
+    pub user: Option<String>,
+    /// `None`: there is to be none.
+    pub password: Option<Secret>,
+    pub old: Option<Secret>,
+}
+
 /// Why a line is no request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -382,7 +334,8 @@ impl Request {
             serde_json::from_slice(line).map_err(|error| RequestError::NotJson(error.to_string()))?;
         if let Some(version) = line.hello {
             return if version == VERSION {
-                Ok(Self::Hello { token: line.token, priority: line.priority.unwrap_or_default() })
+                let priority = line.priority.unwrap_or_default();
+                Ok(Self::Hello(HelloRequest { token: line.token, login: line.login, priority }))
             } else {
                 Err(RequestError::UnsupportedVersion(version))
             };
@@ -461,6 +414,12 @@ impl Request {
                 since: line.since,
                 count: line.count,
             }),
+            Op::Login => Self::Login(LoginRequest {
+                user: needed(line.user, "user")?,
+                password: line.password.ok_or(RequestError::Missing { op: op.as_str(), key: "password" })?,
+                label: needed(line.label, "label")?,
+            }),
+            Op::Passwd => Self::Passwd(PasswdRequest { user: line.user, password: line.password, old: line.old }),
             Op::Scrub => Self::Scrub(line.action.ok_or(RequestError::Missing { op: op.as_str(), key: "action" })?),
         })
     }

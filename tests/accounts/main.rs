@@ -8,6 +8,7 @@
 )]
 
 mod matrix;
+mod passwords;
 mod people;
 mod quotas;
 mod recovered;
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
         .with("a_token_comes_from_the_environment_or_a_login", Needs::Nothing, tokens)
         .with("a_revoked_token_ends_what_is_under_way", Needs::Nothing, revoked)
         .with("who_tries_many_tokens_waits", Needs::Nothing, guessing)
+        .with("a_password_is_worth_a_token", Needs::Nothing, passwords::login)
+        .with("a_password_is_changed_by_who_knows_it_or_an_admin", Needs::Nothing, passwords::own)
+        .with("what_is_typed_as_a_password_is_not_shown", Needs::Nothing, passwords::typed)
+        .with("who_tries_many_passwords_waits", Needs::Nothing, passwords::guessing)
         .with("accounts_outlive_the_boot_disk", Needs::Nothing, boot_disk_lost)
         .with("accounts_that_a_stick_brings_are_nobodys", Needs::Nothing, planted)
         .with("an_old_boot_disk_brings_no_revoked_token_back", Needs::Nothing, recovered::old_boot_disk)

@@ -7,6 +7,7 @@ use crate::client::cli::args::{Admin, AdminToken};
 use crate::client::cli::exit::CommandError;
 use crate::client::cli::health::print;
 use crate::client::cli::listing::to_the_second;
+use crate::client::cli::login;
 use crate::client::cli::progress::Remarks;
 use crate::client::requests::Client;
 use crate::units::{bytes, count};
@@ -30,8 +31,9 @@ pub(crate) async fn admin(client: &mut Client, args: Admin, remarks: Remarks) ->
         }
         Admin::Add { name, admin, read_only, quota, label } => Change::AddUser { name, admin, read_only, quota, label },
         Admin::Quota { name, size } => Change::SetQuota { name, quota: size.0 },
+        Admin::Passwd { name, remove } => return login::passwd(client, Some(name), remove, remarks).await,
         Admin::Remove { name } => Change::RemoveUser { name },
-        Admin::Token(AdminToken::New { name, label }) => Change::NewToken { name, label },
+        Admin::Token(AdminToken::New { name, label }) => Change::NewToken { name, label, by: None },
         Admin::Token(AdminToken::Revoke { name, token }) => Change::RevokeToken { name, token },
     };
     if let Some(token) = client.change_account(change).await? {

@@ -108,10 +108,15 @@ pub enum Command {
     Admin(Admin),
     /// Keep a token for the server: it is asked for, or read from standard input.
     ///
+    /// With --user a password is asked for instead, and the server gives a token for it.
+    ///
     /// Where the server speaks TLS its key is pinned too: its fingerprint is shown first, to be compared with what
     /// `twinstickd cert` shows there.
     #[command(alias = "LOGIN")]
     Login(Login),
+    /// Change your password, which `fget login --user` takes. Tokens go on until they are revoked.
+    #[command(alias = "PASSWD")]
+    Passwd(Passwd),
     /// Forget the server's token and key.
     #[command(alias = "LOGOUT")]
     Logout,
@@ -141,6 +146,16 @@ pub struct Login {
     /// Pin this key without asking, as `twinstickd cert` shows it on the server.
     #[arg(long, value_name = "SHA256")]
     pub fingerprint: Option<Fingerprint>,
+    /// Get a token for this user's password.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<UserName>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Passwd {
+    /// Have none any more.
+    #[arg(long)]
+    pub remove: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -206,6 +221,13 @@ pub enum Admin {
     Remove { name: UserName },
     /// Change how much a user's files may come to, as 500MiB or 2GiB; 'none': as much as the drives take.
     Quota { name: UserName, size: QuotaSize },
+    /// Set a user's password, which `fget login --user` takes, or take it away. Tokens go on until they are revoked.
+    Passwd {
+        name: UserName,
+        /// Have none any more.
+        #[arg(long)]
+        remove: bool,
+    },
     /// Make, list and revoke tokens.
     #[command(subcommand)]
     Token(AdminToken),

@@ -143,6 +143,7 @@ impl CommandError {
                 ),
                 ClientError::Refused(_)
                 | ClientError::Handshake { .. }
+                | ClientError::NoToken { .. }
                 | ClientError::Foreign { .. }
                 | ClientError::Damaged { .. }
                 | ClientError::Local { .. }
@@ -187,6 +188,7 @@ pub(crate) fn is_of_server(error: &ClientError) -> bool {
             )
         }
         ClientError::CutOff { .. }
+        | ClientError::NoToken { .. }
         | ClientError::Damaged { .. }
         | ClientError::Local { .. }
         | ClientError::Shrunk { .. } => false,
@@ -198,7 +200,10 @@ fn exit_of(error: &ClientError) -> Exit {
         ClientError::Refused(fault) => exit_of_name(&fault.error),
         ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::CutOff { .. } => Exit::Unavailable,
         ClientError::UnknownKey { .. } | ClientError::OtherKey { .. } => Exit::Denied,
-        ClientError::Foreign { .. } | ClientError::Handshake { .. } | ClientError::Shrunk { .. } => Exit::Other,
+        ClientError::Foreign { .. }
+        | ClientError::Handshake { .. }
+        | ClientError::NoToken { .. }
+        | ClientError::Shrunk { .. } => Exit::Other,
         ClientError::Damaged { .. } => Exit::Integrity,
         ClientError::Local { source, .. } => exit_of_output(source),
     }

@@ -1,9 +1,8 @@
-//! `fget login` and `fget logout`: the token and the key that are kept for a server.
+//! `fget login`, `fget logout` and `fget passwd`: the token and the key that are kept for a server, and a password for them.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-
+use crate::accounts::UserName;
 use crate::client::cli::config;
 use crate::client::cli::exit::CommandError;
 use crate::client::cli::progress::Remarks;
@@ -11,23 +10,29 @@ use crate::client::error::ClientError;
 use crate::client::kept;
 use crate::client::requests::Client;
 use crate::client::trust::Trust;
+use crate::prompt;
 use crate::tls::{Fingerprint, Policy};
 use crate::wire::Secret;
 
-/// Looks at the server's key, reads a token, tries both, and keeps them.
+/// Of a token's label.
+const LABEL_CHARS_MAX: usize = 64;
+
+/// Looks at the server's key, reads a token or gets one for a password, tries both, and keeps them.
 pub(crate) async fn login(
     address: &str,
     policy: Policy,
     given: Option<Fingerprint>,
+    user: Option<&UserName>,
     remarks: Remarks,
 ) -> Result<(), CommandError> {
     let pin = look(address, policy, given).await?;
-    let token = read_token(address)?;
+    let trust = Trust::new(policy, pin);
+    let token = token_for(address, user, &trust).await?;
     let is_clear = pin.is_none();
     if is_clear && token.is_none() {
         return Err(CommandError::Usage("no token was given: type or pipe it in".to_owned()));
     }
-    let user = Client::new(address, token.clone(), Trust::new(policy, pin)).greet().await?;
+    let user = Client::new(address, token.clone(), trust).greet().await?;
     if is_clear && user.is_none() {
         return Err(CommandError::Usage(format!("{address} has no accounts: no token is needed there")));
     }
@@ -89,37 +94,43 @@ fn confirm(seen: Fingerprint) -> Result<Fingerprint, CommandError> {
     if line.trim() == "yes" { Ok(seen) } else { Err(CommandError::NotCompared(seen)) }
 }
 
-/// From standard input; typed, it is not shown. `None` for an empty line.
-fn read_token(address: &str) -> Result<Option<Secret>, CommandError> {
-    let stdin = std::io::stdin();
-    let _hidden = if stdin.is_terminal() {
-        eprint!("Token for {address}: ");
-        std::io::stderr().flush()?;
-        Hidden::begin()
-    } else {
-        None
+/// A token from standard input, `None` for an empty line; or what the server gives for a user's password.
+async fn token_for(address: &str, user: Option<&UserName>, trust: &Trust) -> Result<Option<Secret>, CommandError> {
+    let Some(user) = user else {
+        let typed = prompt::secret(&format!("Token for {address}"))?;
+        return Ok(Some(typed.trim()).filter(|token| !token.is_empty()).map(|token| Secret(token.to_owned())));
     };
-    let mut line = String::new();
-    stdin.lock().read_line(&mut line)?;
-    Ok(Some(line.trim()).filter(|token| !token.is_empty()).map(|token| Secret(token.to_owned())))
+    let password = Secret(prompt::secret(&format!("Password of {user} at {address}"))?);
+    let mut client = Client::new(address, None, trust.clone());
+    Ok(Some(client.log_in(user.as_str(), password, &label()).await?))
 }
 
-/// A terminal that does not show what is typed, until this is dropped.
-struct Hidden(Termios);
-
-impl Hidden {
-    fn begin() -> Option<Self> {
-        let before = tcgetattr(std::io::stdin()).ok()?;
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(std::io::stdin(), OptionalActions::Flush, &hidden).ok()?;
-        Some(Self(before))
-    }
+/// What the token is called: by this machine's name, so that it can be told from others.
+fn label() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let label: String = name.chars().filter(|c| !c.is_control()).take(LABEL_CHARS_MAX).collect();
+    if label.is_empty() { "fget".to_owned() } else { label }
 }
 
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
-        eprintln!();
+/// The own password, or with a name another one's; where there is to be one it is asked for.
+pub(crate) async fn passwd(
+    client: &mut Client,
+    user: Option<UserName>,
+    remove: bool,
+    remarks: Remarks,
+) -> Result<(), CommandError> {
+    let secret = |text: String| Some(text).filter(|text| !text.is_empty()).map(Secret);
+    let old = match &user {
+        Some(_) => None,
+        None => secret(prompt::secret("Old password (empty for an admin)")?),
+    };
+    let new = if remove { None } else { Some(Secret(prompt::new_secret("New password")?)) };
+    client.set_password(user.as_ref().map(ToString::to_string), new, old).await?;
+    if remarks == Remarks::Quiet {
+        return Ok(());
     }
+    let whose = user.map_or_else(|| "your".to_owned(), |user| format!("{user}'s"));
+    let what = if remove { "is taken away" } else { "is set" };
+    eprintln!("{whose} password {what}; tokens go on: 'token revoke' ends those that are not needed");
+    Ok(())
 }

@@ -84,8 +84,9 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
     let address = config::server(args.server)?;
     let policy = args.tls.unwrap_or_default();
     match args.command {
-        Command::Login(login) => {
-            return login::login(&address, policy, login.fingerprint, progress.remarks()).await.map(|()| Exit::Done);
+        Command::Login(args) => {
+            let (given, user) = (args.fingerprint, args.user.as_ref());
+            return login::login(&address, policy, given, user, progress.remarks()).await.map(|()| Exit::Done);
         }
         Command::Logout => return login::logout(&address).map(|()| Exit::Done),
         _ => {}
@@ -118,6 +119,7 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Mkdir(args) => client.make_folder(&args.remote).await.map(|_| ())?,
         Command::Mv(args) => move_to(&mut client, &args).await?,
         Command::Admin(args) => admin::admin(&mut client, args, progress.remarks()).await?,
+        Command::Passwd(args) => login::passwd(&mut client, None, args.remove, progress.remarks()).await?,
         Command::Share(args) => client.share(&args.remote, &args.user, args.write).await?,
         Command::Unshare(args) => client.unshare(&args.remote, &args.user).await?,
         Command::Shares => print(&listing::shares(&client.shares().await?))?,

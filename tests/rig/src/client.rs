@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::stick::Side;
+use crate::terminal::Terminal;
 
 /// Seconds after which a command counts as hanging.
 const HANGS_AFTER: &str = "120";
@@ -63,6 +64,11 @@ impl Client {
         self.outcome(words, self.command(words).current_dir(&self.home).stdin(Stdio::piped()), input)
     }
 
+    /// At a terminal, at which each answer is typed when its question has appeared; the exit code.
+    pub fn run_at(&self, terminal: &mut Terminal, words: &[&str], answers: &[(&str, &str)]) -> i32 {
+        terminal.run(self.command(words).current_dir(&self.home), answers)
+    }
+
     pub fn run_in(&self, folder: &Path, words: &[&str]) -> Outcome {
         self.outcome(words, self.command(words).current_dir(folder).stdin(Stdio::null()), &[])
     }
@@ -111,7 +117,8 @@ impl Client {
         self.drive(side)["state"].as_str().expect("a state").to_owned()
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// A command line, for tests that want to run it in their own way.
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command.args(["-k", "1", HANGS_AFTER]).arg(&self.fget).args(["--server", &self.address]).args(words);
         for (name, _) in std::env::vars_os() {

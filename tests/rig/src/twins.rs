@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -188,6 +188,20 @@ impl Twins {
     /// Runs a command of `twinstickd` with the daemon's settings.
     pub fn command(&self, words: &[&str]) -> Outcome {
         let output = self.command_line(words).output().expect("twinstickd");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let command = format!("twinstickd {}", words.join(" "));
+        Outcome { command, code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
+    }
+
+    /// The same, with something on standard input.
+    pub fn command_on(&self, words: &[&str], input: &[u8]) -> Outcome {
+        use std::io::Write as _;
+        let mut command = self.command_line(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("twinstickd");
+        // The command may end before it has read everything; its exit code says why.
+        let _ = child.stdin.take().expect("a pipe").write_all(input);
+        let output = child.wait_with_output().expect("an end");
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let command = format!("twinstickd {}", words.join(" "));
         Outcome { command, code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
