@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Parser;
-use twinstick::accounts::{Accounts, Change, Password, PasswordHash, UserName};
+use twinstick::accounts::{AccountError, Change, Password, PasswordHash, UserName};
+use twinstick::client::cli::{accounts_text, tokens_text};
 use twinstick::config::Config;
-use twinstick::daemon::accounts::{self, Changed, Copies, Known};
+use twinstick::daemon::accounts::{self, Changed, Copies};
 use twinstick::daemon::adopt::{self, AdoptError};
 use twinstick::daemon::certificate::{self, Outcome};
 use twinstick::daemon::cli::{
@@ -21,7 +22,7 @@ use twinstick::daemon::state_lock::StateLockError;
 use twinstick::daemon::vigil::Vigil;
 use twinstick::daemon::{check, enrol, init, serve};
 use twinstick::prompt;
-use twinstick::wire::Time;
+use twinstick::wire::AccountLine;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -129,24 +130,17 @@ fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
             let changed = if anew { accounts::begin_anew(&config, &add)? } else { change(&config, &add)? };
             tell_token(&name, &changed)
         }
-        UserCommand::List(UserListArgs { source }) => {
+        UserCommand::List(UserListArgs { json, source }) => {
             let config = Config::load(&source.overrides())?;
-            let Known::Accounts(accounts) = accounts::known(&config)? else {
+            let users = listed(&config)?;
+            if users.is_none() {
                 eprintln!(
                     "no accounts on this boot disk: twinstickd user add NAME makes one. If the boot disk was lost, those on \
                      the sticks are read when twinstickd serves"
                 );
-                return Ok(ExitCode::SUCCESS);
-            };
-            let mut out = std::io::stdout().lock();
-            for (name, user) in accounts.users() {
-                let role = match (user.admin, user.read_only) {
-                    (true, _) => "admin",
-                    (false, true) => "read-only",
-                    (false, false) => "user",
-                };
-                writeln!(out, "{name}  {role}  {}", plural(user.tokens().count(), "token"))?;
             }
+            let text = accounts_text(&users.unwrap_or_default(), json)?;
+            std::io::stdout().lock().write_all(text.as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
         UserCommand::Remove(UserArgs { name, source }) => {
@@ -176,19 +170,10 @@ fn run_user(command: UserCommand) -> anyhow::Result<ExitCode> {
         }
         UserCommand::Token(TokenCommand::List(UserArgs { name, source })) => {
             let config = Config::load(&source.overrides())?;
-            let accounts = match accounts::known(&config)? {
-                Known::Accounts(accounts) => accounts,
-                Known::Nothing => Accounts::default(),
-            };
-            let mut out = std::io::stdout().lock();
-            for (id, token) in accounts.user(&name)?.tokens() {
-                writeln!(
-                    out,
-                    "{id}  {}  {}",
-                    Time(token.made_ns.div_euclid(1_000_000_000) * 1_000_000_000),
-                    token.label
-                )?;
-            }
+            let users = listed(&config)?.unwrap_or_default();
+            let user = users.iter().find(|user| user.user == name.as_str());
+            let user = user.ok_or(AccountError::NoUser(name))?;
+            std::io::stdout().lock().write_all(tokens_text(user).as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
         UserCommand::Token(TokenCommand::Revoke(TokenRevokeArgs { name, token, source })) => {
@@ -221,6 +206,11 @@ fn run_cert(args: CertArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn listed(config: &Config) -> anyhow::Result<Option<Vec<AccountLine>>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(accounts::listed(config))?)
+}
+
 fn change(config: &Config, change: &Change) -> anyhow::Result<Changed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(accounts::change(config, change))?)
@@ -240,10 +230,6 @@ fn tell(changed: &Changed, what: &str) {
         Copies::BootDisk => "; it is on the boot disk, and on the drives once twinstickd serves one",
     };
     eprintln!("{what}{drives}");
-}
-
-fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn run_check(args: CheckArgs) -> ExitCode {

@@ -123,7 +123,7 @@ pub struct UnparkArgs {
 pub enum UserCommand {
     /// Make a user, and print the first token
     Add(UserAddArgs),
-    /// List the users
+    /// List the users: what they may, what their files come to (while twinstickd runs), when they were last here
     List(UserListArgs),
     /// Remove a user; the files stay
     Remove(UserArgs),
@@ -180,6 +180,9 @@ pub struct UserPasswdArgs {
 
 #[derive(Debug, Args)]
 pub struct UserListArgs {
+    /// One document instead of lines
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub source: SourceArgs,
 }

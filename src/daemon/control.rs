@@ -23,12 +23,14 @@ use crate::ids::Side;
 use crate::journal::store::StoreError;
 use crate::mirror::Mirror;
 use crate::watcher::{KnownDrive, WatcherHandle};
-use crate::wire::{self, AuditLine, Op, Time};
+use crate::wire::{self, AccountLine, AuditLine, Op, Time};
 
 /// The socket's name in the state directory.
 const SOCKET: &str = "control.sock";
-/// Bytes of a command or an answer.
+/// Bytes of a command.
 const LINE_BYTES_MAX: u64 = 64 << 10;
+/// Bytes of an answer: one may be all accounts.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Of a refusal, in the audit log.
 const MESSAGE_CHARS_MAX: usize = 200;
 /// For a command to arrive.
@@ -45,6 +47,8 @@ pub enum Command {
     },
     /// Changes an account.
     Accounts(accounts::Change),
+    /// Lists the accounts.
+    Users,
 }
 
 /// What it answers.
@@ -57,6 +61,9 @@ pub enum Answer {
     Accounts {
         token: Option<String>,
         copies: Copies,
+    },
+    Users {
+        users: Vec<AccountLine>,
     },
     Refused {
         message: String,
@@ -146,17 +153,18 @@ async fn perform_audited(command: Command, told: &Told) -> Answer {
         Command::Replace(request) => ("replace", request.side.name().to_owned()),
         Command::Unpark { side } => ("unpark", side.name().to_owned()),
         Command::Accounts(change) => (Op::Account.as_str(), change.summary()),
+        Command::Users => (Op::Accounts.as_str(), String::new()),
     };
     let answer = perform(command, told).await;
     let (outcome, message) = match &answer {
-        Answer::Replaced(_) | Answer::Done | Answer::Accounts { .. } => (wire::OK, None),
+        Answer::Replaced(_) | Answer::Done | Answer::Accounts { .. } | Answer::Users { .. } => (wire::OK, None),
         Answer::Refused { message } => ("refused", Some(message.chars().take(MESSAGE_CHARS_MAX).collect())),
     };
     told.audit.record(AuditLine {
         time,
         address: "control".to_owned(),
         command: name.to_owned(),
-        detail: Some(detail),
+        detail: Some(detail).filter(|detail| !detail.is_empty()),
         microseconds: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         outcome: outcome.to_owned(),
         message,
@@ -182,6 +190,10 @@ async fn perform(command: Command, told: &Told) -> Answer {
                 tracing::info!(?change, "accounts changed");
                 Answer::Accounts { token, copies }
             }
+            Err(error) => refused(error.to_string()),
+        },
+        Command::Users => match keeper.lines().await {
+            Ok(users) => Answer::Users { users },
             Err(error) => refused(error.to_string()),
         },
         Command::Unpark { side } => match mirror.unpark(side) {
@@ -231,7 +243,7 @@ impl From<Answer> for CommandError {
     fn from(answer: Answer) -> Self {
         match answer {
             Answer::Refused { message } => Self::Refused(message),
-            Answer::Replaced(_) | Answer::Done | Answer::Accounts { .. } => Self::AnotherAnswer,
+            Answer::Replaced(_) | Answer::Done | Answer::Accounts { .. } | Answer::Users { .. } => Self::AnotherAnswer,
         }
     }
 }
@@ -280,7 +292,7 @@ pub(super) async fn ask(state: &Path, command: &Command) -> Result<Option<Answer
     line.push(b'\n');
     writer.write_all(&line).await.map_err(failed)?;
     let mut answer = String::new();
-    BufReader::new(reader.take(LINE_BYTES_MAX)).read_line(&mut answer).await.map_err(failed)?;
+    BufReader::new(reader.take(ANSWER_BYTES_MAX)).read_line(&mut answer).await.map_err(failed)?;
     if answer.is_empty() {
         return Err(ControlError::HungUp(path));
     }

@@ -135,6 +135,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     tokio::spawn(keep_scrubbing(Arc::clone(&mirror), settings.scrub_every()));
     take_commands(&mirror, handle.clone(), &keeper, &audit, &config.state);
     tokio::spawn(Arc::clone(&keeper).run());
+    tokio::spawn(Arc::clone(&keeper).keep_uses());
     tokio::spawn(keep_rules(Arc::clone(&keeper), settings.shared()));
     for _ in 0..TAKERS {
         tokio::spawn(Arc::clone(&mirror).take_in_foreign());
@@ -154,7 +155,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     }
     let (phase, phases) = watch::channel(Phase::Running);
     let (accepting, heart) = pulse();
-    let directory = Arc::new(Directory::new(keeper.roll(), keeper.changer()));
+    let directory = Arc::new(Directory::new(keeper.roll(), keeper.changer(), keeper.uses()));
     let host = Host::reporter(config.state.clone(), sole_copies(&mirror));
     let asked = Asked { mirror: Arc::clone(&mirror), host, directory, audit: Arc::clone(&audit) };
     let port = Port { listener, tls: settings.tls() };
@@ -196,6 +197,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
         tracing::error!(%error, "the server ended badly");
     }
     control::close(&config.state);
+    keeper.save_uses().await;
     audit.close(AUDIT_CLOSE_AT_MOST).await;
     mirror.close(CLOSE_AT_MOST).await;
     Ok(())

@@ -2,11 +2,12 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::accounts::{Change, User, UserName};
+use crate::accounts::{Accounts, Change, User, UserName};
 use crate::mirror::request::Usage;
 use crate::server::connection::Close;
 use crate::server::session::{Session, said};
 use crate::server::share;
+use crate::server::uses::LastUsed;
 use crate::wire::{AccountAnswer, AccountLine, ErrorName, Fault, Secret, Time, TokenLine, line_of};
 
 pub(crate) async fn change<S>(session: &mut Session<S>, change: Change) -> Result<(), Close>
@@ -38,28 +39,39 @@ where
         Ok(()) => guest.accounts(),
         Err(fault) => return session.connection.refuse(&fault).await,
     };
-    let users = accounts.iter().flat_map(|accounts| accounts.users());
-    let mirror = &session.mirror;
-    let lines = users.map(|(name, user)| Ok(line_of(&line(name, user, said(mirror.usage(name.as_str()))?))));
-    let body = match lines.collect::<Result<Vec<_>, Fault>>() {
-        Ok(lines) => lines.concat(),
+    let (mirror, uses) = (&session.mirror, guest.uses());
+    let usage = |name: &str| said(mirror.usage(name)).map(Some);
+    let lines = accounts.map_or_else(|| Ok(Vec::new()), |accounts| lines(&accounts, &uses.last(), usage));
+    let body = match lines {
+        Ok(lines) => lines.iter().flat_map(line_of).collect::<Vec<u8>>(),
         Err(fault) => return session.connection.refuse(&fault).await,
     };
     session.connection.answer_body(&body).await
 }
 
-fn line(name: &UserName, user: &User, usage: Usage) -> AccountLine {
+/// A line for each user; `usage` says what the user's files come to, if it knows.
+pub fn lines<E>(
+    accounts: &Accounts,
+    last_used: &LastUsed,
+    usage: impl Fn(&str) -> Result<Option<Usage>, E>,
+) -> Result<Vec<AccountLine>, E> {
+    let line = |(name, user): (&UserName, &User)| Ok(line(name, user, usage(name.as_str())?, last_used));
+    accounts.users().map(line).collect()
+}
+
+fn line(name: &UserName, user: &User, usage: Option<Usage>, last_used: &LastUsed) -> AccountLine {
     let tokens = user.tokens().map(|(id, token)| TokenLine {
         id: id.to_string(),
         label: token.label.clone(),
         made: Time(token.made_ns),
+        last_used: last_used.get(&id).copied().map(Time),
     });
     AccountLine {
         user: name.to_string(),
         admin: user.admin,
         read_only: user.read_only,
-        files: usage.files,
-        bytes: usage.bytes,
+        files: usage.map(|usage| usage.files),
+        bytes: usage.map(|usage| usage.bytes),
         limit: user.quota,
         password: user.password.is_some(),
         tokens: tokens.collect(),

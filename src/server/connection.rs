@@ -95,6 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Begins the audit log's line of a request.
     pub(crate) fn begin_entry(&mut self, request: &Request) -> Entry {
+        self.terms.guest.note_use();
         self.terms.scribe.begin(request, &self.terms.guest, now())
     }
 

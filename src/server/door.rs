@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::accounts::{Access, AccountError, Accounts, Change, Identity, Right, Share, SharedRules, Token, UserName};
+use crate::clock;
 use crate::mirror::request::{self, Asker};
 use crate::path::RelPath;
 use crate::server::admission::Origin;
@@ -19,6 +20,7 @@ use crate::server::allowance::{Allowances, Seat};
 use crate::server::door::tries::Tries;
 use crate::server::hashing::Hashing;
 use crate::server::limits::Limits;
+use crate::server::uses::TokenUses;
 use crate::wire::{ErrorName, Fault, HelloRequest, Priority, Request, Secret};
 
 /// What is known of the accounts.
@@ -51,11 +53,13 @@ pub struct Directory {
     tries: Mutex<Tries>,
     allowances: Arc<Allowances>,
     hashing: Hashing,
+    uses: Arc<TokenUses>,
 }
 
 impl Directory {
-    pub fn new(roll: watch::Receiver<Roll>, changer: Changer) -> Self {
-        Self { roll, changer, tries: Mutex::default(), allowances: Arc::default(), hashing: Hashing::default() }
+    pub fn new(roll: watch::Receiver<Roll>, changer: Changer, uses: Arc<TokenUses>) -> Self {
+        let (tries, allowances, hashing) = (Mutex::default(), Arc::default(), Hashing::default());
+        Self { roll, changer, tries, allowances, hashing, uses }
     }
 }
 
@@ -126,6 +130,7 @@ impl Guest {
         self.seat = None;
         let name = user.clone().unwrap_or_else(|| self.origin.to_string());
         self.seat = Some(self.directory.allowances.seat(&name, limits, now)?);
+        self.note_use();
         Ok(user)
     }
 
@@ -144,6 +149,18 @@ impl Guest {
             Priority::Normal | Priority::High => request::Priority::Normal,
         };
         Asker { user, priority }
+    }
+
+    /// The client's token is used.
+    pub(crate) fn note_use(&self) {
+        if let Some(identity) = &self.identity {
+            self.directory.uses.note(identity.token, clock::wall_ns());
+        }
+    }
+
+    /// When all tokens were last used.
+    pub(crate) fn uses(&self) -> Arc<TokenUses> {
+        Arc::clone(&self.directory.uses)
     }
 
     /// Lets those do nothing but log in who came for that.

@@ -35,11 +35,14 @@ mod status;
 mod trash;
 mod undo;
 mod usage;
+mod uses;
 mod verify;
 
 pub use accept::{Asked, Port, listen, serve};
+pub use account::lines as account_lines;
 pub use door::{ChangeRefused, Changer, Directory, Roll};
 pub use limits::Limits;
 pub use phase::Phase;
 pub use secure::Tls;
 pub use status::{HostReport, HostReporter, document};
+pub use uses::{LastUsed, TokenUses};

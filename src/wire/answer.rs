@@ -233,11 +233,11 @@ pub struct AccountLine {
     pub admin: bool,
     #[serde(default)]
     pub read_only: bool,
-    /// What the user's files come to, and may; without a limit as much as the drives take.
-    #[serde(default)]
-    pub files: u64,
-    #[serde(default)]
-    pub bytes: u64,
+    /// What the user's files come to, where that is known, and may; without a limit as much as the drives take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// Whether there is one to log in with.
@@ -252,6 +252,9 @@ pub struct TokenLine {
     pub id: String,
     pub label: String,
     pub made: Time,
+    /// `None`: never, as far as is known.
+    #[serde(default)]
+    pub last_used: Option<Time>,
 }
 
 /// One line of the shares.

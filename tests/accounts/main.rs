@@ -12,6 +12,7 @@ mod passwords;
 mod people;
 mod quotas;
 mod recovered;
+mod uses;
 
 use std::fs;
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         .with("a_password_is_changed_by_who_knows_it_or_an_admin", Needs::Nothing, passwords::own)
         .with("what_is_typed_as_a_password_is_not_shown", Needs::Nothing, passwords::typed)
         .with("who_tries_many_passwords_waits", Needs::Nothing, passwords::guessing)
+        .with("the_last_use_of_each_token_is_told", Needs::Nothing, uses::told)
         .with("accounts_outlive_the_boot_disk", Needs::Nothing, boot_disk_lost)
         .with("accounts_that_a_stick_brings_are_nobodys", Needs::Nothing, planted)
         .with("an_old_boot_disk_brings_no_revoked_token_back", Needs::Nothing, recovered::old_boot_disk)
@@ -214,7 +216,9 @@ fn admin() {
     let with = |token: &str, words: &[&str]| people.stranger().run_with(&[("FGET_TOKEN", token)], words);
     with(&token, &["put", people.twins.config().to_str().expect("UTF-8"), "f"]).expect(0);
     let phone = text(&["admin", "token", "new", "eve", "--label", "phone"]).trim().to_owned();
-    assert_eq!(text(&["admin", "list"]).lines().last(), Some("reader  read-only  1 token  0 B"));
+    let list = text(&["admin", "list"]);
+    let last = list.lines().last().expect("a line");
+    assert!(last.starts_with("reader  read-only  1 token  0 B  last used 2"), "{last}");
     assert!(text(&["admin", "list"]).contains("eve  user  2 tokens  "));
     assert!(text(&["admin", "token", "list", "eve"]).contains("phone"));
     chief.run(&["admin", "token", "revoke", "eve", "phone"]).expect(0);

@@ -111,7 +111,7 @@ pub(crate) fn exact() {
     anna.run(&["admin", "quota", "anna", "none"]).expect(DENIED);
     assert_eq!(chief.run(&["info", "--user", "anna", "--json"]).expect(0).json()["bytes"], 90 * KIB);
     let all = String::from_utf8(chief.run(&["admin", "list"]).expect(0).stdout).expect("UTF-8");
-    assert!(all.contains("anna  user  1 token  90.0 KiB of 10.0 KiB\n"), "{all}");
+    assert!(all.contains("anna  user  1 token  90.0 KiB of 10.0 KiB  last used 2"), "{all}");
     assert!(
         people.twins.command(&["user", "quota", "anna", "much"]).expect(2).stderr.contains("500MiB"),
         "how to say it"

@@ -215,8 +215,12 @@ pub enum Admin {
         #[arg(long, default_value = "first")]
         label: String,
     },
-    /// List the users.
-    List,
+    /// List the users: what they may, what their files come to, when they were last here.
+    List {
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove a user; the files stay.
     Remove { name: UserName },
     /// Change how much a user's files may come to, as 500MiB or 2GiB; 'none': as much as the drives take.

@@ -22,5 +22,6 @@ mod tree;
 mod upload;
 mod verify;
 
+pub use admin::{accounts_text, tokens_text};
 pub use args::Args;
 pub use run::run;

@@ -8,10 +8,12 @@ use crate::accounts::{Accounts, Change};
 use crate::clock;
 use crate::config::Config;
 use crate::daemon::accounts::keeper::has_copy;
-use crate::daemon::accounts::{AccountsError, Changed, Copies, file};
+use crate::daemon::accounts::{AccountsError, Changed, Copies, file, uses};
 use crate::daemon::control::{self, Answer, Command};
 use crate::daemon::state_lock::StateLock;
 use crate::mirror::Mirror;
+use crate::server::account_lines;
+use crate::wire::AccountLine;
 
 /// What is known of the accounts without asking anybody.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub async fn change(config: &Config, change: &Change) -> Result<Changed, Account
     match control::ask(state, &Command::Accounts(change.clone())).await? {
         Some(Answer::Accounts { token, copies }) => return Ok(Changed { token, copies }),
         Some(Answer::Refused { message }) => return Err(AccountsError::Refused(message)),
-        Some(Answer::Replaced(_) | Answer::Done) => return Err(AccountsError::AnotherAnswer),
+        Some(Answer::Replaced(_) | Answer::Done | Answer::Users { .. }) => return Err(AccountsError::AnotherAnswer),
         None => {}
     }
     if !Mirror::exists(state) {
@@ -80,4 +82,17 @@ async fn has_sticks_copy(config: &Config) -> Result<bool, AccountsError> {
 /// The accounts as the boot disk has them: what is in force, whether a daemon runs or not.
 pub fn known(config: &Config) -> Result<Known, AccountsError> {
     Ok(file::read(&config.state)?.map_or(Known::Nothing, Known::Accounts))
+}
+
+/// The accounts as people see them: by a running daemon, which knows what files come to, else as the boot disk has them.
+pub async fn listed(config: &Config) -> Result<Option<Vec<AccountLine>>, AccountsError> {
+    let state = &config.state;
+    // One that does not answer, such as one of another version, is no reason to show nothing.
+    if let Ok(Some(Answer::Users { users })) = control::ask(state, &Command::Users).await {
+        return Ok(Some(users));
+    }
+    match known(config)? {
+        Known::Accounts(accounts) => account_lines(&accounts, &uses::read(state), |_| Ok(None)).map(Some),
+        Known::Nothing => Ok(None),
+    }
 }

@@ -1,5 +1,6 @@
 //! What a running daemon does with the accounts.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,13 +12,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::accounts::{ACCOUNTS_FILE, Accounts, BadAccounts, Change, SHARED_FOLDER, SharedRules};
 use crate::clock;
-use crate::daemon::accounts::{AccountsError, Changed, Copies, file};
+use crate::daemon::accounts::{AccountsError, Changed, Copies, file, uses};
 use crate::digest::Crc32;
 use crate::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::{Asker, Limited, Overwrite, Priority, PutRequest, Recurse, Span};
 use crate::path::{BadPath, RelPath};
-use crate::server::{ChangeRefused, Changer, Roll};
+use crate::server::{ChangeRefused, Changer, Roll, TokenUses, account_lines};
+use crate::wire::AccountLine;
 
 /// How long whoever changes an account waits until it is on the drives too.
 const DRIVES_WAIT: Duration = Duration::from_secs(3);
@@ -25,6 +27,8 @@ const DRIVES_WAIT: Duration = Duration::from_secs(3);
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Between two looks whether the drives' copy can still be read.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
+/// Between two times that the tokens' last uses are saved, while they change.
+const SAVE_USES_EVERY: Duration = Duration::from_mins(10);
 /// Bytes of a document that is believed to be one.
 const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 
@@ -40,6 +44,7 @@ pub(crate) struct Keeper {
     roll: watch::Sender<Roll>,
     /// The serial that the drives have.
     on_drives: watch::Sender<u64>,
+    uses: Arc<TokenUses>,
 }
 
 /// Why the drives' copy is not what it should be.
@@ -93,13 +98,50 @@ impl Keeper {
         let (roll, now) = (watch::Sender::new(roll_of(accounts.as_ref(), &rules, public)), accounts.clone());
         let (mirror, accounts, on_drives) = (Arc::clone(mirror), Mutex::new(accounts), watch::Sender::new(0));
         let rules = parking_lot::Mutex::new(rules);
-        let keeper = Self { state, mirror, public, accounts, rules, roll, on_drives };
+        let uses = Arc::new(TokenUses::new(uses::read(&state)));
+        let keeper = Self { state, mirror, public, accounts, rules, roll, on_drives, uses };
         keeper.publish(now.as_ref());
         Ok(Arc::new(keeper))
     }
 
     pub(crate) fn roll(&self) -> watch::Receiver<Roll> {
         self.roll.subscribe()
+    }
+
+    /// When tokens were last used: sessions note it.
+    pub(crate) fn uses(&self) -> Arc<TokenUses> {
+        Arc::clone(&self.uses)
+    }
+
+    /// Saves that now and then while it changes, until the task is dropped.
+    pub(crate) async fn keep_uses(self: Arc<Self>) {
+        loop {
+            sleep(SAVE_USES_EVERY).await;
+            self.save_uses().await;
+        }
+    }
+
+    /// Saves when tokens were last used, if that has changed. Nothing depends on it.
+    pub(crate) async fn save_uses(&self) {
+        let accounts = self.accounts.lock().await.clone();
+        // Those that are on the drives alone have tokens too.
+        let Some(accounts) = accounts else { return };
+        let tokens: BTreeSet<_> = accounts.users().flat_map(|(_, user)| user.tokens().map(|(id, _)| id)).collect();
+        let Some(last) = self.uses.take_changed(|token| tokens.contains(&token)) else { return };
+        let state = self.state.clone();
+        let saved = tokio::task::spawn_blocking(move || uses::write(&state, last)).await;
+        if let Err(error) = saved.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            tracing::warn!(%error, "when tokens were last used is not saved");
+            self.uses.put_back();
+        }
+    }
+
+    /// The accounts as people see them.
+    pub(crate) async fn lines(&self) -> Result<Vec<AccountLine>, AccountsError> {
+        let accounts = self.accounts.lock().await.clone().ok_or(AccountsError::Unread)?;
+        // What files come to is not known while the journal cannot be read.
+        let usage = |name: &str| Ok(self.mirror.usage(name).ok());
+        account_lines(&accounts, &self.uses.last(), usage)
     }
 
     /// How sessions change them.

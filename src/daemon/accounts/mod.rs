@@ -6,6 +6,7 @@
 mod command;
 mod file;
 mod keeper;
+mod uses;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use crate::daemon::control::ControlError;
 use crate::daemon::state_lock::StateLockError;
 use crate::journal::store::StoreError;
 
-pub use command::{Known, begin_anew, change, known};
+pub use command::{Known, begin_anew, change, known, listed};
 pub(in crate::daemon) use file::FILE as ACCOUNTS_FILE;
 pub(crate) use keeper::Keeper;
 

@@ -26,7 +26,7 @@ fn pair() -> (DuplexStream, Connection<DuplexStream>, Daemon) {
         Daemon { phase: watch::Sender::default(), limits: watch::Sender::default(), admission: Arc::default() };
     let pass = daemon.admission.admit(IpAddr::from([10, 0, 0, 1]).into(), 1, now()).unwrap();
     let changer: Changer = Arc::new(|_| Box::pin(async { Ok(None) }));
-    let directory = Arc::new(Directory::new(watch::Sender::new(Roll::Open).subscribe(), changer));
+    let directory = Arc::new(Directory::new(watch::Sender::new(Roll::Open).subscribe(), changer, Arc::default()));
     let guest = Guest::new(&directory, IpAddr::from([10, 0, 0, 1]));
     let log = AuditLog::new(Totals::default(), AuditLimits::default(), PathBuf::new());
     let scribe = Scribe::new(Arc::new(log), SocketAddr::from(([10, 0, 0, 1], 1)));
