@@ -56,10 +56,13 @@ pub(crate) fn login() {
     assert_eq!(people.client("chief").run_on(&["admin", "passwd", "anna"], b"red apples\n").code, NOT_FOUND);
     // Hashes alone are kept, and nothing is logged.
     people.client("chief").run_on(&["admin", "passwd", "ben"], format!("{NEW}\n").as_bytes()).expect(0);
+    // The sticks have them a moment later.
+    let of_stick = |side: Side| fs::read_to_string(people.twins.root(side).join(ACCOUNTS_FILE)).unwrap_or_default();
+    wait_until("the hash is on both sticks", || Side::BOTH.iter().all(|side| of_stick(*side).contains("$argon2id$")));
     let mut texts = vec![people.twins.log()];
     texts.push(fs::read_to_string(people.twins.state().join("accounts.json")).expect("it is there"));
     for side in Side::BOTH {
-        texts.push(fs::read_to_string(people.twins.root(side).join(ACCOUNTS_FILE)).expect("it is there"));
+        texts.push(of_stick(side));
     }
     let log = String::from_utf8(people.client("chief").run(&["log", "--json"]).expect(0).stdout).expect("UTF-8");
     assert!(log.contains("\"command\":\"login\"") && log.contains("\"command\":\"passwd\""), "{log}");

@@ -133,3 +133,76 @@ pub(crate) fn copies() {
     wait_until("the accounts are read from a drive", || people.client("anna").run(&["ls"]).code == 0);
     people.twins.command(&["user", "list"]).expect(0);
 }
+
+/// What somebody put into a home on a stick is its user's when the journal is rebuilt, too.
+pub(crate) fn found_by_adopt() {
+    for boot_disk in ["lost", "there"] {
+        let mut people = People::new(twins());
+        people.client("anna").put("own", &[1; 100]).expect(0);
+        people.client("ben").run(&["mkdir", "deep/er"]).expect(0);
+        people.client("chief").run(&["status", "--wait"]).expect(0);
+        people.twins.end(End::Drain);
+        for (path, len) in [
+            ("anna/by hand", 10),
+            ("anna/new/by hand", 20),
+            ("ben/deep/er/by hand", 5),
+            ("shared/by hand", 7),
+            ("x", 3),
+        ] {
+            let path = people.twins.root(Side::A).join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("room");
+            fs::write(path, vec![2; len]).expect("room");
+        }
+        if boot_disk == "lost" {
+            fs::remove_dir_all(people.twins.state()).expect("our own folder");
+        }
+        let adopted = people.twins.adopt();
+        assert!(adopted.stderr.contains("the accounts are those of the drives: change 4, anna, ben, chief, reader"));
+        assert!(!adopted.stderr.contains("NEWER"), "{}", adopted.stderr);
+        people.twins.serve();
+        let chief = people.client("chief");
+        wait_until("the accounts are read from a drive", || chief.run(&["ls"]).code == 0);
+        let bytes = |name: &str| chief.run(&["info", "--user", name, "--json"]).expect(0).json()["bytes"].clone();
+        assert_eq!([bytes("anna"), bytes("ben"), bytes("chief")], [130, 5, 0], "{boot_disk}");
+        for (path, owner) in [("/anna/new/by hand", "anna"), ("/shared/by hand", ""), ("/x", "")] {
+            assert_eq!(chief.run(&["info", path, "--json"]).expect(0).json()["owner"], owner, "{path}");
+        }
+        people.client("anna").get("new/by hand").expect(0);
+        people.twins.check_identical_by(&chief);
+    }
+}
+
+/// Accounts that were changed while the stick that is adopted was away are not undone in silence.
+pub(crate) fn newer_left() {
+    let mut people = People::new(twins());
+    people.client("anna").put("f", b"1").expect(0);
+    people.client("chief").run(&["status", "--wait"]).expect(0);
+    people.twins.end(End::Drain);
+    people.twins.take_out(Side::A, Pull::Rename);
+    people.twins.serve();
+    people.twins.command(&["user", "token", "revoke", "ben", "first"]).expect(0);
+    people.twins.end(End::Drain);
+    people.twins.put_in(Side::A);
+    people.twins.take_out(Side::B, Pull::Rename);
+    let root = people.twins.root(Side::A).display().to_string();
+    let adopt = ["adopt", "--plain-directory", "--drive", &root, "--without", "b"];
+    let adopted = people.twins.command(&adopt).expect(0).stderr;
+    let left = people.twins.state().join("accounts.json.before-adopt-1");
+    for part in ["NEWER accounts were on the boot disk", "change 5, anna, ben", &left.display().to_string()] {
+        assert!(adopted.contains(part), "{part}: {adopted}");
+    }
+    // As it says.
+    fs::rename(&left, people.twins.state().join("accounts.json")).expect("our own file");
+    people.twins.serve();
+    people.client("ben").run(&["ls"]).expect(DENIED);
+    people.client("anna").run(&["ls"]).expect(0);
+    wait_until("they are on the drive", || {
+        let accounts = fs::read_to_string(people.twins.root(Side::A).join(ACCOUNTS_FILE));
+        accounts.is_ok_and(|text| text.contains("\"serial\": 5"))
+    });
+    people.twins.end(End::Drain);
+    // Without a boot disk nobody knows.
+    fs::remove_dir_all(people.twins.state()).expect("our own folder");
+    let adopted = people.twins.command(&adopt).expect(0).stderr;
+    assert!(adopted.contains("while drive b alone was there is not known") && !adopted.contains("NEWER"), "{adopted}");
+}

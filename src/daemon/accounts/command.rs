@@ -96,3 +96,8 @@ pub async fn listed(config: &Config) -> Result<Option<Vec<AccountLine>>, Account
         Known::Nothing => Ok(None),
     }
 }
+
+/// The accounts in a state directory, if there are any that can be read.
+pub(in crate::daemon) fn on_boot_disk(state: &Path) -> Option<Accounts> {
+    file::read(state).ok().flatten()
+}

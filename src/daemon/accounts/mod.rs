@@ -16,6 +16,7 @@ use crate::daemon::control::ControlError;
 use crate::daemon::state_lock::StateLockError;
 use crate::journal::store::StoreError;
 
+pub(in crate::daemon) use command::on_boot_disk;
 pub use command::{Known, begin_anew, change, known, listed};
 pub(in crate::daemon) use file::FILE as ACCOUNTS_FILE;
 pub(crate) use keeper::Keeper;

@@ -4,6 +4,7 @@
 //! Nothing on a drive is moved or written but its lock and a mark on its manifest; the state directory is changed at
 //! the end alone, by renames. Cut short anywhere, the same command begins again.
 
+mod accounts;
 mod error;
 mod look;
 mod plan;
@@ -17,12 +18,13 @@ pub(super) use state::NEW_FOLDER;
 use std::path::Path;
 
 use crate::clock;
+use crate::daemon::adopt::accounts::Documents;
 use crate::daemon::adopt::look::look_through;
 use crate::daemon::adopt::plan::{Found, Plan};
 use crate::daemon::state_lock::StateLock;
 use crate::ids::{DriveId, Epoch, MirrorId, PerSide, Side};
 use crate::journal::{Beginning, Enrolled, Enrolment};
-use crate::mirror::adopt::{Outcome, Survey, rebuild};
+use crate::mirror::adopt::{Homes, Outcome, Survey, rebuild};
 use crate::mirror::manifest;
 use crate::namespace::Namespace;
 
@@ -39,7 +41,9 @@ pub fn adopt(request: &AdoptRequest, state: &Path) -> Result<(), AdoptError> {
     let gap = if plan.without.is_some() { WAIVED_GAP } else { 0 };
     tell::histories(&surveys);
     plan.find_places(&surveys);
-    let outcome = rebuild(surveys, gap, clock::wall_ns()).map_err(|diverged| plan.diverged(diverged))?;
+    let accounts = Documents::of(&surveys, state);
+    let outcome =
+        rebuild(surveys, accounts.homes(), gap, clock::wall_ns()).map_err(|diverged| plan.diverged(diverged))?;
     for (side, found) in plan.drives.iter() {
         // What is taken in is not in its manifest.
         if let Some(found) = found {
@@ -48,7 +52,8 @@ pub fn adopt(request: &AdoptRequest, state: &Path) -> Result<(), AdoptError> {
     }
     let begun = state::write(state, &outcome, &plan.beginning(&outcome, gap))?;
     let aside = begun.take_effect()?;
-    tell::outcome(&outcome, aside.as_deref());
+    tell::outcome(&outcome, aside.journal.as_deref());
+    accounts.tell(&outcome, plan.without, aside.accounts.as_deref());
     Ok(())
 }
 
@@ -58,8 +63,8 @@ pub(super) fn take_in(places: &PerSide<std::path::PathBuf>) -> Result<Outcome, A
     let drives = PerSide { a: open(Side::A)?, b: open(Side::B)? };
     let surveys = look_through(&drives)?;
     tell::histories(&surveys);
-    let outcome =
-        rebuild(surveys, 0, clock::wall_ns()).map_err(|diverged| AdoptError::Diverged { why: diverged.to_string() })?;
+    let outcome = rebuild(surveys, Homes::default(), 0, clock::wall_ns())
+        .map_err(|diverged| AdoptError::Diverged { why: diverged.to_string() })?;
     Ok(outcome)
 }
 

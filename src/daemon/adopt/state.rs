@@ -27,6 +27,12 @@ pub(super) struct Begun {
     has_accounts: bool,
 }
 
+/// Where what was there before is now.
+pub(super) struct Aside {
+    pub(super) journal: Option<PathBuf>,
+    pub(super) accounts: Option<PathBuf>,
+}
+
 pub(super) fn make(state: &Path) -> Result<(), AdoptError> {
     fs::create_dir_all(state).map_err(failed(state))
 }
@@ -45,21 +51,22 @@ pub(super) fn write(state: &Path, outcome: &Outcome, beginning: &Beginning) -> R
 
 impl Begun {
     /// Puts it in the place of the old one, which is kept; where that is now.
-    pub(super) fn take_effect(self) -> Result<Option<PathBuf>, AdoptError> {
+    pub(super) fn take_effect(self) -> Result<Aside, AdoptError> {
         let (new, place) = (self.state.join(NEW_FOLDER), Mirror::journal_folder(&self.state));
         let aside = if place.exists() { Some(free_name(&self.state, OLD_FOLDER)) } else { None };
         if let Some(aside) = &aside {
             fs::rename(&place, aside).map_err(failed(&place))?;
         }
         let accounts = self.state.join(ACCOUNTS_FILE);
-        if self.has_accounts && accounts.exists() {
-            let aside = free_name(&self.state, OLD_ACCOUNTS);
-            fs::rename(&accounts, &aside).map_err(failed(&accounts))?;
+        let is_left = self.has_accounts && accounts.exists();
+        let accounts_aside = is_left.then(|| free_name(&self.state, OLD_ACCOUNTS));
+        if let Some(aside) = &accounts_aside {
+            fs::rename(&accounts, aside).map_err(failed(&accounts))?;
         }
         // Cut short here there is no journal: the same command begins again.
         fs::rename(&new, &place).map_err(failed(&new))?;
         File::open(&self.state).and_then(|folder| folder.sync_all()).map_err(failed(&self.state))?;
-        Ok(aside)
+        Ok(Aside { journal: aside, accounts: accounts_aside })
     }
 }
 

@@ -78,7 +78,7 @@ fn examples(examples: &Examples, what: &str) {
     }
 }
 
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     // Without a stderr there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "{}", units::one_line(line));
 }

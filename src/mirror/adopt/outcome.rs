@@ -10,6 +10,7 @@ use crate::journal::{
     Beginning, Blocks, Body, Content, Copy, Debt, FileNode, FolderNode, Held, Importer, Keeping, Kept, Node, Origin,
     Place, Remains, Version,
 };
+use crate::mirror::adopt::homes::Homes;
 use crate::mirror::adopt::is_root;
 use crate::mirror::adopt::past::Past;
 use crate::mirror::adopt::tree::Stray;
@@ -68,12 +69,18 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Whether the drives have accounts.
     pub(crate) fn has_accounts(&self) -> bool {
-        let is_it = |node: &RebuiltNode| {
-            node.place.parent == NodeId::ROOT
-                && node.place.name.as_str() == ACCOUNTS_FILE
-                && matches!(node.node, Node::File(_))
+        self.accounts().is_some()
+    }
+
+    /// The version of the accounts that the drives have.
+    pub(crate) fn accounts(&self) -> Option<Version> {
+        let version = |node: &RebuiltNode| match &node.node {
+            Node::File(file) if node.place.parent == NodeId::ROOT && node.place.name.as_str() == ACCOUNTS_FILE => {
+                Some(file.version)
+            }
+            Node::File(_) | Node::Folder(_) => None,
         };
-        self.nodes.iter().any(is_it)
+        self.nodes.iter().find_map(version)
     }
 
     /// Writes it into an empty store, which is a journal from then on.
@@ -175,6 +182,7 @@ pub(super) struct Rebuild {
     /// Drives that were not seen.
     pub(super) unseen: PerSide<bool>,
     pub(super) report: Report,
+    pub(super) homes: Homes,
     head: Lsn,
     next_node: NodeId,
     nonce: Nonce,
@@ -196,6 +204,7 @@ impl Rebuild {
             strays: PerSide::default(),
             unseen: PerSide::default(),
             report: Report::default(),
+            homes: Homes::default(),
             head,
             next_node: NodeId(last_node.0 + gap).next(),
             now_ns,

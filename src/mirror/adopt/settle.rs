@@ -70,7 +70,8 @@ impl Rebuild {
     fn body_of(&mut self, stray: &Stray) -> Body {
         let version = Version { ticket: self.next_ticket(), size: stray.digest.size, crc32: stray.digest.whole };
         let mtime_ns = stray.observed.mtime_ns;
-        Body::File { version, mtime_ns, executable: stray.executable, owner: String::new() }
+        let owner = self.owner_in(stray.place.parent, &stray.place.name);
+        Body::File { version, mtime_ns, executable: stray.executable, owner }
     }
 }
 

@@ -13,8 +13,11 @@ use crate::mirror::label::Label;
 use crate::mirror::manifest::{self, Manifest, Said};
 use crate::mirror::volume::{Disposition, FileKind, Listing, Result, Volume, VolumeError};
 use crate::mirror::{extent, layout};
-use crate::path::{Name, OWN_FOLDER, PATH_DEPTH_MAX, check_text_extent, is_accounts_name, is_reserved};
+use crate::path::{ACCOUNTS_FILE, Name, OWN_FOLDER, PATH_DEPTH_MAX, check_text_extent, is_accounts_name, is_reserved};
 use crate::units::lossless;
+
+/// Bytes of accounts that are looked at.
+const ACCOUNTS_BYTES_MAX: u64 = 64 << 20;
 
 /// Bytes read and to be read, for those who look on.
 #[derive(Debug, Default)]
@@ -41,6 +44,8 @@ pub(crate) struct Survey {
     pub(crate) stages: BTreeMap<Ticket, FileDigest>,
     /// Files and folders, each folder before what is in it.
     pub(crate) tree: Vec<Seen>,
+    /// The bytes of the file in the root that has accounts.
+    pub(crate) accounts: Option<Vec<u8>>,
     /// What is left alone, and why.
     pub(crate) passed_over: Vec<String>,
 }
@@ -249,6 +254,9 @@ impl Walk<'_> {
                 }
                 FileKind::File => {
                     if let Some(digest) = self.digest(&at)? {
+                        if above == Above::Root && text == ACCOUNTS_FILE {
+                            self.survey.accounts = self.bytes(&at, digest.size);
+                        }
                         let what = SeenKind::File { digest, observed: meta.observed, executable: meta.executable };
                         self.survey.tree.push(Seen { above, name, what });
                     }
@@ -262,6 +270,17 @@ impl Walk<'_> {
     fn pass_over_beyond(&mut self, folder: &str) {
         let (path, why) = extent::beyond(folder);
         self.survey.passed_over.push(format!("{path}: {why}"));
+    }
+
+    /// A small file's bytes, if they can be read once more.
+    fn bytes(&self, path: &str, size: u64) -> Option<Vec<u8>> {
+        let mut all = Vec::new();
+        let file = self.volume.open(path).ok().filter(|_| size <= ACCOUNTS_BYTES_MAX)?;
+        let take = |bytes: &[u8], _| {
+            all.extend_from_slice(bytes);
+            Ok::<_, VolumeError>(())
+        };
+        pour(&file, 0, size, take).ok().map(|()| all)
     }
 
     /// The digests of a file; nothing where it cannot be read.

@@ -6,6 +6,7 @@ use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side, Ticket};
 use crate::journal::{
     Body, Cause, Change, Content, Copy, Held, Keeping, Kept, Listed, Observed, Origin, Place, Remains, Stage, Version,
 };
+use crate::mirror::adopt::homes::Homes;
 use crate::mirror::adopt::outcome::{Outcome, RebuiltNode};
 use crate::mirror::adopt::survey::{Above, LoggedPut, Seen, SeenKind, Survey};
 use crate::mirror::adopt::{Diverged, rebuild};
@@ -95,7 +96,7 @@ fn drive(changes: &[Change], files: &[(&str, &[u8])]) -> Survey {
 }
 
 fn of_both(a: Survey, b: Survey) -> Outcome {
-    rebuild(PerSide { a: Some(a), b: Some(b) }, 0, 7).unwrap()
+    rebuild(PerSide { a: Some(a), b: Some(b) }, Homes::default(), 0, 7).unwrap()
 }
 
 /// The paths of the catalog, sorted.
@@ -302,7 +303,7 @@ fn two_histories_are_noticed() {
     let common = file(1, 1, 0, "f", b"common");
     let apart = |second: Change, third: Change| {
         let a = drive(&[common.clone(), second], &[]);
-        rebuild(PerSide { a: Some(a), b: Some(drive(&[common.clone(), third], &[])) }, 0, 7).map(drop)
+        rebuild(PerSide { a: Some(a), b: Some(drive(&[common.clone(), third], &[])) }, Homes::default(), 0, 7).map(drop)
     };
     assert_eq!(apart(file(2, 1, 0, "f", b"one"), file(2, 1, 0, "f", b"two")), Err(Diverged(Lsn(2))));
     assert_eq!(apart(file(2, 1, 0, "f", b"one"), gone(2, 1)), Err(Diverged(Lsn(2))));
@@ -314,7 +315,7 @@ fn two_histories_are_noticed() {
 fn two_nodes_that_were_told_to_be_in_one_place_are_both_kept() {
     // A history with gaps: the move of the first is missing.
     let a = drive(&[file(1, 1, 0, "f", b"first"), file(5, 2, 0, "f", b"second")], &[("f", b"second"), ("g", b"first")]);
-    let outcome = rebuild(PerSide { a: Some(a), b: None }, 0, 7).unwrap();
+    let outcome = rebuild(PerSide { a: Some(a), b: None }, Homes::default(), 0, 7).unwrap();
     assert!(paths(&outcome).contains(&"f".to_owned()) && outcome.nodes.len() == 2, "{:?}", paths(&outcome));
     for side in [Side::A, Side::B] {
         assert!(outcome.nodes.iter().all(|node| node.debts.get(side).is_some() || side == Side::A));
@@ -350,7 +351,7 @@ fn a_drive_that_was_not_seen_may_have_all_that_a_node_was() {
         gone(7, 1),
     ];
     let a = with_trash(drive(&changes, &[]), &[("6-f", b"second")]);
-    let outcome = rebuild(PerSide { a: Some(a), b: None }, 0, 7).unwrap();
+    let outcome = rebuild(PerSide { a: Some(a), b: None }, Homes::default(), 0, 7).unwrap();
     let f = vec![(2, place(0, "f")), (3, place(0, "f")), (3, in_trash(6, "f"))];
     assert_eq!(maybe_on_b(&outcome), [(1, vec![(0, place(0, "d"))]), (2, f), (3, vec![(4, place(1, "g"))])]);
     assert!(outcome.removed.iter().all(|(_, debts)| debts.a.is_none()));
@@ -361,7 +362,7 @@ fn a_newer_version_than_any_that_was_found_is_not_taken_for_an_old_one() {
     let changes = [file(1, 1, 0, "f", b"first"), file(2, 1, 0, "f", b"second"), file(3, 1, 0, "f", b"third")];
     let maybe = |found: &[u8]| {
         let a = drive(&changes, &[("f", found)]);
-        maybe_on_b(&rebuild(PerSide { a: Some(a), b: None }, 0, 7).unwrap())
+        maybe_on_b(&rebuild(PerSide { a: Some(a), b: None }, Homes::default(), 0, 7).unwrap())
     };
     // The third may be on the other drive alone, and so may be the second.
     assert_eq!(maybe(b"first"), [(1, vec![(1, place(0, "f"))])]);

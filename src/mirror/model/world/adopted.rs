@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::ids::{Arrival, Epoch, Lsn, PerSide, Side};
 use crate::journal::mem_store::MemDisk;
 use crate::journal::{Beginning, Change, Enrolment};
-use crate::mirror::adopt::{Progress, Survey, rebuild, survey};
+use crate::mirror::adopt::{Homes, Progress, Survey, rebuild, survey};
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Known, LaneError};
 use crate::mirror::log_thread::Taken;
@@ -176,7 +176,7 @@ impl World {
         let labels = PerSide::new(|side| found.get(side).as_ref().map(|(_, label)| label.clone()));
         let surveys = PerSide { a: found.a.map(|(survey, _)| survey), b: found.b.map(|(survey, _)| survey) };
         let gap = if without.is_some() { WAIVED_GAP } else { 0 };
-        let outcome = rebuild(surveys, gap, now_ns).unwrap();
+        let outcome = rebuild(surveys, Homes::default(), gap, now_ns).unwrap();
         for (side, _) in labels.iter().filter(|(_, label)| label.is_some()) {
             manifest::outdate(&volume(side)).unwrap();
         }
