@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use crate::ids::RequestId;
 use crate::journal::{Node, Quotas, Resolved, check_limit};
 use crate::mirror::core::Core;
 use crate::mirror::mutate::{refusal, unreadable};
@@ -30,9 +31,34 @@ pub(crate) struct Users {
 /// What uploads under way will add.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    by_owner: Mutex<HashMap<String, OnTheWay>>,
-    /// Some commit has ended.
+    table: Mutex<Table>,
+    /// Some commit has ended, or some upload.
     settled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_owner: HashMap<String, OnTheWay>,
+    /// Uploads with an id: one that comes again takes the place of the one that its client gave up.
+    by_id: HashMap<RequestId, Holder>,
+    /// Of holders.
+    last: u64,
+}
+
+/// The upload that has an id.
+#[derive(Debug)]
+struct Holder {
+    number: u64,
+    stage: HolderStage,
+    /// Tells it that another one has its place.
+    displaced: watch::Sender<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HolderStage {
+    UnderWay,
+    /// Too late to end it: whoever comes gets its answer.
+    Settling,
 }
 
 /// What one owner's uploads will add.
@@ -51,6 +77,9 @@ pub(crate) struct Claim {
     path: RelPath,
     limited: Limited,
     is_settling: bool,
+    /// Where it has an id: the number under which it holds that, and whether another upload has its place.
+    held: Option<(RequestId, u64)>,
+    displaced: watch::Receiver<bool>,
     /// The bytes that it has in all, and what it adds with them to what its owner has.
     size: u64,
     adds: u64,
@@ -70,17 +99,37 @@ impl Core {
 }
 
 impl Claim {
-    /// A claim to nothing yet.
-    pub(crate) fn new(core: &Arc<Core>, request: &PutRequest) -> Self {
+    /// A claim to nothing yet. An upload with the same id, as of a client that has lost its connection, is ended, and its
+    /// end waited for: what it had reserved is free then.
+    pub(crate) async fn begin(core: &Arc<Core>, request: &PutRequest) -> Self {
+        let (held, displaced) = core.claims.hold(request.id.as_ref());
         core.claims.change(&request.owner, |way| way.uploads += 1);
-        Self {
+        let claim = Self {
             core: Arc::clone(core),
             owner: request.owner.clone(),
             path: request.path.clone(),
             limited: request.limited,
             is_settling: false,
+            held: held.as_ref().map(|(id, number, _)| (id.clone(), *number)),
+            displaced,
             size: 0,
             adds: 0,
+        };
+        if let Some((_, _, Some(before))) = held {
+            // One that does not end in this time competes, as any other.
+            let _ = timeout(SETTLE_AT_MOST, before.closed()).await;
+        }
+        claim
+    }
+
+    /// Returns when another upload has the place of this one.
+    pub(crate) fn displaced(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut displaced = self.displaced.clone();
+        async move {
+            if displaced.wait_for(|is_displaced| *is_displaced).await.is_err() {
+                // It has no id, or has its place to its end.
+                std::future::pending().await
+            }
         }
     }
 
@@ -123,8 +172,8 @@ impl Claim {
     /// The same without waiting.
     pub(crate) fn try_grow(&mut self, size: u64) -> Result<(), Refusal> {
         let quotas = self.quotas();
-        let mut claims = self.core.claims.by_owner.lock();
-        let way = claims.entry(self.owner.clone()).or_default();
+        let mut claims = self.core.claims.table.lock();
+        let way = claims.by_owner.entry(self.owner.clone()).or_default();
         let others = way.bytes.saturating_sub(self.adds);
         let mut adds = size;
         // Without a limit nobody asks what is replaced.
@@ -145,10 +194,18 @@ impl Claim {
         Ok(())
     }
 
-    /// Its commit begins.
-    pub(crate) fn settle(&mut self) {
+    /// Its commit begins, unless another upload has its place.
+    pub(crate) fn settle(&mut self) -> Result<(), Refusal> {
+        let mut table = self.core.claims.table.lock();
+        if let Some((id, number)) = &self.held {
+            match table.by_id.get_mut(id).filter(|holder| holder.number == *number) {
+                Some(holder) => holder.stage = HolderStage::Settling,
+                None => return Err(displaced()),
+            }
+        }
         self.is_settling = true;
-        self.core.claims.change(&self.owner, |way| way.settling += 1);
+        table.by_owner.entry(self.owner.clone()).or_default().settling += 1;
+        Ok(())
     }
 }
 
@@ -160,15 +217,52 @@ impl Drop for Claim {
             way.bytes = way.bytes.saturating_sub(adds);
             way.settling = way.settling.saturating_sub(settling);
         });
+        if let Some((id, number)) = &self.held {
+            self.core.claims.let_go(id, *number);
+        }
         if self.is_settling {
             self.core.claims.settled.notify_waiters();
         }
     }
 }
 
+/// What is said to an upload in whose place another one is.
+pub(crate) fn displaced() -> Refusal {
+    let message = "this upload was begun again on another connection, and goes on there".to_owned();
+    Refusal::Unavailable { drive: None, message }
+}
+
+/// An id, the number of who holds it, and, if somebody was ended for that, how to know when that is done.
+type Held = (RequestId, u64, Option<watch::Sender<bool>>);
+
 impl Claims {
+    /// Takes an id for an upload.
+    fn hold(&self, id: Option<&RequestId>) -> (Option<Held>, watch::Receiver<bool>) {
+        let (sender, receiver) = watch::channel(false);
+        let Some(id) = id else { return (None, receiver) };
+        let mut table = self.table.lock();
+        if table.by_id.get(id).is_some_and(|holder| holder.stage == HolderStage::Settling) {
+            return (None, receiver);
+        }
+        table.last += 1;
+        let number = table.last;
+        let holder = Holder { number, stage: HolderStage::UnderWay, displaced: sender };
+        let before = table.by_id.insert(id.clone(), holder).map(|before| before.displaced);
+        if let Some(before) = &before {
+            before.send_replace(true);
+        }
+        (Some((id.clone(), number, before)), receiver)
+    }
+
+    fn let_go(&self, id: &RequestId, number: u64) {
+        let mut table = self.table.lock();
+        if table.by_id.get(id).is_some_and(|holder| holder.number == number) {
+            table.by_id.remove(id);
+        }
+    }
+
     fn change(&self, owner: &str, change: impl FnOnce(&mut OnTheWay)) {
-        let mut claims = self.by_owner.lock();
+        let claims = &mut self.table.lock().by_owner;
         let way = claims.entry(owner.to_owned()).or_default();
         change(way);
         if way.uploads == 0 {
@@ -177,6 +271,6 @@ impl Claims {
     }
 
     fn is_settling(&self, owner: &str) -> bool {
-        self.by_owner.lock().get(owner).is_some_and(|way| way.settling > 0)
+        self.table.lock().by_owner.get(owner).is_some_and(|way| way.settling > 0)
     }
 }

@@ -20,7 +20,7 @@ use crate::mirror::log_thread::NoRoom;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::refusal;
 use crate::mirror::pool::Held;
-use crate::mirror::quota::Claim;
+use crate::mirror::quota::{self, Claim};
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::PutRequest;
 use crate::mirror::stage::StageFile;
@@ -85,9 +85,10 @@ impl Mirror {
             }
         }
         let bytes = if answered.is_some() { 0 } else { request.len.unwrap_or(0) };
+        // An earlier try of the same upload gives up its place then too.
+        let mut claim = Claim::begin(&self.core, &request).await;
         let is_large = bytes > LOGGED_BYTES_MAX as u64;
         let transfer = if is_large { Some(take_place(&self.core, &request).await?) } else { None };
-        let mut claim = Claim::new(&self.core, &request);
         claim.grow(bytes).await?;
         let reservation = space::reserve(&self.core, bytes).await?;
         let count = self.tickets.fetch_add(1, Ordering::Relaxed);
@@ -161,6 +162,15 @@ impl Upload {
     /// What the drives do for it once it is large.
     fn flow(&self) -> Flow {
         self.request.asker.flow(self.request.len)
+    }
+
+    /// Returns when it is of no use any more: its client has begun it again, and that one has its place.
+    pub fn displaced(&self) -> impl Future<Output = Refusal> + Send + use<> {
+        let displaced = self.claim.displaced();
+        async move {
+            displaced.await;
+            quota::displaced()
+        }
     }
 
     /// The CRC-32 of all that was written so far.
@@ -429,6 +439,7 @@ impl Upload {
         if self.stages == PerSide::default() {
             return Err(self.nobody_left());
         }
+        self.claim.settle()?;
         self.handed_over = true;
         let put = Put {
             path: self.request.path.clone(),
@@ -441,7 +452,6 @@ impl Upload {
             stages: self.stages,
         };
         let core = &self.mirror.core;
-        self.claim.settle();
         let request = Request {
             mutation: Mutation::Put(put),
             id: self.request.id.take(),

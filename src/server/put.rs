@@ -20,13 +20,23 @@ where
         Ok(begun) => begun,
         Err(fault) => return session.connection.refuse_body(fault, body).await,
     };
+    let mut displaced = Box::pin(upload.displaced());
     loop {
         // Before it is read: what has no room in memory waits on the client's side.
         if let Err(refused) = upload.make_ready().await {
             drop(upload);
             return session.connection.refuse_body(refusal::fault(&refused), body).await;
         }
-        let Some(piece) = session.connection.piece(&mut body).await? else { break };
+        let piece = tokio::select! {
+            biased;
+            refused = &mut displaced => {
+                // Most likely nobody is at the other end any more: nothing of it is kept for that.
+                drop((upload, displaced));
+                return Err(session.connection.end(refusal::fault(&refused)).await);
+            }
+            piece = session.connection.piece(&mut body) => piece?,
+        };
+        let Some(piece) = piece else { break };
         // Whose token was revoked meanwhile stores nothing.
         if let Err(fault) = session.connection.guest().access() {
             drop(upload);

@@ -267,3 +267,42 @@ pub(crate) fn cut_off() {
         wait_until("no stage is left", || stages(people.twins.root(Side::A)).is_empty());
     }
 }
+
+/// Whoever sends a file again after the network was lost does not compete with what is left of the first attempt.
+pub(crate) fn sent_again() {
+    let people = People::new(twins());
+    let (anna, chief) = (people.client("anna"), people.client("chief"));
+    chief.run(&["admin", "quota", "anna", "1MiB"]).expect(0);
+    let bytes = vec![1; 900 * KIB];
+    let begin = |name: &str, id: &str| {
+        let mut raw = greeted(&people, name);
+        let head = json!({"op": "put", "path": "f", "len": bytes.len(), "id": id});
+        raw.send(format!("{head}\n").as_bytes());
+        raw.send(&bytes[..500 * KIB]);
+        raw
+    };
+    let end = |raw: &mut Raw| {
+        raw.send(&bytes[500 * KIB..]);
+        raw.send(format!("{{\"crc32\":\"{:08x}\"}}\n", crc32fast::hash(&bytes)).as_bytes());
+        raw.answer().expect("an answer")
+    };
+    let mut first = begin("anna", "the same");
+    let mut bens = begin("ben", "the same");
+    wait_until("both are under way", || stages(people.twins.root(Side::A)).len() == 2);
+    let other = begin("anna", "another").answer().expect("another one competes");
+    assert_eq!(other["error"], "quota");
+    let mut second = begin("anna", "the same");
+    let ended = first.answer().expect("a word of why");
+    assert_eq!((&ended["error"], &ended["close"]), (&json!("unavailable"), &json!(true)), "{ended}");
+    let stored = end(&mut second);
+    assert_eq!(stored["ok"], true, "{stored}");
+    assert_eq!(end(&mut bens)["ok"], true, "another one's with the same id is another one");
+    assert_eq!(usage(&anna)["bytes"], bytes.len());
+    // And once more, when it is stored: the same answer.
+    let mut third = begin("anna", "the same");
+    assert_eq!(end(&mut third)["lsn"], stored["lsn"]);
+    assert_eq!(usage(&anna)["bytes"], bytes.len());
+    wait_until("no stage is left", || stages(people.twins.root(Side::A)).is_empty());
+    anna.put("rest", &vec![2; 124 * KIB]).expect(0);
+    anna.put("more", &[3]).expect(NO_SPACE);
+}
