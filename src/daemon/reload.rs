@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::certificate::{self, CertificateError};
 use crate::daemon::logging::Logging;
 use crate::server::{Limits, Tls};
-use crate::tls::Fingerprint;
+use crate::tls::{Fingerprint, Policy};
 use crate::watcher::{Pace, WatcherHandle};
 
 /// The settings in force, and the way to those who go by them.
@@ -72,21 +72,30 @@ impl<'a> Settings<'a> {
         is_missing(&self.tls.borrow(), listen)
     }
 
-    /// For new connections; those that there are go on by the key that they began with.
-    fn take_certificate(&mut self, config: &Config) {
+    /// For new connections; those that there are go on by what they began with. On an error all of it is as it was: a policy
+    /// without its key, or a key without its policy, is nobody's wish.
+    fn take_tls(&mut self, config: &Config) -> Result<(), String> {
         let Config { state, listen, .. } = self.config.clone();
-        match certificate::load(&Config { state, ..config.clone() }) {
-            Ok((tls, _)) if is_missing(&tls, listen) => {
-                tracing::error!("there is no certificate: twinstickd cert makes one; TLS kept as it was");
-            }
-            Ok((tls, fingerprint)) => {
-                if fingerprint != self.fingerprint {
-                    tell_fingerprint(fingerprint.as_ref());
-                }
-                self.fingerprint = fingerprint;
-                self.tls.send_replace(tls);
-            }
-            Err(error) => tracing::error!(%error, "certificate kept as it was"),
+        let loaded = certificate::load(&Config { state, ..config.clone() });
+        let (tls, fingerprint) = loaded.map_err(|error| error.to_string())?;
+        if is_missing(&tls, listen) {
+            return Err("there is no certificate: twinstickd cert makes one".to_owned());
+        }
+        if fingerprint != self.fingerprint {
+            tell_fingerprint(fingerprint.as_ref());
+        }
+        self.fingerprint = fingerprint;
+        let before = self.tls.send_replace(tls);
+        if before.policy != Policy::Never {
+            self.tell_in_clear();
+        }
+        Ok(())
+    }
+
+    /// Says that others may listen, where that is so.
+    pub(crate) fn tell_in_clear(&self) {
+        if self.tls.borrow().policy == Policy::Never && !self.config.listen.ip().is_loopback() {
+            tracing::warn!("tokens and files cross the network in clear, as the settings say");
         }
     }
 
@@ -114,11 +123,18 @@ impl<'a> Settings<'a> {
             }
             differs
         });
-        self.take_certificate(&config);
-        if fixed.is_empty() {
-            tracing::info!("configuration in force");
-        } else {
-            tracing::warn!(keys = fixed.join(", "), "configuration in force but for what needs a restart");
+        let keys = fixed.join(", ");
+        match (self.take_tls(&config), fixed.is_empty()) {
+            (Ok(()), true) => tracing::info!("configuration in force"),
+            (Ok(()), false) => tracing::warn!(keys, "configuration in force but for what needs a restart"),
+            (Err(error), true) => tracing::error!(error, "configuration in force but for TLS, which is kept as it was"),
+            (Err(error), false) => {
+                tracing::error!(
+                    error,
+                    keys,
+                    "configuration in force but for TLS, which is kept as it was, and for what needs a restart"
+                );
+            }
         }
         // What still waits for a restart is named at each reload.
         let Config { state, listen, log_format, journal_entries_max, flaps_max, .. } = self.config.clone();

@@ -28,7 +28,7 @@ use crate::journal::store::StoreError;
 use crate::mirror::{Lost, Mirror};
 use crate::pulse::{Pulse, pulse};
 use crate::server::{self, Asked, Directory, Phase, Port};
-use crate::tls::{IN_CLEAR, Policy};
+use crate::tls::IN_CLEAR;
 use crate::watcher::{Ground, KnownDrive, Watcher, WatcherConfig, WatcherHandle};
 
 /// Sightings that wait to be taken in.
@@ -163,9 +163,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     let mut server = tokio::spawn(serving);
     // In one piece: scripts wait for this line.
     logging.say(&format!("listening on {address}"));
-    if config.tls == Policy::Never && !config.listen.ip().is_loopback() {
-        tracing::warn!("tokens and files cross the network in clear, as the settings say");
-    }
+    settings.tell_in_clear();
     if keeper.is_empty().await {
         tracing::info!(
             "no accounts: this machine alone is served, and everybody on it may do all; twinstickd user add makes one"
