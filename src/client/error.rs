@@ -28,7 +28,8 @@ pub enum ClientError {
          {pinned} was pinned"
     )]
     OtherKey { address: String, pinned: Fingerprint, seen: Fingerprint },
-    #[error("no TLS connection with {address} came about: {source}")]
+    /// `source` is for those who know TLS.
+    #[error("no TLS connection with {address} came about: {} ({source})", no_handshake(source))]
     Handshake { address: String, source: rustls::Error },
     #[error("{address} took the password and gave no token for it: is it of another version?")]
     NoToken { address: String },
@@ -50,6 +51,22 @@ pub(crate) enum Remedy {
     /// At once.
     Restart,
     None,
+}
+
+/// Why there was no handshake, for people.
+fn no_handshake(error: &rustls::Error) -> &'static str {
+    use rustls::Error;
+    match error {
+        Error::InvalidMessage(_) | Error::InappropriateMessage { .. } | Error::PeerSentOversizedRecord => {
+            "what answers there does not speak TLS, so nothing was sent; is it another service's port?"
+        }
+        Error::PeerIncompatible(_) => "it does not speak TLS 1.3, so it is no twinstickd of this kind",
+        Error::AlertReceived(_) => "the server broke it off",
+        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => {
+            "what it shows is no certificate of a twinstickd"
+        }
+        _ => "the two did not come to terms",
+    }
 }
 
 impl ClientError {

@@ -50,6 +50,15 @@ pub(crate) struct Link {
     bandwidth: Option<Arc<Bandwidth>>,
 }
 
+/// An address with a zone, `[fe80::1%eth0]:8946`, is understood by the system's resolver alone, without its brackets.
+async fn dial(address: &str) -> std::io::Result<TcpStream> {
+    let zoned = address.strip_prefix('[').and_then(|rest| rest.split_once("]:")).filter(|(host, _)| host.contains('%'));
+    match zoned.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) {
+        Some(zoned) => TcpStream::connect(zoned).await,
+        None => TcpStream::connect(address).await,
+    }
+}
+
 impl Link {
     pub(crate) async fn connect(
         address: &str,
@@ -58,7 +67,7 @@ impl Link {
         manner: &Manner,
     ) -> Result<Self, ClientError> {
         let unreachable = |source| ClientError::Unreachable { address: address.to_owned(), source };
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+        let stream = timeout(CONNECT_TIMEOUT, dial(address)).await;
         let stream = stream.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         let stream = trust.secure(stream, address).await?;

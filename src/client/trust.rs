@@ -79,13 +79,21 @@ impl Trust {
             return ClientError::Refused(Fault::new(fault.error, format!("{address} {what}")));
         }
         let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) else {
-            return ClientError::Lost { address, source: FrameError::Io(error) };
+            return ClientError::Lost { address, source: FrameError::Io(in_words(error)) };
         };
         match (unknown_key(tls), self.pin) {
             (Some(seen), Some(pinned)) => ClientError::OtherKey { address, pinned, seen },
             (Some(seen), None) => ClientError::UnknownKey { address, seen },
             (None, _) => ClientError::Handshake { address, source: tls.clone() },
         }
+    }
+}
+
+/// An end in the middle of the handshake, for people.
+fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it was closed before anything could be sent"),
+        _ => error,
     }
 }
 

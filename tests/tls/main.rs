@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         .with("cert_makes_one_and_shows_it", Needs::Nothing, made)
         .with("a_given_certificate_is_used", Needs::Nothing, given)
         .with("a_network_is_served_by_tls_unless_the_settings_say_otherwise_in_words", Needs::Network, network)
+        .with("a_policy_that_changes_is_in_force_or_told_of", Needs::Network, policy)
+        .with("an_address_may_have_a_zone", Needs::Nothing, zones)
         .main()
 }
 
@@ -177,6 +179,8 @@ fn otherwise() {
     client.run_with(&[("FGET_FINGERPRINT", &fingerprint), ("FGET_TLS", IN_CLEAR)], &["ls"]).expect(DENIED);
     client.run_with(&[("FGET_TLS", IN_CLEAR)], &["ls"]).expect(0);
     client.run(&["--tls", "never", "ls"]).expect(2);
+    client.run_with(&[("FGET_TLS", "off")], &["ls"]).expect(2);
+    client.run_with(&[("FGET_TLS", ""), ("FGET_FINGERPRINT", ""), ("FGET_TOKEN", "")], &["ls"]).expect(0);
     // What answers in no language at all.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("a port").to_string();
@@ -189,7 +193,7 @@ fn otherwise() {
     });
     let other = Client { address, ..client.clone() };
     let refused = other.run_with(&[("FGET_FINGERPRINT", &fingerprint)], &["ls"]).expect(1);
-    assert!(refused.stderr.contains("no TLS connection"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("does not speak TLS, so nothing was sent"), "{}", refused.stderr);
     answering.join().expect("an end");
 }
 
@@ -309,7 +313,8 @@ fn given() {
     fs::set_permissions(path("other"), fs::Permissions::from_mode(0o600)).expect("our own");
     twins.configure(&settings("other"));
     twins.process().signal(Signal::HUP);
-    wait_until("the log says why", || twins.log().contains("certificate kept as it was"));
+    wait_until("the log says why", || twins.log().contains("in force but for TLS, which is kept as it was"));
+    assert!(!twins.log().lines().any(|line| line.ends_with("configuration in force")), "{}", twins.log());
     client.run(&["ls"]).expect(0);
     twins.end(End::Drain);
     let refused = twins.serve_in_vain();
@@ -346,4 +351,86 @@ fn network() {
     from_outside.run(&["logout"]).expect(0);
     with(&from_outside, &["--tls", IN_CLEAR, "ls"]).expect(0);
     wait_until("it is told", || twins.log().contains("in clear, as the settings say"));
+}
+
+/// The policy changes while it runs, and the log says all of it, and nothing else.
+fn policy() {
+    let own = own_address().expect("a network");
+    let mut twins = twins();
+    twins.end(End::Drain);
+    let token = String::from_utf8(twins.command(&["user", "add", "anna", "--admin"]).expect(0).stdout).expect("UTF-8");
+    make_certificate(&twins, &[]);
+    twins.serve_on("0.0.0.0:0");
+    let port = twins.address().rsplit(':').next().expect("a port").to_owned();
+    let outside = Client { address: format!("{own}:{port}"), ..twins.client() };
+    let here = Client { address: format!("127.0.0.1:{port}"), ..twins.client() };
+    let in_clear =
+        |client: &Client| client.run_with(&[("FGET_TOKEN", token.trim()), ("FGET_TLS", IN_CLEAR)], &["ls"]).code;
+    let times = |twins: &Twins, what: &str| twins.log().lines().filter(|line| line.contains(what)).count();
+    let reload = |twins: &Twins, text: &str, line: &str, count: usize| {
+        twins.configure(text);
+        twins.process().signal(Signal::HUP);
+        wait_until(line, || times(twins, line) >= count);
+    };
+    let told = "in clear, as the settings say";
+    assert_eq!([in_clear(&outside), in_clear(&here), times(&twins, told) as i32], [DENIED, 0, 0]);
+    reload(&twins, &format!("tls = \"{IN_CLEAR}\"\n"), "configuration in force", 1);
+    assert_eq!([in_clear(&outside), in_clear(&here)], [0, 0]);
+    wait_until("it is told", || times(&twins, told) == 1);
+    reload(&twins, &format!("tls = \"{IN_CLEAR}\"\nprobe_every = \"2s\"\n"), "configuration in force", 2);
+    assert_eq!(times(&twins, told), 1, "nothing new");
+    reload(&twins, "tls = \"always\"\n", "configuration in force", 3);
+    assert_eq!([in_clear(&outside), in_clear(&here)], [DENIED, DENIED]);
+    // Without its key it is not taken, and what needs a restart is named with it.
+    let kept = "in force but for TLS, which is kept as it was, and for what needs a restart";
+    fs::rename(twins.state().join("tls.pem"), twins.state().join("elsewhere")).expect("our own");
+    reload(&twins, "tls = \"auto\"\ntrash_days = 3\n", kept, 1);
+    assert_eq!([in_clear(&outside), in_clear(&here)], [DENIED, DENIED], "as it was");
+    fs::rename(twins.state().join("elsewhere"), twins.state().join("tls.pem")).expect("our own");
+    reload(&twins, "tls = \"auto\"\n", "configuration in force", 5);
+    assert_eq!([in_clear(&outside), in_clear(&here)], [DENIED, 0]);
+    reload(&twins, &format!("tls = \"{IN_CLEAR}\"\n"), "configuration in force", 6);
+    wait_until("it is told again", || times(&twins, told) == 2);
+}
+
+/// An address that means something on one network alone: with the zone that says which.
+fn zones() {
+    let mut twins = twins();
+    let refused = |server: &str| {
+        let client = Client { address: server.to_owned(), ..twins.client() };
+        client.run(&["ls"]).expect(2).stderr
+    };
+    for server in ["[fe80::1%]:1", "fe80::1%eth0:1", "[fe80::1%eth0]x", "[pi]:1"] {
+        assert!(refused(server).contains("[ADDRESS%ZONE]:PORT"), "{server}: {}", refused(server));
+    }
+    twins.end(End::Drain);
+    let token = String::from_utf8(twins.command(&["user", "add", "anna", "--admin"]).expect(0).stdout).expect("UTF-8");
+    let fingerprint = make_certificate(&twins, &[]);
+    twins.serve_on("[::]:0");
+    let port = twins.address().rsplit(':').next().expect("a port").to_owned();
+    // By the interface's number, since not every machine has an address that needs one.
+    let client = Client { address: format!("[::1%1]:{port}"), ..twins.client() };
+    let local = twins.home().join("f");
+    fs::write(&local, "dear").expect("room");
+    client.run_with(&[("FGET_TOKEN", token.trim())], &["put", local.to_str().expect("UTF-8"), "f"]).expect(0);
+    client.run_on(&["--tls", "always", "login", "--fingerprint", &fingerprint], token.as_bytes()).expect(0);
+    client.run(&["ls"]).expect(0);
+    let pins = fs::read_to_string(client.home.join(".config/fget/pins.toml")).expect("it is kept");
+    assert!(pins.contains(&format!("\"[::1%1]:{port}\" = ")), "{pins}");
+    if let Some(link_local) = link_local() {
+        let client = Client { address: format!("[{link_local}]:{port}"), ..twins.client() };
+        client.run_on(&["login", "--fingerprint", &fingerprint], token.as_bytes()).expect(0);
+        client.get("f").expect(0);
+    }
+}
+
+/// An address of this machine's that needs a zone, with it.
+fn link_local() -> Option<String> {
+    let all = fs::read_to_string("/proc/net/if_inet6").ok()?;
+    all.lines().find_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (digits, name) = (words.first()?, words.last()?);
+        let address = std::net::Ipv6Addr::from(u128::from_str_radix(digits, 16).ok()?);
+        digits.starts_with("fe8").then(|| format!("{address}%{name}"))
+    })
 }

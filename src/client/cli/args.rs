@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -8,7 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crate::accounts::UserName;
 use crate::client::bandwidth::BYTES_PER_SECOND_MIN;
 use crate::clock;
-use crate::tls::{Fingerprint, Policy};
+use crate::tls::{BadPolicy, Fingerprint, Policy};
 use crate::units::{QuotaSize, parse_size, size};
 use crate::wire::Time;
 
@@ -28,9 +29,9 @@ pub struct Args {
     pub server: Option<String>,
     /// Speak TLS: auto (with other machines), always, or "never, the network is trusted".
     #[arg(long, global = true, value_name = "WHEN", env = "FGET_TLS", hide_env_values = true)]
-    pub tls: Option<Policy>,
+    pub tls: Option<When>,
     /// When others want the drives too: low gives way to all, high goes before all (admins).
-    #[arg(long, global = true, value_name = "CLASS", env = "FGET_PRIORITY", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "CLASS")]
     pub priority: Option<Urgency>,
     /// Bytes of files a second, such as 2MiB, all connections of this command together.
     #[arg(long, global = true, value_name = "SIZE", value_parser = bandwidth)]
@@ -57,6 +58,18 @@ fn bandwidth(text: &str) -> Result<u64, String> {
         return Err(format!("at least {least} a second: with less the server would take the connection for dead"));
     }
     Ok(bytes)
+}
+
+/// A policy; an empty variable is as good as none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct When(pub Policy);
+
+impl FromStr for When {
+    type Err = BadPolicy;
+
+    fn from_str(text: &str) -> Result<Self, BadPolicy> {
+        if text.is_empty() { Ok(Self::default()) } else { text.parse().map(Self) }
+    }
 }
 
 #[derive(Debug, Subcommand)]

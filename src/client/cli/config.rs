@@ -28,7 +28,9 @@ pub(crate) fn server(named: Option<String>) -> Result<String, CommandError> {
         None => folder().map_or(Ok(Config::default()), |folder| read(&folder.join(CONFIG_FILE)))?.server,
     };
     let server = named.unwrap_or_else(|| "127.0.0.1".to_owned());
-    with_port(&server).ok_or_else(|| CommandError::Usage(format!("{server:?} is no HOST:PORT")))
+    with_port(&server).ok_or_else(|| {
+        CommandError::Usage(format!("{server:?} is no HOST:PORT (of IPv6: [ADDRESS]:PORT, [ADDRESS%ZONE]:PORT)"))
+    })
 }
 
 /// What the environment says, else what `fget login` keeps for the server.
@@ -93,15 +95,34 @@ fn read(path: &Path) -> Result<Config, CommandError> {
 
 /// Adds the usual port where there is none.
 fn with_port(server: &str) -> Option<String> {
-    if let Ok(ip) = server.parse::<std::net::Ipv6Addr>() {
+    if let Some(ip) = ipv6(server) {
         return Some(format!("[{ip}]:{PORT}"));
     }
+    if let Some((ip, behind)) = server.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let port = if behind.is_empty() { PORT } else { behind.strip_prefix(':')?.parse().ok()? };
+        return ipv6(ip).map(|ip| format!("[{ip}]:{port}"));
+    }
     let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().ok()?),
-        Some(_) | None => (server, PORT),
+        Some((host, port)) => (host, port.parse::<u16>().ok()?),
+        None => (server, PORT),
     };
-    let plain = !host.is_empty() && !host.contains(['/', '@', ' ']);
+    let plain = !host.is_empty() && !host.contains(['/', '@', ' ', ':']);
     plain.then(|| format!("{host}:{port}"))
+}
+
+/// An address as it is always written, with its zone: `fe80::1%eth0`.
+fn ipv6(text: &str) -> Option<String> {
+    let (ip, zone) = text.split_once('%').map_or((text, None), |(ip, zone)| (ip, Some(zone)));
+    let ip = ip.parse::<std::net::Ipv6Addr>().ok()?;
+    match zone {
+        None => Some(ip.to_string()),
+        Some(zone) => is_zone(zone).then(|| format!("{ip}%{zone}")),
+    }
+}
+
+/// The name of a network interface, or its number.
+fn is_zone(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '[' | ']' | '/' | '%' | ':'))
 }
 
 #[cfg(test)]
@@ -116,6 +137,14 @@ mod tests {
             ("::1", Some("[::1]:8946")),
             ("[::1]", Some("[::1]:8946")),
             ("[::1]:77", Some("[::1]:77")),
+            ("[0:0::1]:77", Some("[::1]:77")),
+            ("fe80::1%eth0", Some("[fe80::1%eth0]:8946")),
+            ("[fe80::1%eth0]", Some("[fe80::1%eth0]:8946")),
+            ("[fe80::1%eth0.7]:77", Some("[fe80::1%eth0.7]:77")),
+            ("[fe80::1%]:77", None),
+            ("fe80::1%e/0", None),
+            ("[pi]:77", None),
+            ("[::1]77", None),
             ("pi:x", None),
             (":8946", None),
             ("http://pi:8946", None),

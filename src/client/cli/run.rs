@@ -82,7 +82,7 @@ async fn command(args: Args) -> Exit {
 
 async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> {
     let address = config::server(args.server)?;
-    let policy = args.tls.unwrap_or_default();
+    let policy = args.tls.unwrap_or_default().0;
     match args.command {
         Command::Login(args) => {
             let (given, user) = (args.fingerprint, args.user.as_ref());
