@@ -24,11 +24,25 @@ const REMOVE_ROUNDS_MAX: usize = 16;
 impl Mirror {
     /// Removes a file or folder.
     pub async fn remove(&self, path: &RelPath, recurse: Recurse, id: Option<RequestId>) -> Result<Receipt, Refusal> {
+        self.remove_while(path, recurse, id, || true).await
+    }
+
+    /// The same, as long as `may_go_on` says so before each piece of it. What was removed before stays removed.
+    pub async fn remove_while(
+        &self,
+        path: &RelPath,
+        recurse: Recurse,
+        id: Option<RequestId>,
+        mut may_go_on: impl FnMut() -> bool + Send,
+    ) -> Result<Receipt, Refusal> {
         // What is removed together is brought back together.
         let sweep = (recurse == Recurse::Yes).then(|| self.core.journal.head());
         for _ in 0..REMOVE_ROUNDS_MAX {
             if recurse == Recurse::Yes && !self.is_answered(id.as_ref())? {
-                self.empty(path, sweep).await?;
+                self.empty(path, sweep, &mut may_go_on).await?;
+            }
+            if !may_go_on() {
+                return Err(Refusal::BrokenOff(path.to_string()));
             }
             match self.commit_untold(sweep, Mutation::Remove { path: path.clone() }, id.clone()).await {
                 Err(Refusal::NotEmpty(_)) if recurse == Recurse::Yes => {}
@@ -126,7 +140,13 @@ impl Mirror {
 
     /// Removes all that is in a folder, deepest first. Ends early where something goes on changing under it: the
     /// caller tries again.
-    async fn empty(&self, path: &RelPath, sweep: Option<Lsn>) -> Result<(), Refusal> {
+    async fn empty(
+        &self,
+        path: &RelPath,
+        sweep: Option<Lsn>,
+        may_go_on: &mut (dyn FnMut() -> bool + Send),
+    ) -> Result<(), Refusal> {
+        let whole = path;
         let Resolved::Found(_, Node::Folder(folder)) = self.core.journal.resolve(path).map_err(unreadable)? else {
             return Ok(());
         };
@@ -136,6 +156,9 @@ impl Mirror {
             // The folder was moved away, say: nothing under its old path can be removed.
             if idle > REMOVE_IDLE_MAX {
                 return Ok(());
+            }
+            if !may_go_on() {
+                return Err(Refusal::BrokenOff(whole.to_string()));
             }
             let children = self.children(id, None, REMOVE_BATCH)?;
             let below = children.iter().filter_map(|(name, node)| match node {

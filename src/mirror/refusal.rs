@@ -54,6 +54,9 @@ pub enum Refusal {
     /// Somebody changed it since it was looked at.
     #[error("{0}")]
     OtherVersion(String),
+    /// Whoever asked for it may not go on.
+    #[error("the removal of {0} was broken off: what was removed before is in the trash")]
+    BrokenOff(String),
     /// It can be done, and something could not be had then.
     #[error("{message}")]
     NeedsForce { drive: Side, message: String },
@@ -107,6 +110,7 @@ impl Refusal {
             Self::Busy(_) => "busy",
             Self::OtherVersion(_) => "other-version",
             Self::NeedsForce { .. } => "needs-force",
+            Self::BrokenOff(_) => "denied",
         }
     }
 
@@ -133,7 +137,8 @@ impl Refusal {
             | Self::Superseded(_)
             | Self::JournalUnavailable(_)
             | Self::JournalUnreadable(_)
-            | Self::Busy(_) => None,
+            | Self::Busy(_)
+            | Self::BrokenOff(_) => None,
         }
     }
 }

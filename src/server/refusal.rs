@@ -24,6 +24,7 @@ pub(crate) fn fault(refusal: &Refusal) -> Fault {
         Refusal::Busy(_) => ErrorName::Busy,
         Refusal::OtherVersion(_) => ErrorName::OtherVersion,
         Refusal::NeedsForce { .. } => ErrorName::NeedsForce,
+        Refusal::BrokenOff(_) => ErrorName::Denied,
     };
     Fault::new(name, refusal.to_string()).of_drive(refusal.drive().map(crate::ids::Side::name))
 }
@@ -74,6 +75,7 @@ mod tests {
             Refusal::Busy(text()),
             Refusal::OtherVersion(text()),
             Refusal::NeedsForce { drive: Side::A, message: text() },
+            Refusal::BrokenOff(text()),
         ];
         for refusal in all {
             let fault = fault(&refusal);

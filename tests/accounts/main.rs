@@ -12,6 +12,7 @@ mod passwords;
 mod people;
 mod quotas;
 mod recovered;
+mod removal;
 mod uses;
 
 use std::fs;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         .with("an_admin_changes_accounts_over_the_network", Needs::Nothing, admin)
         .with("a_token_comes_from_the_environment_or_a_login", Needs::Nothing, tokens)
         .with("a_revoked_token_ends_what_is_under_way", Needs::Nothing, revoked)
+        .with("a_removal_ends_with_the_right_to_it", Needs::Nothing, removal::broken_off)
         .with("who_tries_many_tokens_waits", Needs::Nothing, guessing)
         .with("a_password_is_worth_a_token", Needs::Nothing, passwords::login)
         .with("a_password_is_changed_by_who_knows_it_or_an_admin", Needs::Nothing, passwords::own)
