@@ -115,6 +115,8 @@ fn each_request_is_one_line_that_says_who_did_what() {
     assert!(put["microseconds"].as_u64() > Some(0) && put["time"].as_str().is_some_and(|time| time.ends_with('Z')));
     let get = of("anna get anna/letter ok");
     assert_eq!((&get["bytes"], &get["lsn"]), (&json!(8), &version));
+    let from: Vec<_> = get["drives"].as_array().expect("drives").iter().filter_map(|drive| drive.as_str()).collect();
+    assert!(["a", "b"].iter().any(|drive| from == [*drive]), "{get}");
     assert_eq!(of("anna mv anna/letter ok")["to"], "anna/kept");
     assert_eq!(of("anna share anna/kept ok")["detail"], "read ben");
     // The accounts were made on the machine itself.

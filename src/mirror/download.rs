@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::digest::{BLOCK_BYTES, Crc32};
-use crate::ids::{Lsn, Side};
+use crate::ids::{Lsn, PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Copy, FileNode, Node, Place, Resolved};
 use crate::mirror::attachment::Attachment;
@@ -59,6 +59,8 @@ pub struct Download {
     suspects: Vec<Side>,
     /// Blocks that a copy does not have right: another copy may, and this one has others.
     bad: BTreeSet<(Side, u64)>,
+    /// Sides that a block came from.
+    used: PerSide<bool>,
 }
 
 /// A block that a drive's thread is reading.
@@ -132,6 +134,7 @@ impl Mirror {
             lost: Vec::new(),
             suspects: Vec::new(),
             bad: BTreeSet::new(),
+            used: PerSide::default(),
         };
         if len > 0 {
             download.find_copy().await?;
@@ -166,6 +169,7 @@ impl Download {
             };
             match self.read(&mut copy, number, fetch).await {
                 Ok(block) => {
+                    *self.used.get_mut(copy.attachment.side) = true;
                     self.copy = Some(copy);
                     break block;
                 }
@@ -183,6 +187,12 @@ impl Download {
         let to = bytes.len().min((self.end - start) as usize);
         self.position = start + to as u64;
         Ok(Some(bytes_of(bytes, held).slice(from..to)))
+    }
+
+    /// The drives that the bytes came from so far.
+    pub fn drives(&self) -> impl Iterator<Item = Side> + use<> {
+        let used = self.used;
+        Side::BOTH.into_iter().filter(move |side| *used.get(*side))
     }
 
     /// The block that the next bytes are in.

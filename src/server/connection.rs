@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::server::admission::{Displaced, Pass};
 use crate::server::door::Guest;
-use crate::server::entry::{Entry, Scribe, command_of};
+use crate::server::entry::{Scribe, command_of};
 use crate::server::limits::{LINGER, LINGER_STOPPING, Limits};
 use crate::server::phase::{Phase, reached};
 use crate::wire::limits::{HEADER_BYTES_MAX, READ_BYTES};
@@ -94,14 +94,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Begins the audit log's line of a request.
-    pub(crate) fn begin_entry(&mut self, request: &Request) -> Entry {
+    pub(crate) fn begin_entry(&mut self, request: &Request) {
         self.terms.guest.note_use();
-        self.terms.scribe.begin(request, &self.terms.guest, now())
+        self.terms.scribe.begin(request, &self.terms.guest, now());
     }
 
     /// Ends it.
-    pub(crate) fn end_entry(&mut self, entry: Entry, outcome: &Result<(), Close>) {
-        self.terms.scribe.end(entry, outcome, now());
+    pub(crate) fn end_entry(&mut self, outcome: &Result<(), Close>) {
+        self.terms.scribe.end(outcome, now());
     }
 
     /// Ends a connection over a line that did not become a request.

@@ -21,6 +21,8 @@ pub(crate) struct Scribe {
     log: Arc<AuditLog>,
     peer: SocketAddr,
     noted: Noted,
+    /// The request that is under way.
+    entry: Option<Entry>,
 }
 
 /// What became known of a request since it began.
@@ -33,14 +35,14 @@ struct Noted {
 }
 
 /// A request that has begun.
-pub(crate) struct Entry {
+struct Entry {
     line: AuditLine,
     began: Instant,
 }
 
 impl Scribe {
     pub(crate) fn new(log: Arc<AuditLog>, peer: SocketAddr) -> Self {
-        Self { log, peer, noted: Noted::default() }
+        Self { log, peer, noted: Noted::default(), entry: None }
     }
 
     pub(crate) fn log(&self) -> &Arc<AuditLog> {
@@ -61,13 +63,22 @@ impl Scribe {
         self.noted.drives = drives.to_vec();
     }
 
+    /// A drive that something came from.
+    pub(crate) fn note_drive(&mut self, drive: &str) {
+        let drives = &mut self.noted.drives;
+        if !drives.iter().any(|noted| noted == drive) {
+            drives.push(drive.to_owned());
+            drives.sort_unstable();
+        }
+    }
+
     /// What is said to the client. The first word of a refusal is its reason.
     pub(crate) fn note_fault(&mut self, fault: &Fault) {
         self.noted.fault.get_or_insert_with(|| (fault.error.clone(), clipped(&fault.message)));
     }
 
     /// Begins a request.
-    pub(crate) fn begin(&mut self, request: &Request, guest: &Guest, now: Instant) -> Entry {
+    pub(crate) fn begin(&mut self, request: &Request, guest: &Guest, now: Instant) {
         self.noted = Noted::default();
         let named = |path: &str| place::named(guest.home(), path).unwrap_or_else(|text| clipped(&text));
         let asked = Asked::of(request);
@@ -77,12 +88,12 @@ impl Scribe {
             detail: asked.detail.filter(|detail| !detail.is_empty()),
             ..self.line(guest, asked.command)
         };
-        Entry { line, began: now }
+        self.entry = Some(Entry { line, began: now });
     }
 
     /// Ends it.
-    pub(crate) fn end(&mut self, entry: Entry, outcome: &Result<(), Close>, now: Instant) {
-        let Noted { bytes, lsn, drives, fault } = std::mem::take(&mut self.noted);
+    pub(crate) fn end(&mut self, outcome: &Result<(), Close>, now: Instant) {
+        let fault = self.noted.fault.take();
         let (outcome, message) = match (outcome, fault) {
             // Whatever was said then did not arrive.
             (Err(Close::ClientLeft), _) => ("client-left".to_owned(), None),
@@ -92,6 +103,12 @@ impl Scribe {
             (Err(Close::Refused(fault)), None) => (fault.error.to_string(), Some(clipped(&fault.message))),
             (Ok(()), None) => (crate::wire::OK.to_owned(), None),
         };
+        self.record(outcome, message, now);
+    }
+
+    fn record(&mut self, outcome: String, message: Option<String>, now: Instant) {
+        let Some(entry) = self.entry.take() else { return };
+        let Noted { bytes, lsn, drives, fault: _ } = std::mem::take(&mut self.noted);
         let microseconds = microseconds(now.saturating_duration_since(entry.began));
         self.log.record(AuditLine { bytes, lsn, drives, microseconds, outcome, message, ..entry.line });
     }
@@ -111,6 +128,18 @@ impl Scribe {
             command: command.to_owned(),
             ..AuditLine::default()
         }
+    }
+}
+
+/// A session that is ended from outside, or by a defect, leaves its line too.
+impl Drop for Scribe {
+    fn drop(&mut self) {
+        let (outcome, message) = if std::thread::panicking() {
+            ("lost", Some("a defect of twinstickd's ended the session: see its log".to_owned()))
+        } else {
+            ("cut-off", None)
+        };
+        self.record(outcome.to_owned(), message, clock::now());
     }
 }
 
@@ -208,4 +237,52 @@ fn clipped(text: &str) -> String {
 
 pub(crate) fn microseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use std::net::IpAddr;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::PathBuf;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::audit::AuditLimits;
+    use crate::server::door::{Changer, Directory, Roll};
+    use crate::wire::Totals;
+
+    #[test]
+    fn a_session_that_is_ended_from_outside_leaves_its_line() {
+        let log = Arc::new(AuditLog::new(Totals::default(), AuditLimits::default(), PathBuf::new()));
+        let changer: Changer = Arc::new(|_| Box::pin(async { Ok(None) }));
+        let roll = watch::Sender::new(Roll::Open).subscribe();
+        let directory = Arc::new(Directory::new(roll, changer, Arc::default()));
+        let guest = Guest::new(&directory, IpAddr::from([10, 0, 0, 1]));
+        let scribe = || Scribe::new(Arc::clone(&log), SocketAddr::from(([10, 0, 0, 1], 1)));
+        let begin = || {
+            let mut scribe = scribe();
+            scribe.begin(&Request::Info { path: "f".to_owned() }, &guest, clock::now());
+            scribe
+        };
+        let counts = || {
+            let totals = log.totals().since_start;
+            (totals.all.requests, totals.all.failed)
+        };
+        drop(scribe());
+        assert_eq!(counts(), (0, 0), "nothing was under way");
+        let mut ended = begin();
+        ended.end(&Ok(()), clock::now());
+        drop(ended);
+        assert_eq!(counts(), (1, 0), "one line, not two");
+        drop(begin());
+        assert_eq!(counts(), (2, 1));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _scribe = begin();
+            panic!("a defect");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(counts(), (3, 2));
+    }
 }

@@ -78,6 +78,9 @@ where
             Ok(None) => return sending.break_off(connection, lead, &too_short(&request.path)).await,
             Err(refused) => return sending.break_off(connection, lead, &refusal::fault(&refused)).await,
         };
+        for side in download.drives() {
+            connection.scribe().note_drive(side.name());
+        }
         // Who has lost the right to it gets no more of it.
         if let Err(fault) = connection.guest().access() {
             return sending.break_off(connection, lead, &fault).await;

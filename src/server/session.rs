@@ -31,10 +31,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(request) => request,
                 Err(close) => return close,
             };
-            let entry = self.connection.begin_entry(&request);
+            self.connection.begin_entry(&request);
             // Boxed, so that an idle session is as small as its connection.
             let outcome = Box::pin(self.perform(request)).await;
-            self.connection.end_entry(entry, &outcome);
+            self.connection.end_entry(&outcome);
             if let Err(close) = outcome {
                 return close;
             }
