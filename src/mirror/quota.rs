@@ -128,7 +128,7 @@ impl Claim {
         async move {
             if displaced.wait_for(|is_displaced| *is_displaced).await.is_err() {
                 // It has no id, or has its place to its end.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -86,7 +86,9 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(beginnings.try_recv().is_err(), "the third waits for one of the two");
-        ends.iter().for_each(|end| end.send(()).unwrap_or_default());
+        for end in &ends {
+            end.send(()).unwrap_or_default();
+        }
         for work in waiting.drain(..PLACES - 1) {
             work.await.unwrap().unwrap();
         }
