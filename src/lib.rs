@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod digest;
+pub mod editing;
 pub mod elapsed;
 #[doc(hidden)]
 pub mod fuzz;
