@@ -200,6 +200,13 @@ impl RequestId {
         if user.is_empty() { self } else { Self(format!("{user}/{}", self.0)) }
     }
 
+    /// One for a request that cannot be known again by what it stores, since that depends on what was there: with other
+    /// `words` for its path, or another body, it is another one.
+    #[must_use]
+    pub fn of_request(self, words: &str) -> Self {
+        Self(format!("{words}/{}", self.0))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -93,6 +93,8 @@ impl ClientError {
                 | ErrorName::Denied
                 | ErrorName::NeedsForce
                 | ErrorName::OtherVersion
+                | ErrorName::Leased
+                | ErrorName::SentenceGone
                 | ErrorName::TlsRequired
                 | ErrorName::NoTls
                 | ErrorName::Unknown(_) => Remedy::None,

@@ -4,6 +4,7 @@
 
 mod bandwidth;
 pub mod cli;
+mod editing;
 mod error;
 mod kept;
 mod limits;
@@ -16,6 +17,7 @@ mod token;
 mod trust;
 
 pub use bandwidth::Bandwidth;
+pub use editing::Sentence;
 pub use error::ClientError;
 pub use kept::KeptError;
 pub use limits::PORT;

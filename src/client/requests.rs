@@ -361,7 +361,7 @@ impl Client {
         .await
     }
 
-    async fn simple<T: DeserializeOwned>(&mut self, line: &RequestLine) -> Result<T, ClientError> {
+    pub(super) async fn simple<T: DeserializeOwned>(&mut self, line: &RequestLine) -> Result<T, ClientError> {
         self.retry(async |link| {
             link.ask(line).await?;
             link.last().await
@@ -369,7 +369,7 @@ impl Client {
         .await
     }
 
-    async fn retry<T>(
+    pub(super) async fn retry<T>(
         &mut self,
         mut attempt: impl AsyncFnMut(&mut Link) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
@@ -399,7 +399,7 @@ impl Client {
         }
     }
 
-    async fn link(&mut self) -> Result<&mut Link, ClientError> {
+    pub(super) async fn link(&mut self) -> Result<&mut Link, ClientError> {
         let link = match self.link.take() {
             Some(link) => link,
             None => Link::connect(&self.address, self.token.as_ref(), &self.trust, &self.manner).await?,
@@ -410,15 +410,15 @@ impl Client {
     }
 }
 
-fn request(op: Op) -> RequestLine {
+pub(super) fn request(op: Op) -> RequestLine {
     RequestLine { op: Some(op.as_str().to_owned()), ..RequestLine::default() }
 }
 
-fn mutation(op: Op) -> RequestLine {
+pub(super) fn mutation(op: Op) -> RequestLine {
     RequestLine { id: Some(Ticket(random()).to_string()), ..request(op) }
 }
 
-async fn send_body(
+pub(super) async fn send_body(
     link: &mut Link,
     request: &RequestLine,
     source: &mut Source,

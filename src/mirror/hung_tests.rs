@@ -13,7 +13,7 @@ use crate::mirror::core::Parting;
 use crate::mirror::flaps::Ending;
 use crate::mirror::label;
 use crate::mirror::layout;
-use crate::mirror::request::{Asker, Overwrite, Priority, PutRequest, Span};
+use crate::mirror::request::{Asker, BodySource, Overwrite, Priority, PutRequest, Span};
 use crate::mirror::sim_volume::{CallKind, Which};
 use crate::mirror::stand::{Stand, until};
 use crate::mirror::state::DriveState;
@@ -53,6 +53,7 @@ async fn put(stand: &Stand, path: &str, bytes: usize) -> Receipt {
         executable: false,
         owner: String::new(),
         asker: Asker::own(Priority::Normal),
+        source: BodySource::Client,
         limited: crate::mirror::request::Limited::Yes,
         id: None,
     };

@@ -126,6 +126,11 @@ impl Mirror {
         }
     }
 
+    /// The answer to a mutation that was sent before, whatever it was.
+    pub fn receipt_of(&self, id: Option<&RequestId>) -> Result<Option<Receipt>, Refusal> {
+        Ok(self.answer(id)?.map(|answered| answered.receipt))
+    }
+
     pub(super) fn is_answered(&self, id: Option<&RequestId>) -> Result<bool, Refusal> {
         Ok(self.answer(id)?.is_some())
     }
@@ -207,7 +212,7 @@ impl Mirror {
     }
 
     /// Refuses a PUT early that the commit would refuse.
-    pub(super) fn check_place(&self, path: &RelPath) -> Result<(), Refusal> {
+    pub fn check_place(&self, path: &RelPath) -> Result<(), Refusal> {
         match self.core.journal.resolve(path).map_err(unreadable)? {
             Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Refusal::IsAFolder(path.to_string())),
             Resolved::BelowAFile { .. } => Err(Refusal::NotAFolder(path.to_string())),

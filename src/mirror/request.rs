@@ -30,9 +30,19 @@ pub struct PutRequest {
     /// The user whose file it is from then on; nobody's where there are no accounts.
     pub owner: String,
     pub asker: Asker,
+    pub source: BodySource,
     /// Whether it is refused where the owner's files come to more than they may.
     pub limited: Limited,
     pub id: Option<RequestId>,
+}
+
+/// Where a body comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodySource {
+    Client,
+    /// From a download or from memory of the daemon's own, which have their place and their room already: to wait for
+    /// more of both with them in hand could be to wait for ever.
+    Held,
 }
 
 /// Whether somebody's limit counts.

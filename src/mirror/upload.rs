@@ -22,7 +22,7 @@ use crate::mirror::mutate::refusal;
 use crate::mirror::pool::Held;
 use crate::mirror::quota::{self, Claim};
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::PutRequest;
+use crate::mirror::request::{BodySource, PutRequest};
 use crate::mirror::stage::StageFile;
 use crate::mirror::upload::leg::Leg;
 use crate::mirror::volume::{Attributes, Disposition, Result as VolumeResult, VolumeError};
@@ -88,7 +88,7 @@ impl Mirror {
         // An earlier try of the same upload gives up its place then too.
         let mut claim = Claim::begin(&self.core, &request).await;
         let is_large = bytes > LOGGED_BYTES_MAX as u64;
-        let transfer = if is_large { Some(take_place(&self.core, &request).await?) } else { None };
+        let transfer = if is_large { take_place(&self.core, &request).await? } else { None };
         claim.grow(bytes).await?;
         let reservation = space::reserve(&self.core, bytes).await?;
         let count = self.tickets.fetch_add(1, Ordering::Relaxed);
@@ -116,14 +116,18 @@ impl Mirror {
 }
 
 /// Waits for a place among the large files under way.
-async fn take_place(core: &Core, request: &PutRequest) -> Result<Held, Refusal> {
-    core.transfers.take(&request.asker.flow(request.len), 1).await
+async fn take_place(core: &Core, request: &PutRequest) -> Result<Option<Held>, Refusal> {
+    match request.source {
+        BodySource::Client => core.transfers.take(&request.asker.flow(request.len), 1).await.map(Some),
+        BodySource::Held => Ok(None),
+    }
 }
 
 impl Upload {
     /// Waits until there is memory for the next piece, for who has a say in when it comes.
     pub async fn make_ready(&mut self) -> Result<(), Refusal> {
-        if self.answered.is_some() || self.buffer.is_some() {
+        let is_counted = self.buffer.is_some() || self.request.source == BodySource::Held;
+        if self.answered.is_some() || is_counted {
             return Ok(());
         }
         let most = match &self.body {
@@ -219,7 +223,7 @@ impl Upload {
         let buffer = self.buffer.take();
         if self.transfer.is_none() {
             drop(buffer);
-            self.transfer = Some(take_place(&self.mirror.core, &self.request).await?);
+            self.transfer = take_place(&self.mirror.core, &self.request).await?;
         } else {
             self.buffer = buffer;
         }

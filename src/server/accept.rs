@@ -18,6 +18,7 @@ use crate::server::admission::{Admission, Origin, Pass};
 use crate::server::connection::{Connection, STOPPING, Terms};
 use crate::server::descriptors::{self, Room};
 use crate::server::door::{Directory, Guest};
+use crate::server::edit::{Desk, Edits};
 use crate::server::entry::Scribe;
 use crate::server::limits::{ACCEPT_PAUSE, BACKLOG, BACKLOG_LOOK, BUSY_ANSWERS_MAX, HURRY_AT_MOST, KEEPALIVE, Limits};
 use crate::server::phase::{Phase, reached};
@@ -104,6 +105,7 @@ struct House {
     admission: Arc<Admission>,
     room: Room,
     busy_places: Arc<Semaphore>,
+    desk: Arc<Desk>,
     sessions: JoinSet<()>,
     short_of_descriptors: Short,
 }
@@ -119,6 +121,7 @@ impl House {
             admission: Arc::default(),
             room,
             busy_places: Arc::new(Semaphore::new(BUSY_ANSWERS_MAX)),
+            desk: Arc::default(),
             sessions: JoinSet::new(),
             short_of_descriptors: Short::No,
         };
@@ -170,12 +173,15 @@ impl House {
         match self.admission.admit(Origin::from(peer.ip()), self.room.connections, clock::now()) {
             Ok(pass) => {
                 let (mirror, host) = (Arc::clone(&self.asked.mirror), Arc::clone(&self.asked.host));
+                let edits = Edits::new(&self.desk, peer);
                 let (terms, tls) = (self.terms(peer, pass), self.tls.borrow().clone());
                 self.sessions.spawn(async move {
                     let close = match begin(stream, terms, tls).await {
-                        Ok(Begun::Clear(connection)) => Session { connection, mirror, host }.run().await,
+                        Ok(Begun::Clear(connection)) => Session { connection, mirror, host, edits }.run().await,
                         // Boxed, so that a clear session is no larger for it.
-                        Ok(Begun::Secured(connection)) => Box::pin(Session { connection, mirror, host }.run()).await,
+                        Ok(Begun::Secured(connection)) => {
+                            Box::pin(Session { connection, mirror, host, edits }.run()).await
+                        }
                         Err(close) => close,
                     };
                     debug!(%peer, %close, "session ended");

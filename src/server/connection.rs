@@ -49,6 +49,14 @@ enum Greeting {
     Done,
 }
 
+/// What a client without a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    Idle,
+    /// Somebody sits there and writes.
+    Editing,
+}
+
 /// What a connection goes by.
 pub(crate) struct Terms {
     pub(crate) limits: watch::Receiver<Arc<Limits>>,
@@ -63,6 +71,7 @@ pub(crate) struct Connection<S> {
     framed: Framed<S>,
     terms: Terms,
     greeting: Greeting,
+    stay: Stay,
     /// The hello's answer, which leaves with the next one or before the next wait for the client.
     held: Vec<u8>,
 }
@@ -70,12 +79,17 @@ pub(crate) struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(stream: S, terms: Terms) -> Self {
         let framed = Framed::new(stream, terms.limits.borrow().stall_timeout);
-        Self { framed, terms, greeting: Greeting::Awaited, held: Vec::new() }
+        Self { framed, terms, greeting: Greeting::Awaited, stay: Stay::Idle, held: Vec::new() }
     }
 
     /// The limits that are in force now.
     pub(crate) fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.terms.limits.borrow())
+    }
+
+    /// Says what the client will be about until the next request.
+    pub(crate) fn set_stay(&mut self, stay: Stay) {
+        self.stay = stay;
     }
 
     /// Who the client is.
@@ -143,9 +157,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         self.framed.release();
-        let (after, what) = match self.greeting {
-            Greeting::Awaited => (limits.hello_timeout, "the hello"),
-            Greeting::Done => (limits.idle_timeout, "the next request"),
+        let (after, what) = match (self.greeting, self.stay) {
+            (Greeting::Awaited, _) => (limits.hello_timeout, "the hello"),
+            (Greeting::Done, Stay::Idle) => (limits.idle_timeout, "the next request"),
+            (Greeting::Done, Stay::Editing) => (limits.editors_timeout(), "the next request"),
         };
         // Not held while nothing is to do: others may come.
         drop(limits);

@@ -148,7 +148,8 @@ pub(crate) fn command_of(error: &RequestError) -> &'static str {
     match error {
         RequestError::UnsupportedVersion(_) => "hello",
         RequestError::Missing { op, .. } => op,
-        RequestError::TwoLengths | RequestError::TwoConditions => Op::Put.as_str(),
+        RequestError::TwoLengths { op } => op,
+        RequestError::TwoConditions => Op::Put.as_str(),
         RequestError::NotJson(_) | RequestError::Nothing | RequestError::BadId(_) | RequestError::UnknownOp(_) => {
             "unknown"
         }
@@ -208,6 +209,11 @@ impl<'a> Asked<'a> {
             Request::Account(change) => Self::new(Op::Account).with(change.summary()),
             Request::Accounts => Self::new(Op::Accounts),
             Request::Usage { user } => Self::new(Op::Usage).with(clipped(user.as_deref().unwrap_or_default())),
+            Request::Edit(edit) => Self::at(Op::Edit, &edit.path).with(format!("sentence {}", edit.sentence)),
+            Request::Renew(lease) => Self::at(Op::Renew, &lease.path).with(format!("lease {}", lease.lease)),
+            Request::Commit(commit) => Self::at(Op::Commit, &commit.path).with(format!("lease {}", commit.lease)),
+            Request::Release(lease) => Self::at(Op::Release, &lease.path).with(format!("lease {}", lease.lease)),
+            Request::Append(append) => Self::at(Op::Append, &append.path),
             Request::Log(log) => Self::new(Op::Log).with(choice(log)),
             Request::Login(login) => Self::new(Op::Login).with(user(Some(&login.user))),
             Request::Passwd(passwd) => {

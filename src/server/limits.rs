@@ -35,6 +35,24 @@ pub(crate) const KEEPALIVE: Duration = Duration::from_mins(1);
 /// Connections that the kernel keeps for the daemon to accept.
 pub(crate) const BACKLOG: u32 = 4096;
 
+/// Times `edit_idle_timeout` that a connection stays which edits and is silent.
+const EDITORS_STAY: u32 = 12;
+
+/// Sentences that one connection edits at one time.
+pub(crate) const EDITS_OF_ONE_MAX: usize = 16;
+
+/// Sentences of all texts that are edited at one time: of each a hash is kept, 8 bytes.
+pub(crate) const EDITED_SENTENCES_MAX: usize = 1 << 20;
+
+/// Texts that are held in memory at one time, to be taken apart or put together.
+pub(crate) const TEXTS_AT_ONCE_MAX: usize = 16;
+
+/// Bytes of all bodies that wait to be committed or appended; `busy` beyond.
+pub(crate) const WAITING_BODIES_BYTES_MAX: usize = 32 << 20;
+
+/// Times that a commit begins anew because others stored the file by other means.
+pub(crate) const REBASES_MAX: usize = 64;
+
 /// The server's limits. Passing one gets a named error. Times are written as `30s`, `5m`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -69,6 +87,15 @@ pub struct Limits {
     pub body_bytes_max: NonZeroU64,
     /// Bytes of a refused body that are read and dropped, so that the connection can go on; closed beyond.
     pub discard_bytes_max: u64,
+    /// Since a sentence was last worked at; others may take it beyond.
+    #[serde(deserialize_with = "duration")]
+    pub edit_idle_timeout: Duration,
+    /// Sentences that are edited at one time, by all; `busy` beyond.
+    pub edits_max: NonZeroUsize,
+    /// Bytes of a text that is edited by sentences, and of what is committed or appended at once; `too-large` beyond.
+    pub edit_bytes_max: NonZeroU64,
+    /// Bytes of a file that is appended to, since it is written anew; `too-large` beyond.
+    pub append_bytes_max: NonZeroU64,
     /// Entries of one listing; `too-large` beyond.
     pub list_entries_max: NonZeroUsize,
 }
@@ -88,8 +115,19 @@ impl Default for Limits {
             drain_timeout: Duration::from_secs(10),
             body_bytes_max: NonZeroU64::MIN.saturating_add((1 << 40) - 1),
             discard_bytes_max: 16 << 20,
+            edit_idle_timeout: Duration::from_mins(10),
+            edits_max: NonZeroUsize::MIN.saturating_add(1023),
+            edit_bytes_max: NonZeroU64::MIN.saturating_add((1 << 20) - 1),
+            append_bytes_max: NonZeroU64::MIN.saturating_add((64 << 20) - 1),
             list_entries_max: NonZeroUsize::MIN.saturating_add(249_999),
         }
+    }
+}
+
+impl Limits {
+    /// How long whoever edits may be silent: a lease that is over goes on where nobody else wants it.
+    pub(crate) fn editors_timeout(&self) -> Duration {
+        self.idle_timeout.max(self.edit_idle_timeout.saturating_mul(EDITORS_STAY))
     }
 }
 

@@ -10,6 +10,7 @@ mod aside;
 mod connection;
 mod descriptors;
 mod door;
+mod edit;
 mod eject;
 mod entry;
 mod get;

@@ -77,6 +77,7 @@ where
         path: path.clone(),
         owner: guest.access()?.owner().to_owned(),
         asker: guest.asker(),
+        source: request::BodySource::Client,
         limited: request::Limited::Yes,
         overwrite: match request.condition {
             PutCondition::Whatever => request::Overwrite::Yes,

@@ -9,10 +9,11 @@ use crate::mirror::refusal::Refusal;
 use crate::mirror::request::{Contents, Receipt, Recurse, RequestId};
 use crate::server::connection::{Close, Connection};
 use crate::server::door::Guest;
+use crate::server::edit::Edits;
 use crate::server::status::HostReporter;
 use crate::server::{
-    account, aside, eject, get, info, log, login, ls, mkdir, mv, passwd, put, refusal, rm, scrub, share, status, trash,
-    undo, usage, verify,
+    account, aside, edit, eject, get, info, log, login, ls, mkdir, mv, passwd, put, refusal, rm, scrub, share, status,
+    trash, undo, usage, verify,
 };
 use crate::wire::{BodyReader, Fault, MutationAnswer, Request, UsageNote, VerifyRequest};
 
@@ -21,12 +22,14 @@ pub(crate) struct Session<S> {
     pub(crate) connection: Connection<S>,
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) host: HostReporter,
+    pub(crate) edits: Edits,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Serves the client until one of both ends it.
     pub(crate) async fn run(mut self) -> Close {
         loop {
+            self.connection.set_stay(self.edits.stay());
             let request = match self.connection.next_request().await {
                 Ok(request) => request,
                 Err(close) => return close,
@@ -76,6 +79,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Request::Log(request) => log::perform(self, request).await,
             Request::Login(request) => login::perform(self, request).await,
             Request::Passwd(request) => passwd::perform(self, request).await,
+            Request::Edit(request) => edit::open(self, request).await,
+            Request::Renew(request) => edit::renew(self, request).await,
+            Request::Commit(request) => edit::commit(self, request).await,
+            Request::Release(request) => edit::release(self, request).await,
+            Request::Append(request) => edit::append(self, request).await,
             Request::Scrub(action) => scrub::perform(self, action).await,
             Request::Verify(VerifyRequest { quick }) => {
                 let contents = if quick { Contents::NotRead } else { Contents::Compared };
@@ -137,6 +145,11 @@ fn only_for_admins(request: &Request) -> Option<&'static str> {
         | Request::Mv(_)
         | Request::Undo(_)
         | Request::Trash { .. }
+        | Request::Edit(_)
+        | Request::Renew(_)
+        | Request::Commit(_)
+        | Request::Release(_)
+        | Request::Append(_)
         | Request::Share(_)
         | Request::Unshare(_)
         | Request::Shares

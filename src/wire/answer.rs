@@ -58,6 +58,20 @@ pub struct MutationAnswer {
     pub usage: Option<UsageNote>,
 }
 
+/// The head of a sentence that somebody may edit now; the sentence is the body.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct EditAnswer {
+    pub ok: bool,
+    pub len: u64,
+    /// What names it in what follows on this connection.
+    pub lease: u64,
+    /// How many there are.
+    pub sentences: u64,
+    /// The text's version; absent where there is no file yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lsn: Option<Lsn>,
+}
+
 /// Bytes that a user's files come to, and may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageNote {

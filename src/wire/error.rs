@@ -82,6 +82,10 @@ names! {
     NeedsForce = "needs-force",
     /// Somebody changed it since: it is not the version that was meant.
     OtherVersion = "other-version",
+    /// Somebody else is editing the sentence.
+    Leased = "leased",
+    /// The sentence that was edited is not there any more, or somebody else has it.
+    SentenceGone = "sentence-gone",
     /// Nothing is taken in clear here.
     TlsRequired = "tls-required",
     /// The server does not speak TLS; said in clear.

@@ -17,7 +17,7 @@ mod text;
 mod time;
 
 pub use answer::{
-    AccountAnswer, AccountLine, AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EjectAnswer,
+    AccountAnswer, AccountLine, AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EditAnswer, EjectAnswer,
     EmptiedAnswer, EntryLine, HelloAnswer, InfoAnswer, InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered,
     ShareLine, SharedWith, TokenLine, Trailer, TrashLine, UndoAnswer, UsageAnswer, UsageNote, VerifiedLine,
     VerifyAnswer, VerifyFinding, Why, line_of, read_answer,
@@ -33,8 +33,9 @@ pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
 pub use op::Op;
 pub use request::{
-    DropRequest, EjectRequest, GetRequest, HelloRequest, ListRequest, LoginRequest, MakeFolderRequest, MoveRequest,
-    PasswdRequest, Priority, PutCondition, PutRequest, RemoveRequest, Request, RequestError, RequestLine, ScrubAction,
-    Secret, ShareRequest, StatusRequest, UndoRequest, VERSION, VerifyRequest,
+    AppendRequest, CommitRequest, DropRequest, EditRequest, EjectRequest, GetRequest, HelloRequest, LeaseRequest,
+    ListRequest, LoginRequest, MakeFolderRequest, MoveRequest, PasswdRequest, Priority, PutCondition, PutRequest,
+    RemoveRequest, Request, RequestError, RequestLine, ScrubAction, Secret, ShareRequest, StatusRequest, UndoRequest,
+    VERSION, VerifyRequest,
 };
 pub use time::{BadTime, Time};

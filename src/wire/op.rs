@@ -28,10 +28,15 @@ pub enum Op {
     Log,
     Login,
     Passwd,
+    Edit,
+    Renew,
+    Commit,
+    Release,
+    Append,
 }
 
 impl Op {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::Get,
         Self::Put,
         Self::Rm,
@@ -57,6 +62,11 @@ impl Op {
         Self::Log,
         Self::Login,
         Self::Passwd,
+        Self::Edit,
+        Self::Renew,
+        Self::Commit,
+        Self::Release,
+        Self::Append,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -86,6 +96,11 @@ impl Op {
             Self::Log => "log",
             Self::Login => "login",
             Self::Passwd => "passwd",
+            Self::Edit => "edit",
+            Self::Renew => "renew",
+            Self::Commit => "commit",
+            Self::Release => "release",
+            Self::Append => "append",
         }
     }
 }

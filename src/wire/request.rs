@@ -82,6 +82,10 @@ pub struct RequestLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtime: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentence: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
@@ -156,6 +160,13 @@ pub enum Request {
     Log(LogRequest),
     Login(LoginRequest),
     Passwd(PasswdRequest),
+    Edit(EditRequest),
+    /// Whoever has a lease is at work.
+    Renew(LeaseRequest),
+    Commit(CommitRequest),
+    /// A lease is not wanted any more.
+    Release(LeaseRequest),
+    Append(AppendRequest),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,6 +300,33 @@ pub struct PasswdRequest {
     pub old: Option<Secret>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditRequest {
+    pub path: String,
+    pub sentence: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRequest {
+    pub path: String,
+    pub lease: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitRequest {
+    pub path: String,
+    pub lease: u64,
+    pub length: BodyLength,
+    pub id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendRequest {
+    pub path: String,
+    pub length: BodyLength,
+    pub id: Option<String>,
+}
+
 /// Why a line is no request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -298,8 +336,8 @@ pub enum RequestError {
     Nothing,
     #[error("{op} needs {key:?}")]
     Missing { op: &'static str, key: &'static str },
-    #[error("put takes either \"len\" or \"chunked\":true")]
-    TwoLengths,
+    #[error("{op} takes either \"len\" or \"chunked\":true")]
+    TwoLengths { op: &'static str },
     #[error("put takes either \"if_absent\":true or \"if_version\"")]
     TwoConditions,
     #[error("an id has 1 to {ID_BYTES_MAX} bytes, this one has {0}")]
@@ -317,7 +355,7 @@ impl RequestError {
             Self::NotJson(_)
             | Self::Nothing
             | Self::Missing { .. }
-            | Self::TwoLengths
+            | Self::TwoLengths { .. }
             | Self::TwoConditions
             | Self::BadId(_) => Fault::new(ErrorName::BadRequest, self.to_string()).closing(),
             // Nobody has to know an operation to know where its line ends.
@@ -352,6 +390,7 @@ impl Request {
             return Err(RequestError::BadId(bytes));
         }
         let needed = |value: Option<String>, key| value.ok_or(RequestError::Missing { op: op.as_str(), key });
+        let number = |value: Option<u64>, key| value.ok_or(RequestError::Missing { op: op.as_str(), key });
         let recursive = line.recursive;
         Ok(match op {
             Op::Get => Self::Get(GetRequest {
@@ -362,12 +401,7 @@ impl Request {
             }),
             Op::Put => Self::Put(PutRequest {
                 path: needed(line.path, "path")?,
-                length: match (line.len, line.chunked) {
-                    (Some(len), false) => BodyLength::Known(len),
-                    (None, true) => BodyLength::Chunked,
-                    (Some(_), true) => return Err(RequestError::TwoLengths),
-                    (None, false) => return Err(RequestError::Missing { op: op.as_str(), key: "len" }),
-                },
+                length: length(op, line.len, line.chunked)?,
                 condition: match (line.if_absent, line.if_version) {
                     (false, None) => PutCondition::Whatever,
                     (true, None) => PutCondition::Nothing,
@@ -420,8 +454,37 @@ impl Request {
                 label: needed(line.label, "label")?,
             }),
             Op::Passwd => Self::Passwd(PasswdRequest { user: line.user, password: line.password, old: line.old }),
+            Op::Edit => Self::Edit(EditRequest {
+                path: needed(line.path, "path")?,
+                sentence: number(line.sentence, "sentence")?,
+            }),
+            Op::Renew | Op::Release => {
+                let lease = LeaseRequest { path: needed(line.path, "path")?, lease: number(line.lease, "lease")? };
+                if op == Op::Renew { Self::Renew(lease) } else { Self::Release(lease) }
+            }
+            Op::Commit => Self::Commit(CommitRequest {
+                path: needed(line.path, "path")?,
+                lease: number(line.lease, "lease")?,
+                length: length(op, line.len, line.chunked)?,
+                id,
+            }),
+            Op::Append => Self::Append(AppendRequest {
+                path: needed(line.path, "path")?,
+                length: length(op, line.len, line.chunked)?,
+                id,
+            }),
             Op::Scrub => Self::Scrub(line.action.ok_or(RequestError::Missing { op: op.as_str(), key: "action" })?),
         })
+    }
+}
+
+fn length(op: Op, len: Option<u64>, chunked: bool) -> Result<BodyLength, RequestError> {
+    let op = op.as_str();
+    match (len, chunked) {
+        (Some(len), false) => Ok(BodyLength::Known(len)),
+        (None, true) => Ok(BodyLength::Chunked),
+        (Some(_), true) => Err(RequestError::TwoLengths { op }),
+        (None, false) => Err(RequestError::Missing { op, key: "len" }),
     }
 }
 

@@ -101,6 +101,13 @@ pub enum Command {
     /// Open a file in your editor (VISUAL, EDITOR), and store it if nobody stored another version meanwhile.
     #[command(alias = "EDIT")]
     Edit(Edit),
+    /// Edit one sentence of a text while others edit other ones; or --append to its end.
+    ///
+    /// Each line `INDEX TEXT` inserts words before the word of that number, counted from 0, or behind the last one;
+    /// `end` stores the sentence, Ctrl-C drops all. Nobody else can edit the sentence meanwhile; whoever reads the file
+    /// sees what was stored last. A sentence ends at '.', '!' or '?'.
+    #[command(alias = "WRITE")]
+    Write(Write),
     /// Bring back what was last removed or overwritten there; a folder with all that was removed with it.
     #[command(alias = "UNDO")]
     Undo(Undo),
@@ -317,6 +324,18 @@ pub struct Edit {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct Write {
+    /// The text; a new one where there is none.
+    pub remote: String,
+    /// The sentence's number, from 0; one more than the last begins a new one.
+    #[arg(required_unless_present = "append")]
+    pub sentence: Option<u64>,
+    /// Add what comes from standard input, or is typed until Ctrl-D, behind all that is there.
+    #[arg(short, long, conflicts_with = "sentence")]
+    pub append: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct Undo {
     /// Where it was. What is there now goes to the trash: undo again takes it back. Of versions that are written and
     /// overwritten within a minute of each other, the first is kept.
@@ -483,6 +502,7 @@ mod tests {
             ("MD a", "md a"),
             ("MKDIR a", "mkdir a"),
             ("MV a b", "mv a b"),
+            ("WRITE a 0", "write a 0"),
             ("UNDO --lsn 7 a", "undo --lsn 7 a"),
             ("TRASH -l a", "trash -l a"),
             ("STATUS -x", "status -x"),

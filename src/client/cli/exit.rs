@@ -72,6 +72,10 @@ pub(crate) enum CommandError {
     Changed { path: String, mine: PathBuf, theirs: Option<PathBuf> },
     #[error("{why}: nothing is stored{}", kept.as_ref().map_or_else(String::new, |kept| format!(", and what you wrote is in {}", kept.display())))]
     Editor { why: String, kept: Option<PathBuf> },
+    #[error("{why}: nothing is stored{}", kept.as_ref().map_or_else(String::new, |kept| format!(", and what you wrote is in {}", kept.display())))]
+    Unfinished { why: String, kept: Option<PathBuf> },
+    #[error("line {line}: {why}: nothing is stored")]
+    BadLine { line: usize, why: String },
     #[error("stored on {stored}, {wanted} copies were asked for: see 'fget status'")]
     FewerCopies { stored: String, wanted: u8 },
     #[error("{path}: {source}")]
@@ -109,11 +113,11 @@ impl CommandError {
         match self {
             Self::Client(error) | Self::NotStored { error, .. } => exit_of(error),
             Self::Changed { .. } => Exit::Exists,
-            Self::Usage(_) | Self::Config { .. } => Exit::Usage,
+            Self::Usage(_) | Self::Config { .. } | Self::BadLine { .. } => Exit::Usage,
             Self::Token(_) | Self::Kept(_) | Self::NotCompared(_) => Exit::Denied,
             Self::Partial { .. } => Exit::Partial,
             Self::FewerCopies { .. } => Exit::FewerCopies,
-            Self::Editor { .. } | Self::Document(_) => Exit::Other,
+            Self::Editor { .. } | Self::Unfinished { .. } | Self::Document(_) => Exit::Other,
             Self::CannotTell(_) => Exit::Check(None),
             Self::NotWhole(_) => Exit::Integrity,
             Self::NoAnswer { .. } | Self::NotInSync { .. } => Exit::Unavailable,
@@ -154,6 +158,8 @@ impl CommandError {
             | Self::NotStored { .. }
             | Self::Changed { .. }
             | Self::Editor { .. }
+            | Self::Unfinished { .. }
+            | Self::BadLine { .. }
             | Self::CannotTell(_)
             | Self::NoAnswer { .. }
             | Self::Partial { .. }
@@ -217,7 +223,9 @@ fn exit_of_name(name: &ErrorName) -> Exit {
         | ErrorName::NotADirectory
         | ErrorName::NotEmpty
         | ErrorName::NeedsForce
-        | ErrorName::OtherVersion => Exit::Exists,
+        | ErrorName::OtherVersion
+        | ErrorName::Leased
+        | ErrorName::SentenceGone => Exit::Exists,
         ErrorName::BadPath => Exit::Usage,
         ErrorName::BadRequest
         | ErrorName::UnknownOp
@@ -267,6 +275,8 @@ mod tests {
             (ErrorName::NotEmpty, 9),
             (ErrorName::NeedsForce, 9),
             (ErrorName::OtherVersion, 9),
+            (ErrorName::Leased, 9),
+            (ErrorName::SentenceGone, 9),
             (ErrorName::UnknownOp, 1),
         ] {
             let error = CommandError::Client(ClientError::Refused(Fault::new(name.clone(), "")));

@@ -21,6 +21,7 @@ mod trash;
 mod tree;
 mod upload;
 mod verify;
+mod write;
 
 pub use admin::{accounts_text, tokens_text};
 pub use args::Args;

@@ -14,7 +14,7 @@ use crate::client::cli::health::print;
 use crate::client::cli::progress::{Progress, Remarks};
 use crate::client::cli::remote::{join, last_name};
 use crate::client::cli::{
-    admin, aside, config, download, edit, health, listing, log, login, scrub, trash, upload, verify,
+    admin, aside, config, download, edit, health, listing, log, login, scrub, trash, upload, verify, write,
 };
 use crate::client::error::ClientError;
 use crate::client::link::Manner;
@@ -129,6 +129,7 @@ async fn perform(args: Args, progress: &Progress) -> Result<Exit, CommandError> 
         Command::Scrub(args) => scrub::scrub(&mut client, &args, progress).await?,
         Command::Eject(args) => health::eject(&mut client, &args, progress.remarks()).await?,
         Command::Edit(args) => edit::edit(&mut client, &args, progress).await?,
+        Command::Write(args) => write::write(&mut client, &args, progress).await?,
         Command::Undo(args) => trash::undo(&mut client, &args, progress.remarks()).await?,
         Command::Trash(args) => trash::trash(&mut client, &args, progress.remarks()).await?,
         Command::Status(args) => return health::status(&mut client, &args, progress.remarks()).await,

@@ -16,7 +16,7 @@ use crate::daemon::accounts::{AccountsError, Changed, Copies, file, uses};
 use crate::digest::Crc32;
 use crate::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Asker, Limited, Overwrite, Priority, PutRequest, Recurse, Span};
+use crate::mirror::request::{Asker, BodySource, Limited, Overwrite, Priority, PutRequest, Recurse, Span};
 use crate::path::{BadPath, RelPath};
 use crate::server::{ChangeRefused, Changer, Roll, TokenUses, account_lines};
 use crate::wire::AccountLine;
@@ -336,6 +336,7 @@ impl Keeper {
             executable: false,
             owner: String::new(),
             asker: Asker::own(Priority::Normal),
+            source: BodySource::Client,
             limited: Limited::Yes,
             id: None,
         };

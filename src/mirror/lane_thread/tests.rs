@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use super::UNSETTLED_MAX;
 use crate::ids::Side;
 use crate::mirror::MirrorLimits;
-use crate::mirror::request::{Asker, Overwrite, Priority, PutRequest};
+use crate::mirror::request::{Asker, BodySource, Overwrite, Priority, PutRequest};
 use crate::mirror::stand::Stand;
 use crate::path::RelPath;
 
@@ -28,6 +28,7 @@ async fn a_busy_drive_has_no_more_to_read_back_than_some_files() {
             executable: false,
             owner: String::new(),
             asker: Asker::own(Priority::Normal),
+            source: BodySource::Client,
             limited: crate::mirror::request::Limited::Yes,
             id: None,
         };

@@ -21,7 +21,7 @@ use crate::mirror::reconcile::refusals::Want;
 use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Asker, Limited, Overwrite, Priority, PutRequest, Recurse};
+use crate::mirror::request::{Asker, BodySource, Limited, Overwrite, Priority, PutRequest, Recurse};
 use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
 use crate::path::{RelPath, is_accounts_file};
 
@@ -225,6 +225,7 @@ impl Mirror {
             executable,
             owner: self.core.owner_at(path),
             asker: Asker::own(Priority::Low),
+            source: BodySource::Client,
             // It is on a stick already: not to mirror it would be no help to anybody.
             limited: Limited::No,
             id: None,

@@ -18,7 +18,7 @@ use crate::mirror::layout;
 use crate::mirror::limits::MirrorLimits;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Asker, Overwrite, Priority, PutRequest, Recurse, Span};
+use crate::mirror::request::{Asker, BodySource, Overwrite, Priority, PutRequest, Recurse, Span};
 use crate::mirror::sim_volume::{SimDisk, SimVolume};
 use crate::mirror::upload::Upload;
 use crate::mirror::volume::{FsKind, Volume};
@@ -110,6 +110,7 @@ impl Stand {
                 executable: false,
                 owner: String::new(),
                 asker: Asker::own(Priority::Normal),
+                source: BodySource::Client,
                 limited: crate::mirror::request::Limited::Yes,
                 id: None,
             })
