@@ -14,6 +14,7 @@ mod quotas;
 mod recovered;
 mod removal;
 mod uses;
+mod writing;
 
 use std::fs;
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ fn main() -> ExitCode {
         .with("a_quota_counts_while_an_upload_is_under_way", Needs::Nothing, quotas::under_way)
         .with("an_upload_that_is_cut_off_gives_its_quota_back", Needs::Nothing, quotas::cut_off)
         .with("what_is_sent_again_takes_the_first_ones_place", Needs::Nothing, quotas::sent_again)
+        .with("a_text_is_written_by_those_who_may", Needs::Nothing, writing::rights)
+        .with("a_right_that_ends_ends_an_edit", Needs::Nothing, writing::ended)
         .with("a_network_is_served_only_with_accounts", Needs::Nothing, network)
         .main()
 }

@@ -7,7 +7,7 @@ use crate::people::{NAMES, People};
 use crate::twins;
 
 /// A connection that is one user's.
-struct Wire(Raw);
+pub(crate) struct Wire(Raw);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Right {
@@ -15,7 +15,7 @@ enum Right {
     Write,
 }
 
-const COMMANDS: [(&str, Right); 12] = [
+const COMMANDS: [(&str, Right); 14] = [
     ("get", Right::Read),
     ("info", Right::Read),
     ("ls", Right::Read),
@@ -27,11 +27,13 @@ const COMMANDS: [(&str, Right); 12] = [
     ("mv-from", Right::Write),
     ("mv-to", Right::Write),
     ("undo", Right::Write),
+    ("append", Right::Write),
+    ("edit", Right::Write),
     ("rm", Right::Write),
 ];
 
 impl Wire {
-    fn new(people: &People, name: &str) -> Self {
+    pub(crate) fn new(people: &People, name: &str) -> Self {
         let mut raw = Raw::connect(people.twins.address());
         raw.send(format!("{}\n", json!({"hello": "twinstick/1", "token": people.token(name)})).as_bytes());
         assert_eq!(raw.answer().expect("an answer")["user"], name);
@@ -39,7 +41,7 @@ impl Wire {
     }
 
     /// Sends a request; the answer, and the body where there is one.
-    fn ask(&mut self, request: &Value) -> (Value, Vec<u8>) {
+    pub(crate) fn ask(&mut self, request: &Value) -> (Value, Vec<u8>) {
         self.0.send(format!("{request}\n").as_bytes());
         let answer = self.0.answer().expect("an answer");
         match answer["len"].as_u64() {
@@ -53,7 +55,12 @@ impl Wire {
     }
 
     fn put(&mut self, path: &str, bytes: &[u8]) -> Value {
-        self.0.send(format!("{}\n", json!({"op": "put", "path": path, "len": bytes.len()})).as_bytes());
+        self.store(&json!({"op": "put", "path": path, "len": bytes.len()}), bytes)
+    }
+
+    /// A request with a body.
+    pub(crate) fn store(&mut self, request: &Value, bytes: &[u8]) -> Value {
+        self.0.send(format!("{request}\n").as_bytes());
         self.0.send(bytes);
         self.0.send(format!("{{\"crc32\":\"{:08x}\"}}\n", crc32fast::hash(bytes)).as_bytes());
         self.0.answer().expect("an answer")
@@ -78,6 +85,14 @@ impl Wire {
             "mkdir" => json!({"op": "mkdir", "path": format!("{file}-folder"), "recursive": true}),
             "mv-from" => json!({"op": "mv", "path": file, "to": own}),
             "mv-to" => json!({"op": "mv", "path": own, "to": format!("{file}-moved")}),
+            "append" => return (self.store(&json!({"op": "append", "path": file, "len": 3}), b"app"), Vec::new()),
+            "edit" => {
+                let (answer, body) = self.ask(&json!({"op": "edit", "path": file, "sentence": 0}));
+                if answer["ok"] == true {
+                    self.ask(&json!({"op": "release", "path": file, "lease": answer["lease"]}));
+                }
+                return (answer, body);
+            }
             "undo" => json!({"op": "undo", "path": file}),
             "rm" => json!({"op": "rm", "path": file}),
             other => panic!("{other}"),

@@ -111,7 +111,7 @@ pub(crate) fn typed() {
     let mut terminal = Terminal::new();
     let mut passwd = people.twins.command_line(&["user", "passwd", "anna"]);
     let twice = [("New password of anna", OLD), ("The same again", "another"), ("New password of anna", OLD)];
-    assert_eq!(terminal.run(&mut passwd, &[&twice[..], &[("The same again", OLD)]].concat()), 0);
+    assert_eq!(terminal.answer(&mut passwd, &[&twice[..], &[("The same again", OLD)]].concat()), 0);
     let stranger = people.stranger();
     let at = format!("Password of anna at {}", people.twins.address());
     assert_eq!(stranger.run_at(&mut terminal, &["login", "--user", "anna"], &[(&at, NEW)]), DENIED);
@@ -121,7 +121,7 @@ pub(crate) fn typed() {
     assert_eq!(stranger.run_at(&mut terminal, &["login", "--user", "anna"], &[(&at, NEW)]), 0);
     let never = [("New password of anna", OLD), ("The same again", NEW)];
     let mut passwd = people.twins.command_line(&["user", "passwd", "anna"]);
-    assert_eq!(terminal.run(&mut passwd, &[never, never, never].concat()), 1);
+    assert_eq!(terminal.answer(&mut passwd, &[never, never, never].concat()), 1);
     let shown = terminal.shown();
     assert!(shown.contains("two different ones") && shown.contains("knows you as anna"), "{shown}");
     assert!(!shown.contains("pears") && !shown.contains("june"), "it was shown: {shown}");

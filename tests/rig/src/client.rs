@@ -66,7 +66,7 @@ impl Client {
 
     /// At a terminal, at which each answer is typed when its question has appeared; the exit code.
     pub fn run_at(&self, terminal: &mut Terminal, words: &[&str], answers: &[(&str, &str)]) -> i32 {
-        terminal.run(self.command(words).current_dir(&self.home), answers)
+        terminal.answer(self.command(words).current_dir(&self.home), answers)
     }
 
     pub fn run_in(&self, folder: &Path, words: &[&str]) -> Outcome {
