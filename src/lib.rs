@@ -1,8 +1,8 @@
 //! twinstick keeps two USB sticks identical, as plain files, and serves them over TCP.
 //!
 //! `ARCHITECTURE.md` has the map; the arrows of knowledge go one way:
-//! `daemon → server, watcher, mirror, journal, config`; `server → mirror, audit, wire, accounts`; `audit → wire, path`;
-//! `watcher → mirror`; `mirror → journal → path, namespace, digest, ids`; `fget → client → wire → accounts → path`;
+//! `daemon → server, watcher, mirror, journal, config`; `server → mirror, audit, wire, accounts, editing`; `audit → wire, path`;
+//! `watcher → mirror`; `mirror → journal → path, namespace, digest, ids`; `fget → client → wire → accounts → path`; `client → editing → ids`;
 //! `config, daemon, server, client → tls`.
 
 pub mod accounts;

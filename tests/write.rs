@@ -78,10 +78,20 @@ impl Editor {
     }
 
     fn get(&mut self, path: &str) -> (Value, String) {
-        let head = self.ask(&json!({"op": "get", "path": path}));
-        let body = self.0.bytes(head["len"].as_u64().expect("a length") as usize);
-        assert_eq!(self.0.answer().expect("a trailer")["ok"], true);
-        (head["lsn"].clone(), String::from_utf8(body).expect("UTF-8"))
+        loop {
+            let head = self.ask(&json!({"op": "get", "path": path}));
+            let Some(len) = head["len"].as_u64() else {
+                // It was overwritten in that moment.
+                assert_eq!(head["error"], "superseded", "{head}");
+                continue;
+            };
+            let body = self.0.bytes(len as usize);
+            let trailer = self.0.answer().expect("a trailer");
+            if trailer["ok"] == true {
+                return (head["lsn"].clone(), String::from_utf8(body).expect("UTF-8"));
+            }
+            assert_eq!(trailer["error"], "superseded", "{trailer}");
+        }
     }
 
     /// Whether somebody else has a sentence.
@@ -360,7 +370,7 @@ fn additions_are_whole_and_come_once() {
     client.run_on(&["write", "-a", "typed"], b"\xff").expect(0);
     assert_eq!(client.get("typed").expect(0).stdout, b"one\ntwo\n\xff");
     assert!(client.run_on(&["write", "-a", "typed"], b"").expect(0).stderr.contains("nothing is stored"));
-    client.run_on(&["write", "-a", "typed"], &[7; (1 << 20) + 1]).expect(1);
+    client.run_on(&["write", "-a", "typed"], &vec![7; (1 << 20) + 1]).expect(1);
     client.run_on(&["write", "-a", "log"], b"x").expect(9);
     assert_eq!(client.get("typed").expect(0).stdout, b"one\ntwo\n\xff");
     twins.check_identical();
@@ -415,7 +425,7 @@ fn nobody_edits_more_than_there_is_room_for() {
 #[test]
 fn every_commit_and_every_addition_is_there_once() {
     let twins = twins();
-    let begin: String = (0..WRITERS).map(|writer| format!("S{writer} begins. ")).collect();
+    let begin = (0..WRITERS).map(|writer| format!("S{writer} begins.")).collect::<Vec<_>>().join(" ");
     twins.client().put("text", begin.as_bytes()).expect(0);
     let address = twins.address();
     thread::scope(|scope| {

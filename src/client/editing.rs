@@ -46,9 +46,9 @@ impl Client {
 
     /// Says that it is being worked at. Not on another connection: there the sentence is nobody's.
     pub async fn renew(&mut self, sentence: &Sentence) -> Result<(), ClientError> {
-        let line = RequestLine { lease: Some(sentence.lease), ..of(sentence, request(Op::Renew)) };
+        let asked = RequestLine { lease: Some(sentence.lease), ..of(sentence, request(Op::Renew)) };
         let link = self.link().await?;
-        link.ask(&line).await?;
+        link.ask(&asked).await?;
         link.last::<DropAnswer>().await.map(drop)
     }
 

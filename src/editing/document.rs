@@ -317,13 +317,13 @@ fn set_off(text: &str, at: usize, sentence: &str) -> String {
         return String::new();
     }
     let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at..).unwrap_or_default());
-    let begins_line = before.ends_with('\n');
+    let line_end = ["\r\n", "\n"].into_iter().find(|end| before.ends_with(end));
     let lead = if before.is_empty() || before.ends_with(char::is_whitespace) { "" } else { " " };
-    let tail = match (begins_line, after.chars().next()) {
+    let tail = match (line_end, after.chars().next()) {
         (_, Some(next)) if next.is_whitespace() => "",
-        (true, _) => "\n",
-        (false, Some(_)) => " ",
-        (false, None) => "",
+        (Some(end), _) => end,
+        (None, Some(_)) => " ",
+        (None, None) => "",
     };
     format!("{lead}{sentence}{tail}")
 }
@@ -333,7 +333,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    const IDLE: Duration = Duration::from_secs(600);
+    const IDLE: Duration = Duration::from_mins(10);
 
     /// A text in a file, and its document.
     struct Desk {
@@ -406,6 +406,9 @@ mod tests {
         desk.put("Hello.\n");
         desk.open(4, 1).unwrap();
         assert_eq!(desk.commit(4, "World.").unwrap(), "Hello.\nWorld.\n");
+        desk.put("Hello.\r\n");
+        desk.open(5, 1).unwrap();
+        assert_eq!(desk.commit(5, "World.").unwrap(), "Hello.\r\nWorld.\r\n");
     }
 
     #[test]

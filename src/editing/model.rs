@@ -75,7 +75,7 @@ struct World {
 
 /// Every fourth one reads like the others of its kind.
 fn words(id: u64) -> String {
-    if id % 4 == 0 { "Yes.".to_owned() } else { format!("Sentence {id}.") }
+    if id.is_multiple_of(4) { "Yes.".to_owned() } else { format!("Sentence {id}.") }
 }
 
 impl World {
@@ -202,7 +202,7 @@ impl World {
             Ok(composed) => composed,
             Err(NoCommit::Gone(_)) => {
                 // Only where there is a reason.
-                let is_alone = |id: u64| id % 4 != 0;
+                let is_alone = |id: u64| !id.is_multiple_of(4);
                 if let Held::Sentence(sentence) = held {
                     let there = self.at(sentence).is_some() && is_alone(sentence);
                     assert!(!there || self.is_over(used), "{sentence} is there: {text}");

@@ -147,8 +147,7 @@ impl Drop for Scribe {
 pub(crate) fn command_of(error: &RequestError) -> &'static str {
     match error {
         RequestError::UnsupportedVersion(_) => "hello",
-        RequestError::Missing { op, .. } => op,
-        RequestError::TwoLengths { op } => op,
+        RequestError::Missing { op, .. } | RequestError::TwoLengths { op } => op,
         RequestError::TwoConditions => Op::Put.as_str(),
         RequestError::NotJson(_) | RequestError::Nothing | RequestError::BadId(_) | RequestError::UnknownOp(_) => {
             "unknown"

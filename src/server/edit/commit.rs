@@ -49,7 +49,7 @@ where
         .map_err(|_| Fault::new(ErrorName::BadRequest, "the sentence is no text in UTF-8: nothing was stored"))?;
     // The same text, which stays as long as this commit.
     let reached = session.edits.desk().reach(path);
-    let _turn = reached.turn().await;
+    let (_turn, _memory) = (reached.turn().await, reached.memory().await);
     for _ in 0..REBASES_MAX {
         if let Some(receipt) = answered(&session.mirror, id.as_ref())? {
             session.edits.end(lease);

@@ -50,12 +50,6 @@ pub(super) struct Reached {
     text: Arc<Text>,
 }
 
-/// Nobody else makes a new version of the text by these means meanwhile.
-pub(super) struct Turn<'a> {
-    _turn: SemaphorePermit<'a>,
-    _memory: SemaphorePermit<'a>,
-}
-
 /// A sentence for one connection. Dropped, it is free.
 pub(super) struct Lease {
     pub(super) id: LeaseId,
@@ -94,11 +88,14 @@ impl Desk {
 }
 
 impl Reached {
-    pub(super) async fn turn(&self) -> Turn<'_> {
-        // Neither is ever closed.
-        let (turn, memory) = (self.text.turn.acquire().await, self.desk.memory.acquire().await);
-        #[expect(clippy::expect_used, reason = "semaphores that nobody closes")]
-        Turn { _turn: turn.expect("a turn"), _memory: memory.expect("memory") }
+    /// From then on nobody else makes a new version of the text by these means.
+    pub(super) async fn turn(&self) -> SemaphorePermit<'_> {
+        granted(&self.text.turn).await
+    }
+
+    /// Room for the text in memory, taken behind its turn.
+    pub(super) async fn memory(&self) -> SemaphorePermit<'_> {
+        granted(&self.desk.memory).await
     }
 
     /// What is known of the text; what is done with it is short.
@@ -113,6 +110,11 @@ impl Reached {
         let fits = self.desk.sentences_beside(&self.text) + sentences <= EDITED_SENTENCES_MAX;
         if room && fits { Ok(candidate) } else { Err(Crowded) }
     }
+}
+
+#[expect(clippy::expect_used, reason = "nobody closes these semaphores")]
+async fn granted(of: &Semaphore) -> SemaphorePermit<'_> {
+    of.acquire().await.expect("a semaphore that is open")
 }
 
 impl Drop for Reached {
@@ -243,10 +245,10 @@ mod tests {
         assert!(edits.find(&path("a"), id.0).is_some());
         assert!(edits.find(&path("b"), id.0).is_none());
         let again = desk.reach(&path("a"));
-        let _turn = again.turn().await;
+        let turn = again.turn().await;
         drop(edits);
         assert_eq!(desk.texts.lock().len(), 1);
-        drop(_turn);
+        drop(turn);
         drop(again);
         assert_eq!((desk.texts.lock().len(), desk.leases.load(Ordering::Relaxed)), (0, 0));
     }

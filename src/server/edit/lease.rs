@@ -47,7 +47,7 @@ where
     let reached = session.edits.desk().reach(&path);
     let holder = session.edits.holder(&session.connection.guest().name());
     let sentence = usize::try_from(request.sentence).unwrap_or(usize::MAX);
-    let turn = reached.turn().await;
+    let (turn, memory) = (reached.turn().await, reached.memory().await);
     for _ in 0..REBASES_MAX {
         let current =
             match current(&session.mirror, &path, &session.connection.guest().asker(), limits.edit_bytes_max.get())
@@ -67,7 +67,7 @@ where
             let times = (clock::now(), limits.edit_idle_timeout);
             document.open(&current.text, sentence, (id, holder), times).map_err(|why| refused(&path, &why))?
         };
-        drop(turn);
+        drop((turn, memory));
         session.edits.keep(id, reached, place);
         let answer = EditAnswer {
             ok: true,
