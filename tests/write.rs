@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 use twinstick::editing::text::sentences;
 use twinstick_rig::{Binaries, Client, Drives, End, Raw, Terminal, Twins, wait_until};
 
-const WRITERS: usize = 8;
-const COMMITS: usize = 10;
-const APPENDERS: usize = 3;
+const COMMITS: usize = 12;
 const STRANGERS_PUTS: usize = 10;
 
 fn binaries() -> Binaries {
@@ -421,18 +419,28 @@ fn nobody_edits_more_than_there_is_room_for() {
     wait_until("there is room again", || other.edit("notes", 25).0["ok"] == true);
 }
 
-/// Many who commit, append and store the whole file at the same time.
 #[test]
 fn every_commit_and_every_addition_is_there_once() {
+    all_at_once(8, 3, 1);
+}
+
+/// With so few of the others, whoever stores the whole file is often the first.
+#[test]
+fn every_commit_is_there_once_though_others_store_the_whole_file() {
+    all_at_once(2, 1, 4);
+}
+
+/// Many who commit, append and store the whole file at the same time.
+fn all_at_once(writers: usize, appenders: usize, strangers: usize) {
     let twins = twins();
-    let begin = (0..WRITERS).map(|writer| format!("S{writer} begins.")).collect::<Vec<_>>().join(" ");
+    let begin = (0..writers).map(|writer| format!("S{writer} begins.")).collect::<Vec<_>>().join(" ");
     twins.client().put("text", begin.as_bytes()).expect(0);
     let address = twins.address();
     thread::scope(|scope| {
-        for writer in 0..WRITERS {
+        for writer in 0..writers {
             scope.spawn(move || commits(address, writer));
         }
-        for appender in 0..APPENDERS {
+        for appender in 0..appenders {
             scope.spawn(move || {
                 let mut editor = Editor::new(address);
                 for number in 0..COMMITS {
@@ -443,19 +451,21 @@ fn every_commit_and_every_addition_is_there_once() {
                 }
             });
         }
-        scope.spawn(move || puts(address));
+        for stranger in 0..strangers {
+            scope.spawn(move || puts(address, stranger));
+        }
     });
     let text = String::from_utf8(twins.client().get("text").expect(0).stdout).expect("UTF-8");
     let all: Vec<_> = sentences(&text).into_iter().map(|range| &text[range]).collect();
-    let mut expected: Vec<_> = (0..WRITERS)
+    let mut expected: Vec<_> = (0..writers)
         .map(|writer| {
             let words: Vec<_> = (0..COMMITS).map(|number| format!(" w{writer}-{number}")).collect();
             format!("S{writer} begins{}.", words.concat())
         })
         .collect();
-    expected.extend((0..WRITERS).flat_map(|writer| (0..COMMITS).map(move |number| format!("n{writer}-{number}."))));
-    expected.extend((0..APPENDERS).flat_map(|who| (0..COMMITS).map(move |number| format!("a{who}-{number}."))));
-    expected.extend((0..STRANGERS_PUTS).map(|number| format!("p-{number}.")));
+    expected.extend((0..writers).flat_map(|writer| (0..COMMITS).map(move |number| format!("n{writer}-{number}."))));
+    expected.extend((0..appenders).flat_map(|who| (0..COMMITS).map(move |number| format!("a{who}-{number}."))));
+    expected.extend((0..strangers).flat_map(|who| (0..STRANGERS_PUTS).map(move |number| format!("p{who}-{number}."))));
     let mut found = all.clone();
     found.sort_unstable();
     expected.sort_unstable();
@@ -491,12 +501,12 @@ fn commits(address: &str, writer: usize) {
 }
 
 /// Somebody who stores the whole file, as `fget edit` does.
-fn puts(address: &str) {
+fn puts(address: &str, stranger: usize) {
     let mut editor = Editor::new(address);
     for number in 0..STRANGERS_PUTS {
         loop {
             let (lsn, text) = editor.get("text");
-            let text = format!("p-{number}.\n{text}");
+            let text = format!("p{stranger}-{number}.\n{text}");
             let put = json!({"op": "put", "path": "text", "len": text.len(), "if_version": lsn});
             let answer = editor.store(&put, text.as_bytes());
             if answer["ok"] == true {
