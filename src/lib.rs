@@ -21,6 +21,7 @@ pub mod ids;
 pub mod journal;
 pub mod mirror;
 pub mod namespace;
+mod nice;
 pub mod path;
 pub mod prompt;
 pub mod pulse;

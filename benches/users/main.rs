@@ -5,6 +5,8 @@
 //! else folders.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_sign_loss,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -71,7 +73,9 @@ fn raise_descriptors() {
 fn twins() -> Twins {
     let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
     let twins = Twins::without_trash(binaries, Drives::Loop { bytes: DRIVE_BYTES });
-    Side::BOTH.into_iter().for_each(|side| settle(twins.root(side)));
+    for side in Side::BOTH {
+        settle(twins.root(side));
+    }
     twins
 }
 
@@ -80,14 +84,14 @@ fn twins() -> Twins {
 fn settle(root: &Path) {
     let device = format!("/dev/loop{}", loop_device(root));
     assert!(Command::new("losetup").args(["--direct-io=on", &device]).status().unwrap().success());
-    let fill = root.join("fill");
-    let mut file = File::create(&fill).unwrap();
+    let path = root.join("fill");
+    let mut file = File::create(&path).unwrap();
     let zeros = vec![0; 1 << 20];
     while file.write_all(&zeros).is_ok() {}
     // It is full, as it should be.
     drop(file.sync_all());
     drop(file);
-    fs::remove_file(fill).unwrap();
+    fs::remove_file(path).unwrap();
     assert!(Command::new("sync").arg("-f").arg(root).status().unwrap().success());
 }
 
@@ -106,21 +110,24 @@ fn crowd() {
     let (address, token) = (people.twins.address(), people.token("anna"));
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
-        let together = Barrier::new(CROWD + 1);
+        let (ready, together) = (Barrier::new(CROWD + 1), Barrier::new(CROWD + 1));
         let begun = thread::scope(|scope| {
             for number in 0..CROWD {
-                let (together, token) = (&together, &token);
+                let (ready, together, token) = (&ready, &together, &token);
                 thread::Builder::new()
                     .stack_size(64 << 10)
                     .spawn_scoped(scope, move || {
+                        ready.wait();
                         together.wait();
                         let mut client = Probe::new(address, Some(token));
                         assert_eq!(client.get(&format!("small/{}", number % FILES)), SMALL);
                     })
                     .unwrap();
             }
+            ready.wait();
+            let begun = Instant::now();
             together.wait();
-            Instant::now()
+            begun
         });
         times.push(begun.elapsed());
     }
@@ -148,6 +155,7 @@ fn editing() {
         let done = AtomicBool::new(false);
         let took = thread::scope(|scope| {
             let upload = scope.spawn(|| {
+                probe::give_way();
                 let begun = Instant::now();
                 Probe::new(&address, Some(&ben)).put_large("large", UPLOAD_BYTES, &AtomicBool::new(false));
                 done.store(true, Ordering::Release);
@@ -182,6 +190,8 @@ fn flood() {
                 for number in 0..if flooding { FLOOD } else { 0 } {
                     let (address, ben, stop, sent) = (&address, &ben, &stop, &sent);
                     scope.spawn(move || {
+                        // Its work would be another machine's: the daemon's share of this one is what is measured.
+                        probe::give_way();
                         let mut client = Probe::new(address, Some(ben));
                         while !stop.load(Ordering::Acquire)
                             && client.put_large(&format!("flood/{number}"), FLOOD_BYTES, stop)

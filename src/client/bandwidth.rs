@@ -30,7 +30,7 @@ impl Bandwidth {
 
     /// Waits until so many bytes more may pass.
     pub(crate) async fn pass(&self, bytes: usize) {
-        let take = Duration::from_secs(1).mul_f64(bytes as f64 / self.per_second as f64);
+        let take = Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / self.per_second);
         let until = {
             let mut passed = self.passed.lock();
             let begin = passed.map_or_else(Instant::now, |passed| passed.max(Instant::now()));

@@ -116,10 +116,13 @@ impl<'a> Settings<'a> {
         self.audit.set_limits(config.audit_limits());
         // Checked when it was loaded.
         self.shared.send_replace(config.shared_rules().unwrap_or_default());
+        let pools = self.config.limits.clone();
+        let Limits { buffer_bytes_max, transfers_max, .. } = pools;
+        let in_force = Limits { buffer_bytes_max, transfers_max, ..config.limits.clone() };
         self.limits.send_if_modified(|limits| {
-            let differs = **limits != config.limits;
+            let differs = **limits != in_force;
             if differs {
-                *limits = Arc::new(config.limits.clone());
+                *limits = Arc::new(in_force.clone());
             }
             differs
         });
@@ -172,7 +175,7 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         stall_after: _,
         log_format,
         log_level: _,
-        limits: _,
+        limits,
         journal_entries_max,
         flaps_max,
         aside_max,
@@ -193,6 +196,8 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("flaps_max", *flaps_max != old.flaps_max),
         ("trash_days", *trash_days != old.trash_days),
         ("aside_max", *aside_max != old.aside_max),
+        ("limits.buffer_bytes_max", limits.buffer_bytes_max != old.limits.buffer_bytes_max),
+        ("limits.transfers_max", limits.transfers_max != old.limits.transfers_max),
     ];
     differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -27,7 +27,7 @@ use crate::ids::{PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::mirror::{Lost, Mirror};
 use crate::pulse::{Pulse, pulse};
-use crate::server::{self, Asked, Directory, Phase, Port};
+use crate::server::{self, Asked, Directory, Phase, Port, Transfers, Workers};
 use crate::tls::IN_CLEAR;
 use crate::watcher::{Ground, KnownDrive, Watcher, WatcherConfig, WatcherHandle};
 
@@ -99,13 +99,20 @@ pub fn serve(overrides: &Overrides) -> Result<(), ServeError> {
     let logging = Logging::start(config.log_format, &config.log_level);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(run(&config, overrides, &logging));
+    let workers = Workers::start()?;
+    let result = runtime.block_on(run(&config, overrides, &logging, workers.transfers()));
+    workers.end(Duration::ZERO);
     // A look at a hung drive may never return.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Result<(), ServeError> {
+async fn run(
+    config: &Config,
+    overrides: &Overrides,
+    logging: &Logging,
+    transfers: Transfers,
+) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
     let state = config.state.display().to_string();
     if !Mirror::exists(&config.state) {
@@ -157,7 +164,7 @@ async fn run(config: &Config, overrides: &Overrides, logging: &Logging) -> Resul
     let (accepting, heart) = pulse();
     let directory = Arc::new(Directory::new(keeper.roll(), keeper.changer(), keeper.uses()));
     let host = Host::reporter(config.state.clone(), sole_copies(&mirror));
-    let asked = Asked { mirror: Arc::clone(&mirror), host, directory, audit: Arc::clone(&audit) };
+    let asked = Asked { mirror: Arc::clone(&mirror), host, directory, audit: Arc::clone(&audit), transfers };
     let port = Port { listener, tls: settings.tls() };
     let serving = server::serve(port, asked, settings.limits(), phases, heart);
     let mut server = tokio::spawn(serving);

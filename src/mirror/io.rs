@@ -12,16 +12,28 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{oneshot, watch};
 
 use crate::mirror::fair::{Class, FairQueue, Share};
+use crate::nice::give_way;
 
-/// Threads of one drive's pool.
-const THREADS: usize = 6;
+/// Threads of one drive's pool that serve small calls alone.
+const PROMPT_THREADS: usize = 3;
+/// Those that serve all others, and give way to the first ones for the processor too.
+const PATIENT_THREADS: usize = 4;
+/// Of these for the daemon's own work at one time.
+const BACKGROUND_THREADS_MAX: usize = 2;
 
-/// How many threads a class may have at one time, with those below it.
-fn threads_max(class: Class) -> usize {
-    match class {
-        Class::Interactive => THREADS,
-        Class::Bulk => 4,
-        Class::Background => 2,
+/// What a thread is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Post {
+    Prompt,
+    Patient,
+}
+
+impl Post {
+    fn of(class: Class) -> Self {
+        match class {
+            Class::Interactive => Self::Prompt,
+            Class::Bulk | Class::Background => Self::Patient,
+        }
     }
 }
 
@@ -35,38 +47,41 @@ pub(crate) struct Gone;
 #[derive(Default)]
 struct Queue {
     jobs: FairQueue<Job>,
-    /// Threads at work, by class.
-    busy: [usize; Class::ALL.len()],
+    /// Threads at the daemon's own work.
+    in_background: usize,
     closed: bool,
 }
 
 impl Queue {
-    fn next(&mut self) -> Option<(Class, Job)> {
-        let busy = self.busy;
-        let is_free = |class: Class| {
-            let with_those_below = busy.iter().skip(class as usize).sum::<usize>();
-            with_those_below < threads_max(class)
-        };
-        let (flow, job) = self.jobs.pop_if(|class, _| is_free(class))?;
-        self.count(flow.class, |busy| busy + 1);
+    fn next(&mut self, post: Post) -> Option<(Class, Job)> {
+        let in_background = self.in_background;
+        let (flow, job) = self.jobs.pop_if(|class, _| {
+            Post::of(class) == post && (class != Class::Background || in_background < BACKGROUND_THREADS_MAX)
+        })?;
+        self.in_background += usize::from(flow.class == Class::Background);
         Some((flow.class, job))
-    }
-
-    fn count(&mut self, class: Class, change: impl FnOnce(usize) -> usize) {
-        if let Some(busy) = self.busy.get_mut(class as usize) {
-            *busy = change(*busy);
-        }
     }
 }
 
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    ready: Condvar,
+    /// For prompt threads, and for patient ones.
+    ready: [Condvar; 2],
     /// Jobs queued or running.
     depth: AtomicUsize,
     /// Jobs ever queued.
     started: AtomicU64,
+}
+
+impl Shared {
+    fn ready(&self, post: Post) -> &Condvar {
+        let [prompt, patient] = &self.ready;
+        match post {
+            Post::Prompt => prompt,
+            Post::Patient => patient,
+        }
+    }
 }
 
 /// Runs operations on a drive, off the async workers. Its threads end when it is closed and empty.
@@ -83,10 +98,14 @@ impl IoPool {
         alive: &Arc<impl Send + Sync + 'static>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        for number in 0..THREADS {
+        for number in 0..PROMPT_THREADS + PATIENT_THREADS {
             let (shared, alive) = (Arc::clone(&shared), Arc::clone(alive));
+            let post = if number < PROMPT_THREADS { Post::Prompt } else { Post::Patient };
             std::thread::Builder::new().name(format!("{name}-io{number}")).spawn(move || {
-                run(&shared);
+                if post == Post::Patient {
+                    give_way();
+                }
+                run(&shared, post);
                 drop(alive);
             })?;
         }
@@ -123,6 +142,7 @@ impl IoPool {
             // Nobody may wait for it any more.
             let _ = reply.send(job());
         });
+        let post = Post::of(share.flow.class);
         {
             let mut queue = self.shared.queue.lock();
             if queue.closed {
@@ -132,7 +152,7 @@ impl IoPool {
         }
         self.shared.depth.fetch_add(1, Ordering::Relaxed);
         self.shared.started.fetch_add(1, Ordering::Relaxed);
-        self.shared.ready.notify_one();
+        self.shared.ready(post).notify_one();
         Ok(answer)
     }
 
@@ -163,7 +183,9 @@ impl IoPool {
         drop(queue);
         // Each has something that its end lets go of, and that may ask this pool.
         drop(jobs);
-        self.shared.ready.notify_all();
+        for ready in &self.shared.ready {
+            ready.notify_all();
+        }
     }
 }
 
@@ -191,24 +213,86 @@ fn wait_for<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn run(shared: &Shared) {
+fn run(shared: &Shared, post: Post) {
     loop {
         let (class, job) = {
             let mut queue = shared.queue.lock();
             loop {
-                if let Some(next) = queue.next() {
+                if let Some(next) = queue.next(post) {
                     break next;
                 }
                 if queue.closed {
                     return;
                 }
-                shared.ready.wait(&mut queue);
+                shared.ready(post).wait(&mut queue);
             }
         };
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
             tracing::error!("an operation on a drive panicked");
         }
         shared.depth.fetch_sub(1, Ordering::Relaxed);
-        shared.queue.lock().count(class, |busy| busy - 1);
+        if class == Class::Background {
+            shared.queue.lock().in_background -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mirror::fair::Flow;
+
+    /// Long enough for a machine that is busy with other tests.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn pool() -> (IoPool, watch::Sender<bool>) {
+        let gone = watch::Sender::new(false);
+        (IoPool::start("test", gone.subscribe(), &Arc::new(())).unwrap(), gone)
+    }
+
+    #[test]
+    fn however_many_large_transfers_there_are_a_small_call_finds_a_thread() {
+        let (pool, _gone) = pool();
+        let (release, held) = mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let (starts, started) = mpsc::channel();
+        for class in [Class::Bulk, Class::Background] {
+            for _ in 0..3 * PATIENT_THREADS {
+                let (held, began) = (Arc::clone(&held), starts.clone());
+                let stuck = move || {
+                    began.send(class).unwrap();
+                    // Until all are let go.
+                    let _ = held.lock().recv();
+                };
+                drop(pool.start_job(Flow::own(class).call(), stuck).unwrap());
+            }
+        }
+        for _ in 0..PATIENT_THREADS {
+            started.recv_timeout(PATIENCE).unwrap();
+        }
+        for number in 0..100 {
+            assert_eq!(pool.run_and_wait(Flow::own(Class::Interactive).call(), move || number), Ok(number));
+        }
+        assert!(started.try_recv().is_err(), "no more than their part of the threads");
+        drop(release);
+        for _ in PATIENT_THREADS..6 * PATIENT_THREADS {
+            started.recv_timeout(PATIENCE).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_drive_that_leaves_ends_all_waits_and_drops_what_was_queued() {
+        let (pool, gone) = pool();
+        let (release, held) = mpsc::channel::<()>();
+        let stuck = pool.start_job(Flow::own(Class::Bulk).call(), move || held.recv().is_err()).unwrap();
+        gone.send_replace(true);
+        pool.close();
+        assert_eq!(wait_for(pool.wait(stuck)), Err(Gone));
+        assert_eq!(pool.run_and_wait(Flow::own(Class::Interactive).call(), || ()), Err(Gone));
+        drop(release);
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct NoRoom {
 type Reply = oneshot::Sender<Result<Stage, NoRoom>>;
 
 enum Message {
-    Append(Share, Append, Reply),
+    Append(Box<(Share, Append)>, Reply),
     /// Records of commits, all up to this one.
     Later(Vec<Append>, Lsn),
     Release(Arrival, u32, Ticket),
@@ -103,7 +103,7 @@ impl LogHandle {
     pub(crate) fn append(&self, flow: &Flow, append: Append) -> oneshot::Receiver<Result<Stage, NoRoom>> {
         let (reply, answer) = oneshot::channel();
         // A closed queue drops the reply, which the receiver sees.
-        self.send(Message::Append(flow.moving(append.cost()), append, reply));
+        self.send(Message::Append(Box::new((flow.moving(append.cost()), append)), reply));
         answer
     }
 
@@ -211,7 +211,10 @@ impl Work {
 
     fn take(&mut self, message: Message) -> Result<(), VolumeError> {
         match message {
-            Message::Append(share, append, reply) => self.waiting.push(share, (append, reply)),
+            Message::Append(appended, reply) => {
+                let (share, append) = *appended;
+                self.waiting.push(share, (append, reply));
+            }
             Message::Later(records, head) => {
                 self.later.extend(records);
                 self.heard = self.heard.max(head);

@@ -25,6 +25,7 @@ use crate::server::phase::{Phase, reached};
 use crate::server::secure::{Begun, Tls, begin};
 use crate::server::session::Session;
 use crate::server::status::HostReporter;
+use crate::server::transfers::Transfers;
 use crate::wire::{ErrorName, Fault, line_of};
 
 /// Where clients come in.
@@ -51,6 +52,7 @@ pub struct Asked {
     pub host: HostReporter,
     pub directory: Arc<Directory>,
     pub audit: Arc<AuditLog>,
+    pub transfers: Transfers,
 }
 
 /// Serves until `phase` is `Draining`, then lets requests under way end, until `drain_timeout` or `Hurrying`.
@@ -172,15 +174,17 @@ impl House {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         match self.admission.admit(Origin::from(peer.ip()), self.room.connections, clock::now()) {
             Ok(pass) => {
-                let (mirror, host) = (Arc::clone(&self.asked.mirror), Arc::clone(&self.asked.host));
+                let Asked { mirror, host, transfers, .. } = self.asked.clone();
                 let edits = Edits::new(&self.desk, peer);
                 let (terms, tls) = (self.terms(peer, pass), self.tls.borrow().clone());
                 self.sessions.spawn(async move {
                     let close = match begin(stream, terms, tls).await {
-                        Ok(Begun::Clear(connection)) => Session { connection, mirror, host, edits }.run().await,
+                        Ok(Begun::Clear(connection)) => {
+                            Session { connection, mirror, host, edits, transfers }.run().await
+                        }
                         // Boxed, so that a clear session is no larger for it.
                         Ok(Begun::Secured(connection)) => {
-                            Box::pin(Session { connection, mirror, host, edits }.run()).await
+                            Box::pin(Session { connection, mirror, host, edits, transfers }.run()).await
                         }
                         Err(close) => close,
                     };

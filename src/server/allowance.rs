@@ -73,7 +73,7 @@ impl Seat {
         let most_ahead = Duration::from_secs(u64::from(BURST_SECONDS));
         if ahead > most_ahead {
             let message = format!("more than {most} requests of yours came in a second");
-            return Err(come_back(&message, ahead - most_ahead));
+            return Err(come_back(&message, ahead.saturating_sub(most_ahead)));
         }
         account.asked_until = asked_until;
         Ok(())

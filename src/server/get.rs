@@ -14,7 +14,8 @@ use crate::wire::{DownloadAnswer, ErrorName, Fault, GetRequest, Time, Trailer, l
 /// Stands for the bytes of a body that broke off, where its length was promised.
 static PADDING: [u8; 64 * 1024] = [0; 64 * 1024];
 
-pub(crate) async fn perform<S>(session: &mut Session<S>, request: GetRequest) -> Result<(), Close>
+/// Opens a file; `None` where it is refused, and the client was told.
+pub(crate) async fn open<S>(session: &mut Session<S>, request: GetRequest) -> Result<Option<Sending>, Close>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -28,13 +29,20 @@ where
         Err(fault) => Err(fault),
     };
     match opened {
-        Ok(download) => send(&mut session.connection, download, &request).await,
-        Err(fault) => session.connection.refuse(&fault).await,
+        Ok(download) => Ok(Some(Sending::new(download, request))),
+        Err(fault) => session.connection.refuse(&fault).await.map(|()| None),
     }
 }
 
+/// A file on its way to a client.
+pub(crate) struct Sending {
+    download: Download,
+    path: String,
+    progress: Progress,
+}
+
 /// How the body's end is told, and what of it is still to come.
-struct Sending {
+struct Progress {
     head: DownloadAnswer,
     /// What the client checks: of a whole file the CRC-32 that it was stored with, so that what happens to the bytes
     /// on any part of their way is found; of a part that of the bytes sent.
@@ -47,60 +55,71 @@ enum Check {
     Sent(crc32fast::Hasher),
 }
 
-async fn send<S>(connection: &mut Connection<S>, mut download: Download, request: &GetRequest) -> Result<(), Close>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let head = DownloadAnswer {
-        ok: true,
-        len: download.len,
-        lsn: download.lsn,
-        size: (download.len != download.size).then_some(download.size),
-        mtime: Some(Time(download.mtime_ns)),
-        executable: download.executable,
-        // One block is at hand before its header leaves: it cannot break off.
-        chunked: request.chunked && download.len > BLOCK_BYTES as u64,
-    };
-    let crc = download.crc32.map_or_else(|| Check::Sent(crc32fast::Hasher::new()), Check::Stored);
-    let mut sending = Sending { left: head.len, head, crc };
-    connection.scribe().note_version(sending.head.lsn);
-    let mut lead = line_of(&sending.head);
-    if sending.left == 0 {
-        return connection.send([&lead, &sending.trailer()]).await;
-    }
-    let mut next = match download.next().await {
-        Ok(next) => Ok(next),
-        Err(refused) => return connection.refuse(&refusal::fault(&refused)).await,
-    };
-    loop {
-        let piece = match next {
-            Ok(Some(piece)) => piece,
-            Ok(None) => return sending.break_off(connection, lead, &too_short(&request.path)).await,
-            Err(refused) => return sending.break_off(connection, lead, &refusal::fault(&refused)).await,
+impl Sending {
+    fn new(download: Download, request: GetRequest) -> Self {
+        let head = DownloadAnswer {
+            ok: true,
+            len: download.len,
+            lsn: download.lsn,
+            size: (download.len != download.size).then_some(download.size),
+            mtime: Some(Time(download.mtime_ns)),
+            executable: download.executable,
+            // One block is at hand before its header leaves: it cannot break off.
+            chunked: request.chunked && download.len > BLOCK_BYTES as u64,
         };
-        for side in download.drives() {
-            connection.scribe().note_drive(side.name());
-        }
-        // Who has lost the right to it gets no more of it.
-        if let Err(fault) = connection.guest().access() {
-            return sending.break_off(connection, lead, &fault).await;
-        }
-        let tail = sending.take(&piece, &mut lead);
+        let crc = download.crc32.map_or_else(|| Check::Sent(crc32fast::Hasher::new()), Check::Stored);
+        Self { progress: Progress { left: head.len, head, crc }, path: request.path, download }
+    }
+
+    /// Whether it is more than one block.
+    pub(crate) fn is_large(&self) -> bool {
+        self.progress.left > BLOCK_BYTES as u64
+    }
+
+    pub(crate) async fn send<S>(self, connection: &mut Connection<S>) -> Result<(), Close>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { mut download, path, progress: mut sending } = self;
+        connection.scribe().note_version(sending.head.lsn);
+        let mut lead = line_of(&sending.head);
         if sending.left == 0 {
-            connection.send([&lead, &piece, &tail]).await?;
-            connection.scribe().note_bytes(piece.len());
-            return Ok(());
+            return connection.send([&lead, &sending.trailer()]).await;
         }
-        // The next block is read while this one is sent.
-        let (sent, following) = tokio::join!(connection.send([&lead, &piece]), download.next());
-        sent?;
-        connection.scribe().note_bytes(piece.len());
-        lead.clear();
-        next = following;
+        let mut next = match download.next().await {
+            Ok(next) => Ok(next),
+            Err(refused) => return connection.refuse(&refusal::fault(&refused)).await,
+        };
+        loop {
+            let piece = match next {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return sending.break_off(connection, lead, &too_short(&path)).await,
+                Err(refused) => return sending.break_off(connection, lead, &refusal::fault(&refused)).await,
+            };
+            for side in download.drives() {
+                connection.scribe().note_drive(side.name());
+            }
+            // Who has lost the right to it gets no more of it.
+            if let Err(fault) = connection.guest().access() {
+                return sending.break_off(connection, lead, &fault).await;
+            }
+            let tail = sending.take(&piece, &mut lead);
+            if sending.left == 0 {
+                connection.send([&lead, &piece, &tail]).await?;
+                connection.scribe().note_bytes(piece.len());
+                return Ok(());
+            }
+            // The next block is read while this one is sent.
+            let (sent, following) = tokio::join!(connection.send([&lead, &piece]), download.next());
+            sent?;
+            connection.scribe().note_bytes(piece.len());
+            lead.clear();
+            next = following;
+        }
     }
 }
 
-impl Sending {
+impl Progress {
     /// Counts a piece: what goes before it is added to `lead`, what goes behind it is returned.
     fn take(&mut self, piece: &[u8], lead: &mut Vec<u8>) -> Vec<u8> {
         assert!(piece.len() as u64 <= self.left, "a download gives no more than it announced");

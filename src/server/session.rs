@@ -1,5 +1,6 @@
 //! One client's session: its requests, one after the other, answers in order.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,6 +12,7 @@ use crate::server::connection::{Close, Connection};
 use crate::server::door::Guest;
 use crate::server::edit::Edits;
 use crate::server::status::HostReporter;
+use crate::server::transfers::{Transfers, is_large};
 use crate::server::{
     account, aside, edit, eject, get, info, log, login, ls, mkdir, mv, passwd, put, refusal, rm, scrub, share, status,
     trash, undo, usage, verify,
@@ -23,9 +25,10 @@ pub(crate) struct Session<S> {
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) host: HostReporter,
     pub(crate) edits: Edits,
+    pub(crate) transfers: Transfers,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Session<S> {
     /// Serves the client until one of both ends it.
     pub(crate) async fn run(mut self) -> Close {
         loop {
@@ -35,8 +38,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Err(close) => return close,
             };
             self.connection.begin_entry(&request);
+            let outcome;
             // Boxed, so that an idle session is as small as its connection.
-            let outcome = Box::pin(self.perform(request)).await;
+            (self, outcome) = match Box::pin(self.serve(request)).await {
+                Ok(served) => served,
+                Err(close) => return close,
+            };
             self.connection.end_entry(&outcome);
             if let Err(close) = outcome {
                 return close;
@@ -44,19 +51,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// Performs a request, a large transfer where those are.
+    async fn serve(mut self, request: Request) -> Result<(Self, Result<(), Close>), Close> {
+        if let Err(fault) = self.check(&request) {
+            let outcome = self.turn_back(request, &fault).await;
+            return Ok((self, outcome));
+        }
+        let (transfers, large);
+        let work: Pin<Box<dyn Future<Output = _> + Send>> = match request {
+            Request::Get(request) => {
+                let sending = match get::open(&mut self, request).await {
+                    Ok(Some(sending)) => sending,
+                    Ok(None) => return Ok((self, Ok(()))),
+                    Err(close) => return Ok((self, Err(close))),
+                };
+                (transfers, large) = (self.transfers.clone(), sending.is_large());
+                Box::pin(async move {
+                    let outcome = sending.send(&mut self.connection).await;
+                    (self, outcome)
+                })
+            }
+            request => {
+                (transfers, large) = (self.transfers.clone(), request.body().is_some_and(is_large));
+                Box::pin(async move {
+                    let outcome = self.perform(request).await;
+                    (self, outcome)
+                })
+            }
+        };
+        if large { transfers.run(work).await.ok_or(Close::CutOff) } else { Ok(work.await) }
+    }
+
+    /// What can be said against a request before it is looked at.
+    fn check(&mut self, request: &Request) -> Result<(), Fault> {
+        self.connection.ask()?;
+        only_for_admins(request).map_or(Ok(()), |what| self.connection.guest().check_unlimited(what))
+    }
+
     async fn perform(&mut self, request: Request) -> Result<(), Close> {
-        if let Err(fault) = self.connection.ask() {
-            return self.turn_back(request, &fault).await;
-        }
-        if let Some(what) = only_for_admins(&request)
-            && let Err(fault) = self.connection.guest().check_unlimited(what)
-        {
-            return self.connection.refuse(&fault).await;
-        }
         match request {
-            // Hellos are answered where they are read.
-            Request::Hello(_) => Ok(()),
-            Request::Get(request) => get::perform(self, request).await,
+            // These are answered where they are read, or opened.
+            Request::Hello(_) | Request::Get(_) => Ok(()),
             Request::Put(request) => put::perform(self, request).await,
             Request::Rm(request) => rm::perform(self, request).await,
             Request::Usage { user } => usage::perform(self, user).await,
@@ -91,15 +126,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Refuses a request as it stands, with what comes behind its line.
     async fn turn_back(&mut self, request: Request, fault: &Fault) -> Result<(), Close> {
-        match request {
-            Request::Put(put) => {
-                let body = BodyReader::new(put.length, u64::MAX);
-                self.connection.refuse_body(fault.clone(), body).await
-            }
-            _ => self.connection.refuse(fault).await,
+        match request.body() {
+            Some(length) => self.connection.refuse_body(fault.clone(), BodyReader::new(length, u64::MAX)).await,
+            None => self.connection.refuse(fault).await,
         }
     }
 

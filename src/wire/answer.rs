@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Crc32;
 use crate::ids::Lsn;
 use crate::wire::error::{AnswerError, Fault};
-use crate::wire::request::Secret;
+use crate::wire::line::Secret;
 use crate::wire::text;
 use crate::wire::time::Time;
 

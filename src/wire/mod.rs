@@ -10,6 +10,7 @@ mod document;
 mod error;
 mod framed;
 pub mod limits;
+mod line;
 mod op;
 mod request;
 mod spare;
@@ -31,11 +32,11 @@ pub use document::{
 };
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
+pub use line::{Priority, RequestLine, Secret, VERSION};
 pub use op::Op;
 pub use request::{
     AppendRequest, CommitRequest, DropRequest, EditRequest, EjectRequest, GetRequest, HelloRequest, LeaseRequest,
-    ListRequest, LoginRequest, MakeFolderRequest, MoveRequest, PasswdRequest, Priority, PutCondition, PutRequest,
-    RemoveRequest, Request, RequestError, RequestLine, ScrubAction, Secret, ShareRequest, StatusRequest, UndoRequest,
-    VERSION, VerifyRequest,
+    ListRequest, LoginRequest, MakeFolderRequest, MoveRequest, PasswdRequest, PutCondition, PutRequest, RemoveRequest,
+    Request, RequestError, ScrubAction, ShareRequest, StatusRequest, UndoRequest, VerifyRequest,
 };
 pub use time::{BadTime, Time};

@@ -7,6 +7,7 @@
     reason = "a test makes files, says its figures, and stops at the first surprise"
 )]
 
+mod limits;
 mod matrix;
 mod passwords;
 mod people;
@@ -63,6 +64,10 @@ fn main() -> ExitCode {
         .with("what_is_sent_again_takes_the_first_ones_place", Needs::Nothing, quotas::sent_again)
         .with("a_text_is_written_by_those_who_may", Needs::Nothing, writing::rights)
         .with("a_right_that_ends_ends_an_edit", Needs::Nothing, writing::ended)
+        .with("one_user_has_so_many_connections_and_no_more", Needs::Nothing, limits::connections)
+        .with("who_asks_too_fast_is_told_when_to_come_back", Needs::Nothing, limits::rate)
+        .with("slow_uploads_of_one_user_leave_places_for_others", Needs::Nothing, limits::places)
+        .with("urgency_is_for_admins_and_bandwidth_for_all", Needs::Nothing, limits::urgency)
         .with("a_network_is_served_only_with_accounts", Needs::Nothing, network)
         .main()
 }

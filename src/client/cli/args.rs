@@ -1,16 +1,17 @@
 //! The command line.
 
+mod values;
+
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::accounts::UserName;
-use crate::client::bandwidth::BYTES_PER_SECOND_MIN;
-use crate::clock;
-use crate::tls::{BadPolicy, Fingerprint, Policy};
-use crate::units::{QuotaSize, parse_size, size};
+pub(crate) use crate::client::cli::args::values::{Urgency, When};
+use crate::client::cli::args::values::{bandwidth, since};
+use crate::tls::Fingerprint;
+use crate::units::{QuotaSize, size};
 use crate::wire::Time;
 
 const AFTER_HELP: &str = "\
@@ -41,35 +42,6 @@ pub struct Args {
     pub quiet: bool,
     #[command(subcommand)]
     pub command: Command,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Urgency {
-    Low,
-    Normal,
-    High,
-}
-
-/// Reads `2MiB`.
-fn bandwidth(text: &str) -> Result<u64, String> {
-    let bytes = parse_size(text).ok_or_else(|| format!("{text:?} is no size such as 500KiB or 2MiB"))?;
-    if bytes < BYTES_PER_SECOND_MIN {
-        let least = crate::units::bytes(BYTES_PER_SECOND_MIN);
-        return Err(format!("at least {least} a second: with less the server would take the connection for dead"));
-    }
-    Ok(bytes)
-}
-
-/// A policy; an empty variable is as good as none.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct When(pub Policy);
-
-impl FromStr for When {
-    type Err = BadPolicy;
-
-    fn from_str(text: &str) -> Result<Self, BadPolicy> {
-        if text.is_empty() { Ok(Self::default()) } else { text.parse().map(Self) }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -424,16 +396,6 @@ pub struct Log {
     /// One JSON document a line, as the server keeps them.
     #[arg(long)]
     pub json: bool,
-}
-
-/// A moment, or how long ago it was.
-fn since(text: &str) -> Result<Time, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let ago = humantime::parse_duration(text);
-    let ago = ago.map_err(|_| "neither a time such as 2026-02-03T04:05:06Z nor a time span such as 2h".to_owned())?;
-    Ok(Time(clock::wall_ns().saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX))))
 }
 
 #[derive(Debug, ClapArgs)]

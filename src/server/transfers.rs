@@ -1,0 +1,81 @@
+//! Where large transfers run: on workers of their own, which give way to those that small requests are served on.
+//!
+//! A worker is at a large body's piece for a good part of a millisecond: copies it from the network, checks it. Of many such
+//! sessions a small request would wait for a turn behind each, however little it asks for itself.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::{JoinError, JoinHandle};
+
+use crate::nice::give_way;
+use crate::wire::BodyLength;
+
+/// Bodies from here on are large.
+const LARGE_BYTES: u64 = 64 << 10;
+
+/// The workers. They end with this.
+#[derive(Debug)]
+pub struct Workers(Runtime);
+
+/// The way to them.
+#[derive(Clone, Debug)]
+pub struct Transfers(Handle);
+
+impl Workers {
+    pub fn start() -> io::Result<Self> {
+        let count = available_parallelism().map_or(1, std::num::NonZero::get);
+        let builder = &mut Builder::new_multi_thread();
+        builder.worker_threads(count).thread_name("transfer").on_thread_start(give_way).enable_all().build().map(Self)
+    }
+
+    pub fn transfers(&self) -> Transfers {
+        Transfers(self.0.handle().clone())
+    }
+
+    /// Ends them; what is still under way is dropped, or left where it cannot be ended.
+    pub fn end(self, at_most: Duration) {
+        self.0.shutdown_timeout(at_most);
+    }
+}
+
+impl Transfers {
+    /// Runs something there. It ends with whoever waits for it.
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        match Ending(self.0.spawn(work)).await {
+            Ok(done) => Some(done),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The workers have ended.
+            Err(_) => None,
+        }
+    }
+}
+
+/// Whether a body is for the workers; one of unknown length is, since it cannot be moved there in its middle.
+pub(crate) fn is_large(length: BodyLength) -> bool {
+    match length {
+        BodyLength::Known(len) => len > LARGE_BYTES,
+        BodyLength::Chunked => true,
+    }
+}
+
+/// A task that is aborted when nobody waits for it any more.
+struct Ending<T>(JoinHandle<T>);
+
+impl<T> Future for Ending<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for Ending<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
