@@ -104,7 +104,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: NonZeroUsize::MIN.saturating_add(4095),
-            user_connections_max: NonZeroUsize::MIN.saturating_add(2047),
+            user_connections_max: NonZeroUsize::MIN.saturating_add(3071),
             user_requests_per_second: 0,
             buffer_bytes_max: MirrorLimits::default().buffer_bytes_max,
             transfers_max: NonZeroUsize::MIN.saturating_add(1023),
