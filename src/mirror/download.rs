@@ -20,7 +20,7 @@ use crate::mirror::mutate::unreadable;
 use crate::mirror::places::Source;
 use crate::mirror::pool::{Held, bytes_of};
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::Span;
+use crate::mirror::request::{BodySource, Span};
 use crate::mirror::volume::{Disposition, VolumeError, VolumeFile};
 use crate::path::RelPath;
 
@@ -43,6 +43,7 @@ pub struct Download {
     pub crc32: Option<Crc32>,
     core: Arc<Core>,
     flow: Flow,
+    source: BodySource,
     /// Of a large file: its place among those under way.
     _transfer: Option<Held>,
     path: RelPath,
@@ -89,7 +90,28 @@ struct OpenCopy {
 }
 
 impl Mirror {
+    /// Opens a file for somebody who waits for it; a large one when it has its place.
     pub async fn open(self: &Arc<Self>, path: &RelPath, span: Span, asker: &Asker) -> Result<Download, Refusal> {
+        self.open_for(path, span, asker, BodySource::Client).await
+    }
+
+    /// The same for who has a place and memory already.
+    pub async fn open_in_place(
+        self: &Arc<Self>,
+        path: &RelPath,
+        span: Span,
+        asker: &Asker,
+    ) -> Result<Download, Refusal> {
+        self.open_for(path, span, asker, BodySource::Held).await
+    }
+
+    async fn open_for(
+        self: &Arc<Self>,
+        path: &RelPath,
+        span: Span,
+        asker: &Asker,
+        source: BodySource,
+    ) -> Result<Download, Refusal> {
         self.core.check_journal()?;
         let file = current(&self.core, path)?;
         let digests = self.core.journal.block_digests(&file).map_err(unreadable)?;
@@ -97,7 +119,7 @@ impl Mirror {
         let offset = span.offset.min(size);
         let len = span.count.map_or(size - offset, |count| count.min(size - offset));
         let flow = asker.flow(Some(len));
-        let is_large = len > BLOCK_BYTES as u64;
+        let is_large = len > BLOCK_BYTES as u64 && source == BodySource::Client;
         let transfer = if is_large { Some(self.core.transfers.take(&flow, 1).await?) } else { None };
         let mut download = Download {
             len,
@@ -108,6 +130,7 @@ impl Mirror {
             crc32: (len == size).then_some(file.version.crc32),
             core: Arc::clone(&self.core),
             flow,
+            source,
             _transfer: transfer,
             path: path.clone(),
             file,
@@ -149,9 +172,10 @@ impl Download {
                 self.find_copy().await?;
                 continue;
             };
-            let fetch = match copy.ahead.take() {
-                Some((ahead, answer)) if ahead == number => Fetch::UnderWay(answer),
-                Some(_) | None => Fetch::Into(self.core.buffers.take(&self.flow, self.block_len(number)).await?),
+            let ahead = copy.ahead.take().filter(|(ahead, _)| *ahead == number);
+            let fetch = match ahead {
+                Some((_, answer)) => Fetch::UnderWay(answer),
+                None => Fetch::Into(self.room(self.block_len(number)).await?),
             };
             match self.read(&mut copy, number, fetch).await {
                 Ok(block) => {
@@ -179,6 +203,14 @@ impl Download {
     pub fn drives(&self) -> impl Iterator<Item = Side> + use<> {
         let used = self.used;
         Side::BOTH.into_iter().filter(move |side| *used.get(*side))
+    }
+
+    /// Memory for so many bytes.
+    async fn room(&self, bytes: usize) -> Result<Held, Refusal> {
+        match self.source {
+            BodySource::Client => self.core.buffers.take(&self.flow, bytes).await,
+            BodySource::Held => Ok(self.core.buffers.nothing(&self.flow)),
+        }
     }
 
     /// The block that the next bytes are in.

@@ -150,6 +150,22 @@ impl<T> FairQueue<T> {
         self.len == 0
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Forgets all items but these.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.len = 0;
+        for lane in &mut self.classes {
+            for line in lane.users.values_mut() {
+                line.items.retain(|(_, item)| keep(item));
+                self.len += line.items.len();
+            }
+            lane.waiting.retain(|(_, user)| lane.users.get(user).is_some_and(|line| !line.items.is_empty()));
+        }
+    }
+
     pub(crate) fn push(&mut self, Share { flow, cost }: Share, item: T) {
         let Some(lane) = self.classes.get_mut(flow.class.index()) else { return };
         if lane.waiting.is_empty() {

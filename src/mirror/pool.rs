@@ -19,6 +19,8 @@ use crate::mirror::refusal::Refusal;
 
 /// Bodies up to here are not counted: there are no more of them than connections.
 const UNCOUNTED_BYTES_MAX: u64 = 16 << 10;
+/// Fewer waiters than this are never looked through.
+const WAITERS_MIN: usize = 64;
 /// How long somebody waits for a part before being told to come again.
 const WAIT_AT_MOST: Duration = Duration::from_mins(1);
 
@@ -42,6 +44,8 @@ struct Stock {
     /// Invariant: none of it is 0.
     by_user: HashMap<Arc<str>, u64>,
     waiting: FairQueue<Waiter>,
+    /// At so many waiters it is looked for those who do not wait any more.
+    look_at: usize,
 }
 
 #[derive(Debug)]
@@ -92,6 +96,11 @@ impl Pool {
         self.may(&stock, flow, part as u64).then(|| self.hold(&mut stock, &flow.user, part as u64))
     }
 
+    /// A part that counts for nothing, for who has what is needed elsewhere.
+    pub(crate) fn nothing(&self, flow: &Flow) -> Held {
+        Held { pool: self.clone(), user: Arc::clone(&flow.user), part: 0 }
+    }
+
     fn may(&self, stock: &Stock, flow: &Flow, part: u64) -> bool {
         let nobody_waits = || stock.waiting.is_empty() && self.has_room(stock.taken, stock.by_user.get(&flow.user));
         part <= self.0.uncounted || nobody_waits()
@@ -99,7 +108,7 @@ impl Pool {
 
     /// The last one to get something may go a part over: so a large part never waits for ever behind small ones.
     fn has_room(&self, taken: u64, of_user: Option<&u64>) -> bool {
-        taken < self.0.size && of_user.copied().unwrap_or(0) < self.0.size / 2
+        taken < self.0.size && of_user.copied().unwrap_or(0) < self.0.size.div_ceil(2)
     }
 
     fn take_or_wait(&self, flow: &Flow, part: u64) -> Result<Held, oneshot::Receiver<Held>> {
@@ -107,6 +116,7 @@ impl Pool {
         if self.may(&stock, flow, part) {
             return Ok(self.hold(&mut stock, &flow.user, part));
         }
+        stock.forget_those_who_left();
         let (reply, mut answer) = oneshot::channel();
         stock.waiting.push(flow.moving(part), Waiter { part, reply });
         drop(stock);
@@ -128,13 +138,36 @@ impl Pool {
     fn serve(&self) {
         loop {
             let mut stock = self.0.stock.lock();
-            let Stock { taken, ref by_user, ref mut waiting } = *stock;
+            let Stock { taken, ref by_user, ref mut waiting, .. } = *stock;
             let next = waiting.pop_if(|_, user| self.has_room(taken, by_user.get(user)));
             let Some((flow, Waiter { part, reply })) = next else { return };
             let held = self.hold(&mut stock, &flow.user, part);
             drop(stock);
-            // Who does not wait any more gives it back with this.
-            drop(reply.send(held));
+            // Who does not wait any more: taken back here, since the end of what is held would come here again, as deep as
+            // there are such waiters.
+            if let Err(mut held) = reply.send(held) {
+                self.0.stock.lock().give_back(&held.user, std::mem::take(&mut held.part));
+            }
+        }
+    }
+}
+
+impl Stock {
+    fn give_back(&mut self, user: &Arc<str>, part: u64) {
+        self.taken -= part;
+        if let Some(of_user) = self.by_user.get_mut(user) {
+            *of_user -= part;
+            if *of_user == 0 {
+                self.by_user.remove(user);
+            }
+        }
+    }
+
+    /// Before there are twice as many waiters as when this was last done, so that it costs each of them next to nothing.
+    fn forget_those_who_left(&mut self) {
+        if self.waiting.len() >= self.look_at.max(WAITERS_MIN) {
+            self.waiting.retain(|waiter| !waiter.reply.is_closed());
+            self.look_at = 2 * self.waiting.len();
         }
     }
 }
@@ -145,13 +178,7 @@ impl Drop for Held {
             return;
         }
         let mut stock = self.pool.0.stock.lock();
-        stock.taken -= self.part;
-        if let Some(of_user) = stock.by_user.get_mut(&self.user) {
-            *of_user -= self.part;
-            if *of_user == 0 {
-                stock.by_user.remove(&self.user);
-            }
-        }
+        stock.give_back(&self.user, self.part);
         let waits = !stock.waiting.is_empty();
         drop(stock);
         if waits {
@@ -211,6 +238,33 @@ mod tests {
         let ben = ben.try_recv().unwrap();
         drop((ben, second));
         assert_eq!(buffers.0.stock.lock().taken, 0);
+    }
+
+    #[test]
+    fn any_number_of_waiters_that_left_is_passed_over_and_forgotten() {
+        let places = Pool::of_transfers(2);
+        let held = places.try_take(&flow("a"), 1).unwrap();
+        let left = 100_000;
+        for _ in 0..left {
+            drop(places.take_or_wait(&flow("a"), 1).unwrap_err());
+        }
+        assert!(places.0.stock.lock().waiting.len() <= 2 * WAITERS_MIN);
+        let gone: Vec<_> = (0..left).map(|_| places.take_or_wait(&flow("a"), 1).unwrap_err()).collect();
+        let mut last = places.take_or_wait(&flow("a"), 1).unwrap_err();
+        drop(gone);
+        drop(held);
+        drop(last.try_recv().unwrap());
+        let stock = places.0.stock.lock();
+        assert_eq!((stock.taken, stock.by_user.len(), stock.waiting.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn one_place_is_enough_for_one_after_the_other() {
+        let places = Pool::of_transfers(1);
+        let held = places.try_take(&flow("a"), 1).unwrap();
+        let mut next = places.take_or_wait(&flow("b"), 1).unwrap_err();
+        drop(held);
+        assert!(next.try_recv().is_ok());
     }
 
     #[test]

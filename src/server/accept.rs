@@ -238,6 +238,10 @@ impl House {
         self.phase.send_replace(Phase::Hurrying);
         if timeout(HURRY_AT_MOST, all_ended(&mut self.sessions)).await.is_err() {
             self.sessions.shutdown().await;
+            // Their lines in the audit log come with their ends.
+            if timeout(HURRY_AT_MOST, self.asked.transfers.all_ended()).await.is_err() {
+                warn!("large transfers are still under way");
+            }
         }
     }
 }

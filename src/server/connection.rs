@@ -318,6 +318,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.end(Fault::new(name, format!("{what}: {error}: nothing was stored"))).await
     }
 
+    /// Waits for what may take long, though not beyond the moment when the daemon cannot wait any more.
+    pub(crate) async fn in_time<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Close> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = reached(&mut self.terms.phase, Phase::Hurrying) => {
+                Err(self.end(Fault::new(ErrorName::Unavailable, CUT_OFF)).await)
+            }
+        }
+    }
+
     /// The next piece of a body.
     pub(crate) async fn piece(&mut self, body: &mut BodyReader) -> Result<Option<bytes::Bytes>, Close> {
         let read = tokio::select! {

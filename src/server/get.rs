@@ -1,5 +1,7 @@
 //! `get`: gives a file, each block verified by the mirror before it is sent.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::accounts::Right;
@@ -24,7 +26,8 @@ where
     let opened = match place::file(session.connection.guest(), Right::Read, &request.path) {
         Ok(path) => {
             let asker = session.connection.guest().asker();
-            said(session.mirror.open(&path, Span { offset: request.offset, count }, &asker).await)
+            let (mirror, span) = (Arc::clone(&session.mirror), Span { offset: request.offset, count });
+            said(session.connection.in_time(mirror.open(&path, span, &asker)).await?)
         }
         Err(fault) => Err(fault),
     };
@@ -110,9 +113,15 @@ impl Sending {
                 return Ok(());
             }
             // The next block is read while this one is sent.
-            let (sent, following) = tokio::join!(connection.send([&lead, &piece]), download.next());
-            sent?;
-            connection.scribe().note_bytes(piece.len());
+            // The piece goes as soon as it is sent: its room may be what the next one waits for.
+            let passed_on = async {
+                let sent = connection.send([&lead, &piece]).await;
+                let len = piece.len();
+                drop(piece);
+                sent.map(|()| len)
+            };
+            let (sent, following) = tokio::join!(passed_on, download.next());
+            connection.scribe().note_bytes(sent?);
             lead.clear();
             next = following;
         }

@@ -1,9 +1,11 @@
 //! `put`: takes a file. The body goes to the mirror as it comes; nothing of it is kept here.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::accounts::Right;
-use crate::mirror::{Upload, request};
+use crate::mirror::request;
 use crate::path::RelPath;
 use crate::server::connection::Close;
 use crate::server::session::{Session, request_id, said};
@@ -16,14 +18,19 @@ where
 {
     let bytes_max = session.connection.limits().body_bytes_max.get();
     let mut body = BodyReader::new(request.length, bytes_max);
-    let (mut upload, path) = match begin(session, request, bytes_max).await {
-        Ok(begun) => begun,
+    let (request, path) = match prepare(session, request, bytes_max) {
+        Ok(prepared) => prepared,
+        Err(fault) => return session.connection.refuse_body(fault, body).await,
+    };
+    let mirror = Arc::clone(&session.mirror);
+    let mut upload = match said(session.connection.in_time(mirror.begin_put(request)).await?) {
+        Ok(upload) => upload,
         Err(fault) => return session.connection.refuse_body(fault, body).await,
     };
     let mut displaced = Box::pin(upload.displaced());
     loop {
         // Before it is read: what has no room in memory waits on the client's side.
-        if let Err(refused) = upload.make_ready().await {
+        if let Err(refused) = session.connection.in_time(upload.make_ready()).await? {
             drop(upload);
             return session.connection.refuse_body(refusal::fault(&refused), body).await;
         }
@@ -57,7 +64,11 @@ where
     session.settle_with(usage, outcome).await
 }
 
-async fn begin<S>(session: &mut Session<S>, request: PutRequest, bytes_max: u64) -> Result<(Upload, RelPath), Fault>
+fn prepare<S>(
+    session: &mut Session<S>,
+    request: PutRequest,
+    bytes_max: u64,
+) -> Result<(request::PutRequest, RelPath), Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -89,5 +100,5 @@ where
         executable: request.executable,
         id: request_id(guest, request.id)?,
     };
-    Ok((said(session.mirror.begin_put(request).await)?, path))
+    Ok((request, path))
 }

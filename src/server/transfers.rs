@@ -5,11 +5,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::nice::give_way;
@@ -24,7 +26,26 @@ pub struct Workers(Runtime);
 
 /// The way to them.
 #[derive(Clone, Debug)]
-pub struct Transfers(Handle);
+pub struct Transfers {
+    workers: Handle,
+    under_way: Arc<watch::Sender<usize>>,
+}
+
+/// Counts one that is under way, until it has ended and let go of all that it had.
+struct UnderWay(Arc<watch::Sender<usize>>);
+
+impl UnderWay {
+    fn begin(count: &Arc<watch::Sender<usize>>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
 
 impl Workers {
     pub fn start() -> io::Result<Self> {
@@ -34,7 +55,7 @@ impl Workers {
     }
 
     pub fn transfers(&self) -> Transfers {
-        Transfers(self.0.handle().clone())
+        Transfers { workers: self.0.handle().clone(), under_way: Arc::default() }
     }
 
     /// Ends them; what is still under way is dropped, or left where it cannot be ended.
@@ -44,9 +65,22 @@ impl Workers {
 }
 
 impl Transfers {
+    /// Returns when all that ran there has ended, what was aborted too.
+    pub(crate) async fn all_ended(&self) {
+        let mut under_way = self.under_way.subscribe();
+        // The sender is here.
+        let _ = under_way.wait_for(|count| *count == 0).await;
+    }
+
     /// Runs something there. It ends with whoever waits for it.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        match Ending(self.0.spawn(work)).await {
+        let under_way = UnderWay::begin(&self.under_way);
+        let work = async move {
+            // Dropped behind the work, also where that is aborted.
+            let _under_way = under_way;
+            work.await
+        };
+        match Ending(self.workers.spawn(work)).await {
             Ok(done) => Some(done),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The workers have ended.

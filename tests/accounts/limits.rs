@@ -117,3 +117,50 @@ pub(crate) fn urgency() {
         assert!(refused.stderr.contains(advice), "{}", refused.stderr);
     }
 }
+
+/// However little memory there is, who reads what is sent gets on, and so does whoever comes next.
+pub(crate) fn little_memory() {
+    let people = people_with("buffer_bytes_max = \"4MiB\"\ntransfers_max = 30\n");
+    let body: Vec<u8> = (0..4 * LARGE).map(|byte| (byte % 251) as u8).collect();
+    people.client("anna").put("large", &body).expect(0);
+    let readers: Vec<_> = (0..24)
+        .map(|_| {
+            let (mut anna, _) = hello(&people, "anna");
+            anna.send(b"{\"op\":\"get\",\"path\":\"large\"}\n");
+            let body = body.clone();
+            std::thread::spawn(move || {
+                assert_eq!(anna.answer().expect("a header")["len"], body.len());
+                assert!(anna.bytes(body.len()) == body);
+                assert_eq!(anna.answer().expect("a trailer")["ok"], true);
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.join().expect("the whole file");
+    }
+    people.twins.check_identical_by(&people.client("chief"));
+}
+
+/// What is cut off by the daemon's end is told so, and stands in the log, though it waits for its place.
+pub(crate) fn cut_off() {
+    let mut people = people_with("transfers_max = 1\ndrain_timeout = \"1s\"\n");
+    people.client("anna").put("large", &vec![7; LARGE]).expect(0);
+    let mut waiting: Vec<_> = (0..8)
+        .map(|number| {
+            let (mut ben, _) = hello(&people, "ben");
+            ben.send(format!("{}\n", json!({"op": "put", "path": format!("slow/{number}"), "len": LARGE})).as_bytes());
+            ben.send(&vec![7; LARGE / 2]);
+            ben
+        })
+        .collect();
+    wait_until("one has the only place", || staged(&people.twins) == 2);
+    people.twins.end(End::Drain);
+    for ben in &mut waiting {
+        let answer = ben.answer().expect("a word of why");
+        assert_eq!((&answer["error"], &answer["close"]), (&json!("unavailable"), &json!(true)), "{answer}");
+    }
+    people.twins.serve();
+    let log = people.client("chief").run(&["log", "--user", "ben"]).expect(0);
+    let log = String::from_utf8(log.stdout).expect("UTF-8");
+    assert_eq!(log.lines().filter(|line| line.contains(" put ")).count(), 8, "{log}");
+}

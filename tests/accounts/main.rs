@@ -67,6 +67,8 @@ fn main() -> ExitCode {
         .with("one_user_has_so_many_connections_and_no_more", Needs::Nothing, limits::connections)
         .with("who_asks_too_fast_is_told_when_to_come_back", Needs::Nothing, limits::rate)
         .with("slow_uploads_of_one_user_leave_places_for_others", Needs::Nothing, limits::places)
+        .with("with_little_memory_all_who_read_get_on", Needs::Nothing, limits::little_memory)
+        .with("uploads_that_wait_are_told_of_the_daemons_end_and_logged", Needs::Nothing, limits::cut_off)
         .with("urgency_is_for_admins_and_bandwidth_for_all", Needs::Nothing, limits::urgency)
         .with("a_network_is_served_only_with_accounts", Needs::Nothing, network)
         .main()

@@ -57,7 +57,16 @@ pub(super) async fn opened(
     asker: &Asker,
     bytes_max: u64,
 ) -> Result<Option<Download>, Missed> {
-    match mirror.open(path, Span::default(), asker).await {
+    bounded(mirror, path, mirror.open(path, Span::default(), asker).await, bytes_max)
+}
+
+fn bounded(
+    mirror: &Arc<Mirror>,
+    path: &RelPath,
+    opened: Result<Download, Refusal>,
+    bytes_max: u64,
+) -> Result<Option<Download>, Missed> {
+    match opened {
         Ok(download) if download.size > bytes_max => {
             let (size, most) = (units::bytes(download.size), units::bytes(bytes_max));
             let message =
@@ -80,7 +89,9 @@ pub(super) async fn current(
     asker: &Asker,
     bytes_max: u64,
 ) -> Result<Current, Missed> {
-    let Some(mut download) = opened(mirror, path, asker, bytes_max).await? else {
+    // Few texts are read at one time, each in memory that was counted before: with a turn in hand nobody waits for others.
+    let opened = mirror.open_in_place(path, Span::default(), asker).await;
+    let Some(mut download) = bounded(mirror, path, opened, bytes_max)? else {
         return Ok(Current { version: None, text: String::new(), executable: false });
     };
     let mut bytes = Vec::with_capacity(usize::try_from(download.size).unwrap_or(0));
