@@ -4,6 +4,7 @@
 //! thread of its own: closing can block as long as the drive does (FUSE asks its server; the last close of a file
 //! without a name removes its blocks), and is done wherever the last user happens to be.
 
+mod closing;
 mod file;
 mod ledger;
 

@@ -1,18 +1,15 @@
-//! Open files of a watched drive, and the thread that closes them.
+//! Open files of a watched drive.
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use crate::clock;
 use crate::mirror::volume::{Attributes, Meta, Result, VolumeFile, VolumePath};
+use crate::mirror::watched::closing::Closer;
 use crate::mirror::watched::ledger::Ledger;
 use crate::mirror::watched::left;
-
-/// What closing may block for as long as the drive does.
-type Closing = Box<dyn Any + Send>;
 
 /// The file behind a handle; empty once it was taken away.
 type Slot = Mutex<Option<Arc<dyn VolumeFile>>>;
@@ -28,16 +25,12 @@ struct Slots {
 /// The open files of a drive.
 pub(super) struct OpenFiles {
     slots: Mutex<Slots>,
-    /// To the thread that closes, which ends with this.
-    closing: mpsc::Sender<Closing>,
+    closer: Closer,
 }
 
 impl OpenFiles {
     pub(super) fn start(name: &str) -> std::io::Result<Self> {
-        let (closing, closed) = mpsc::channel::<Closing>();
-        // It does nothing to the drive but close: it holds no fence.
-        std::thread::Builder::new().name(format!("{name}-close")).spawn(move || closed.iter().for_each(drop))?;
-        Ok(Self { slots: Mutex::default(), closing })
+        Ok(Self { slots: Mutex::default(), closer: Closer::start(name)? })
     }
 
     fn add(&self, slot: &Arc<Slot>) -> u64 {
@@ -45,7 +38,7 @@ impl OpenFiles {
         slots.given += 1;
         let number = slots.given;
         if slots.revoked {
-            self.close(slot.lock().take());
+            self.closer.close_all(slot.lock().take());
         } else {
             slots.open.insert(number, Arc::downgrade(slot));
         }
@@ -60,21 +53,13 @@ impl OpenFiles {
             std::mem::take(&mut slots.open)
         };
         for slot in open.values().filter_map(Weak::upgrade) {
-            self.close(slot.lock().take());
+            self.closer.close(slot.lock().take());
         }
-        self.close(root);
+        self.closer.close_all(root);
     }
 
     pub(super) fn settle(&self) {
-        let (told, tells) = mpsc::channel::<()>();
-        // Dropped when its turn comes, and then nobody tells any more.
-        self.close(told);
-        let _ = tells.recv();
-    }
-
-    fn close(&self, what: impl Send + 'static) {
-        // The thread ends only with the last sender.
-        let _ = self.closing.send(Box::new(what));
+        self.closer.settle();
     }
 }
 
@@ -112,7 +97,7 @@ impl WatchedFile {
 impl Drop for WatchedFile {
     fn drop(&mut self) {
         self.files.slots.lock().open.remove(&self.number);
-        self.files.close(self.slot.lock().take());
+        self.files.closer.close(self.slot.lock().take());
     }
 }
 
