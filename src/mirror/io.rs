@@ -16,8 +16,9 @@ use crate::nice::give_way;
 
 /// Threads of one drive's pool that serve small calls alone.
 const PROMPT_THREADS: usize = 3;
-/// Those that serve all others, and give way to the first ones for the processor too.
-const PATIENT_THREADS: usize = 4;
+/// Those that serve all others, and give way to the first ones for the processor too. What they have under way at the drive
+/// is what a small write's sync waits for.
+const PATIENT_THREADS: usize = 3;
 /// Of these for the daemon's own work at one time.
 const BACKGROUND_THREADS_MAX: usize = 2;
 

@@ -49,7 +49,8 @@ impl Drop for UnderWay {
 
 impl Workers {
     pub fn start() -> io::Result<Self> {
-        let count = available_parallelism().map_or(1, std::num::NonZero::get);
+        // The other half of the processors has none of them in a small request's way, also where giving way takes a while.
+        let count = available_parallelism().map_or(1, |count| count.get().div_ceil(2));
         let builder = &mut Builder::new_multi_thread();
         builder.worker_threads(count).thread_name("transfer").on_thread_start(give_way).enable_all().build().map(Self)
     }

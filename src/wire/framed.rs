@@ -11,7 +11,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::wire::limits::READ_BYTES;
+use crate::wire::limits::{BODY_READ_BYTES_MAX, READ_BYTES};
 use crate::wire::spare;
 
 /// Bodies from here on may be written to files as they are.
@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         let after = self.stall;
         while bytes.len() < want {
             let missing = want - bytes.len();
-            let mut room = (&mut bytes).limit(missing);
+            let mut room = (&mut bytes).limit(missing.min(BODY_READ_BYTES_MAX));
             let read = timeout(after, self.stream.read_buf(&mut room)).await;
             if read.map_err(|_| FrameError::Stalled { after })?? == 0 {
                 return Err(FrameError::Ended);

@@ -20,5 +20,8 @@ pub const CHUNK_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Largest piece in which a body is handed on, in bytes.
 pub const PIECE_BYTES_MAX: usize = 256 * 1024;
 
+/// What one read of a body may bring: the kernel copies it in one go, and whoever wants the processor waits for that.
+pub const BODY_READ_BYTES_MAX: usize = 64 * 1024;
+
 /// What one read of lines may bring, in bytes: the longest line and a small body behind it.
 pub const READ_BYTES: usize = 32 * 1024;
