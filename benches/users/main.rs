@@ -1,7 +1,7 @@
 //! Many users at once, measured: what one user's work costs the others, and what a connection costs the daemon.
 //!
 //! `cargo bench --bench users [SECTION...]` runs for some minutes, prints a line for each figure, and asserts nothing: ratios inside
-//! one run are what counts. Sections: crowd, held, editing, flood, tokens. As root the drives are loop-mounted ext4 images,
+//! one run are what counts. Sections: crowd, held, held_tls, editing, flood, tokens. As root the drives are loop-mounted ext4 images,
 //! else folders.
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,9 @@
     reason = "a measurement says its figures, and stops at the first surprise"
 )]
 
+#[path = "../../tests/tls/ends.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod ends;
 mod held;
 #[path = "../../tests/accounts/people.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -55,7 +58,8 @@ fn main() -> ExitCode {
     raise_descriptors();
     Trials::default()
         .with("crowd", Needs::LoopMounts, crowd)
-        .with("held", Needs::LoopMounts, held::connections)
+        .with("held", Needs::LoopMounts, held::in_clear)
+        .with("held_tls", Needs::LoopMounts, held::by_tls)
         .with("editing", Needs::LoopMounts, editing)
         .with("flood", Needs::LoopMounts, flood)
         .with("tokens", Needs::LoopMounts, tokens)
@@ -141,14 +145,16 @@ fn editing() {
     let (anna, ben) = (people.token("anna"), people.token("ben"));
     let (mut idle, mut loaded) = (Times::default(), Times::default());
     let mut rates = Vec::new();
-    for round in 0..ROUNDS {
+    let text: String = (0..EDITORS).map(|number| format!("This is sentence {number}. ")).collect();
+    Probe::new(&address, Some(&ben)).put("text", text.as_bytes());
+    for _ in 0..ROUNDS {
         let mut reader = Probe::new(&address, Some(&anna));
         idle.add(reader.gets_for(ROUND, FILES));
-        // Each has begun a file, and thinks about how it goes on.
+        // Each has a sentence of its own, and thinks about how it goes on.
         let editors: Vec<_> = (0..EDITORS)
-            .map(|editor| {
-                let mut editor = (Probe::new(&address, Some(&ben)), format!("typed/{round}-{editor}"));
-                editor.0.begin_typing(&editor.1);
+            .map(|sentence| {
+                let mut editor = Probe::new(&address, Some(&ben));
+                editor.edit("text", sentence);
                 editor
             })
             .collect();

@@ -12,7 +12,8 @@ use twinstick::digest::Crc32;
 
 /// How long an answer may take before the measurement is given up.
 const PATIENCE: Duration = Duration::from_mins(2);
-const PIECE: usize = 1 << 20;
+/// What is handed to the socket at once.
+const PIECE: usize = 64 << 10;
 
 /// One connection.
 pub(crate) struct Probe(BufReader<TcpStream>);
@@ -101,9 +102,13 @@ impl Probe {
         true
     }
 
-    /// Begins a file and does not go on.
-    pub(crate) fn begin_typing(&mut self, path: &str) {
-        self.send(format!("{}\n5\nOnce ", json!({"op": "put", "path": path, "chunked": true})).as_bytes());
+    /// Begins to edit a sentence of a text, and does not go on.
+    pub(crate) fn edit(&mut self, path: &str, sentence: usize) {
+        self.send(format!("{}\n", json!({"op": "edit", "path": path, "sentence": sentence})).as_bytes());
+        let head = self.answer();
+        let len = head["len"].as_u64().unwrap_or_else(|| panic!("{head}")) as usize;
+        self.0.read_exact(&mut vec![0; len]).unwrap();
+        assert_eq!(self.answer()["ok"], true);
     }
 
     pub(crate) fn gets_for(&mut self, at_most: Duration, files: usize) -> Vec<Duration> {
@@ -138,7 +143,7 @@ pub(crate) fn give_way() {
     rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19).unwrap();
 }
 
-fn hello(token: Option<&str>) -> Vec<u8> {
+pub(crate) fn hello(token: Option<&str>) -> Vec<u8> {
     let mut hello = json!({"hello": "twinstick/1"});
     if let Some(token) = token {
         hello["token"] = token.into();

@@ -67,6 +67,7 @@ pub(crate) struct Spoken(BufReader<StreamOwned<ClientConnection, TcpStream>>);
 impl Spoken {
     pub(crate) fn connect(address: &str, config: &Arc<ClientConfig>) -> Self {
         let stream = TcpStream::connect(address).expect("a daemon that listens");
+        stream.set_nodelay(true).expect("a socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let name = ServerName::try_from("twinstick").expect("a name");
         let connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
@@ -74,7 +75,8 @@ impl Spoken {
     }
 
     pub(crate) fn ask(&mut self, line: &str) -> Value {
-        writeln!(self.0.get_mut(), "{line}").expect("a server that listens");
+        // In one piece, and one record.
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes()).expect("a server that listens");
         self.0.get_mut().flush().expect("a server that listens");
         let mut answer = String::new();
         self.0.read_line(&mut answer).expect("an answer");
