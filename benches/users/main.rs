@@ -145,8 +145,7 @@ fn editing() {
     let (anna, ben) = (people.token("anna"), people.token("ben"));
     let (mut idle, mut loaded) = (Times::default(), Times::default());
     let mut rates = Vec::new();
-    let text: String = (0..EDITORS).map(|number| format!("This is sentence {number}. ")).collect();
-    Probe::new(&address, Some(&ben)).put("text", text.as_bytes());
+    Probe::new(&address, Some(&ben)).put("text", "A sentence. ".repeat(EDITORS).as_bytes());
     for _ in 0..ROUNDS {
         let mut reader = Probe::new(&address, Some(&anna));
         idle.add(reader.gets_for(ROUND, FILES));

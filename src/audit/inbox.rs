@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::audit::writer::Writer;
 use crate::audit::{AuditLimits, folder, saved};
 use crate::clock;
+use crate::nice::give_way;
 use crate::wire::{AuditLine, Time, Totals, TotalsDocument};
 
 /// Bytes of lines that wait at most; about a second of ten thousand requests.
@@ -105,7 +106,10 @@ impl AuditLog {
         let found = saved::load(&folder);
         let log = Arc::new(Self::new(found.totals.clone(), limits, folder));
         let writer = Writer::new(Arc::clone(&log), found);
-        if let Err(error) = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run()) {
+        if let Err(error) = std::thread::Builder::new().name("audit".to_owned()).spawn(move || {
+            give_way();
+            writer.run();
+        }) {
             tracing::error!(%error, "no thread for the audit log: its lines are dropped");
             log.progress.send_replace(ENDED);
         }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::nice::give_way;
+
 /// What is to be closed.
 type Closing = Box<dyn Any + Send>;
 
@@ -41,7 +43,10 @@ impl Closer {
         let shared = Arc::<Shared>::default();
         let closer = Self(Arc::clone(&shared));
         // It does nothing to the drive but close: it holds no fence.
-        thread::Builder::new().name(format!("{name}-close")).spawn(move || shared.run())?;
+        thread::Builder::new().name(format!("{name}-close")).spawn(move || {
+            give_way();
+            shared.run();
+        })?;
         Ok(closer)
     }
 
