@@ -17,6 +17,9 @@ pub enum ClientError {
     Unreachable { address: String, source: io::Error },
     #[error("the connection to {address} was lost: {source}")]
     Lost { address: String, source: FrameError },
+    /// What was asked for may have been done.
+    #[error("{0}; the request had been sent, and whether it was done is not known")]
+    Unanswered(Box<ClientError>),
     #[error("the connection to {address} was lost in the middle of a stream, which cannot be sent again")]
     CutOff { address: String },
     #[error("what answers at {address} does not speak twinstick/1: {source}")]
@@ -101,7 +104,8 @@ impl ClientError {
             },
             Self::Lost { .. } => Remedy::Reconnect,
             Self::Unreachable { .. } => Remedy::ReconnectIfKnown,
-            Self::CutOff { .. }
+            Self::Unanswered(_)
+            | Self::CutOff { .. }
             | Self::Foreign { .. }
             | Self::UnknownKey { .. }
             | Self::OtherKey { .. }
@@ -110,6 +114,26 @@ impl ClientError {
             | Self::Damaged { .. }
             | Self::Local { .. }
             | Self::Shrunk { .. } => Remedy::None,
+        }
+    }
+
+    /// Whether it says what became of a change that was asked for before, by its id: it was not made. What comes before
+    /// anybody looks at the id does not, nor does a journal that may have it or not.
+    pub(crate) fn is_verdict(&self) -> bool {
+        match self {
+            Self::Refused(fault) => !matches!(
+                fault.error,
+                ErrorName::Busy
+                    | ErrorName::Timeout
+                    | ErrorName::Unavailable
+                    | ErrorName::JournalUnavailable
+                    | ErrorName::Denied
+                    | ErrorName::UnsupportedVersion
+                    | ErrorName::TlsRequired
+                    | ErrorName::NoTls
+                    | ErrorName::Unknown(_)
+            ),
+            _ => false,
         }
     }
 

@@ -24,6 +24,8 @@ enum Exchange {
     Over,
     /// Something is owed by one side. Left in the middle, the connection is of no more use.
     UnderWay,
+    /// All of the request is sent, and nothing has come back.
+    Unanswered,
 }
 
 /// How a client's requests are to be taken.
@@ -90,6 +92,16 @@ impl Link {
         self.exchange == Exchange::Over
     }
 
+    /// Whether what was asked for may have been done, and nobody says so.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.exchange == Exchange::Unanswered
+    }
+
+    /// All of a request is sent.
+    pub(crate) fn sent(&mut self) {
+        self.exchange = Exchange::Unanswered;
+    }
+
     /// Begins an exchange: the bytes of its header line, behind the hello where that is still due.
     pub(crate) fn head(&mut self, line: &RequestLine) -> Vec<u8> {
         self.exchange = Exchange::UnderWay;
@@ -117,7 +129,14 @@ impl Link {
     /// Sends a request that has no body.
     pub(crate) async fn ask(&mut self, line: &RequestLine) -> Result<(), ClientError> {
         let head = self.head(line);
-        self.send(&[&head]).await
+        self.send(&[&head]).await?;
+        self.sent();
+        Ok(())
+    }
+
+    /// Says hello, unless that was done.
+    pub(crate) async fn arrive(&mut self) -> Result<(), ClientError> {
+        if self.hello_answer_due { self.greet().await.map(drop) } else { Ok(()) }
     }
 
     /// Says hello before there is a request.
@@ -171,10 +190,8 @@ impl Link {
             Err(source) => return Err(self.lost(source)),
         };
         read.map_err(|error| {
-            if let AnswerError::Refused(fault) = &error
-                && !fault.close
-            {
-                self.exchange = Exchange::Over;
+            if let AnswerError::Refused(fault) = &error {
+                self.exchange = if fault.close { Exchange::UnderWay } else { Exchange::Over };
             }
             ClientError::of_answer(error, &self.address)
         })

@@ -2,13 +2,14 @@
 //!
 //! A mutation carries a random id: sent again after a lost connection it gets the answer that was lost.
 
+mod repeat;
+
 use std::ops::ControlFlow;
 
 use serde::de::DeserializeOwned;
 
 use crate::accounts::Change;
-use crate::client::error::{ClientError, Remedy};
-use crate::client::limits::{RETRIES_MAX, RETRY_PAUSE};
+use crate::client::error::ClientError;
 use crate::client::link::{Link, Manner, Patience};
 use crate::client::source::Source;
 use crate::client::target::{Restart, Target};
@@ -80,6 +81,16 @@ impl Client {
         self.link().await?.greet().await
     }
 
+    /// Has its connection from then on, however often that takes.
+    pub async fn arrive(&mut self) -> Result<(), ClientError> {
+        self.retry(Link::arrive).await
+    }
+
+    /// Lets go of it, and of what is asked for on it.
+    pub fn hang_up(&mut self) {
+        self.link = None;
+    }
+
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -105,7 +116,7 @@ impl Client {
             ..mutation(Op::Put)
         };
         let address = self.address.clone();
-        self.retry(async |link| {
+        self.change(async |link| {
             if !source.is_whole() {
                 return Err(ClientError::CutOff { address: address.clone() });
             }
@@ -138,26 +149,22 @@ impl Client {
     }
 
     pub async fn remove(&mut self, path: &str, recursive: bool) -> Result<MutationAnswer, ClientError> {
-        self.simple(&RequestLine { path: Some(path.to_owned()), recursive, ..mutation(Op::Rm) }).await
+        self.settle(&RequestLine { path: Some(path.to_owned()), recursive, ..mutation(Op::Rm) }).await
     }
 
     /// Makes a folder and those above it. One that exists is fine.
     pub async fn make_folder(&mut self, path: &str) -> Result<MutationAnswer, ClientError> {
-        self.simple(&RequestLine { path: Some(path.to_owned()), recursive: true, ..mutation(Op::Mkdir) }).await
+        self.settle(&RequestLine { path: Some(path.to_owned()), recursive: true, ..mutation(Op::Mkdir) }).await
     }
 
     pub async fn move_to(&mut self, from: &str, to: &str) -> Result<MutationAnswer, ClientError> {
         let line = RequestLine { path: Some(from.to_owned()), to: Some(to.to_owned()), ..mutation(Op::Mv) };
-        self.simple(&line).await
+        self.settle(&line).await
     }
 
     pub async fn info(&mut self, path: &str) -> Result<InfoAnswer, ClientError> {
         let line = RequestLine { path: Some(path.to_owned()), ..request(Op::Info) };
-        self.retry(async |link| {
-            link.ask(&line).await?;
-            link.last().await
-        })
-        .await
+        self.simple(&line).await
     }
 
     /// What the files of a user come to; without a name, of this client's.
@@ -168,22 +175,20 @@ impl Client {
     /// Lets somebody into a part of the user's home.
     pub async fn share(&mut self, path: &str, user: &str, write: bool) -> Result<(), ClientError> {
         let (path, user) = (Some(path.to_owned()), Some(user.to_owned()));
-        self.simple::<DropAnswer>(&RequestLine { path, write, user, ..request(Op::Share) }).await.map(drop)
+        self.settle::<DropAnswer>(&RequestLine { path, write, user, ..request(Op::Share) }).await.map(drop)
     }
 
     /// Ends that.
     pub async fn unshare(&mut self, path: &str, user: &str) -> Result<(), ClientError> {
         let (path, user) = (Some(path.to_owned()), Some(user.to_owned()));
-        self.simple::<DropAnswer>(&RequestLine { path, user, ..request(Op::Unshare) }).await.map(drop)
+        self.settle::<DropAnswer>(&RequestLine { path, user, ..request(Op::Unshare) }).await.map(drop)
     }
 
     /// As an admin; the token that was made.
     pub async fn change_account(&mut self, change: Change) -> Result<Option<Secret>, ClientError> {
         let asked = RequestLine { change: Some(change), ..request(Op::Account) };
         // Not asked again: what became of it, a listing tells.
-        let link = self.link().await?;
-        link.ask(&asked).await?;
-        Ok(link.last::<AccountAnswer>().await?.token)
+        Ok(self.once::<AccountAnswer>(&asked).await?.token)
     }
 
     /// Gets a token for a password.
@@ -192,10 +197,8 @@ impl Client {
         let asked = RequestLine { user, label, password: Some(password), ..request(Op::Login) };
         let address = self.address.clone();
         // Not asked again: a lost answer's token would be one more.
-        let link = self.link().await?;
-        link.greet_to_log_in().await?;
-        link.ask(&asked).await?;
-        link.last::<AccountAnswer>().await?.token.ok_or(ClientError::NoToken { address })
+        self.link().await?.greet_to_log_in().await?;
+        self.once::<AccountAnswer>(&asked).await?.token.ok_or(ClientError::NoToken { address })
     }
 
     /// Sets a password, or takes it away; without a name the client's own.
@@ -206,9 +209,7 @@ impl Client {
         old: Option<Secret>,
     ) -> Result<(), ClientError> {
         let asked = RequestLine { user, password, old, ..request(Op::Passwd) };
-        let link = self.link().await?;
-        link.ask(&asked).await?;
-        link.last::<DropAnswer>().await.map(drop)
+        self.once::<DropAnswer>(&asked).await.map(drop)
     }
 
     pub async fn accounts(&mut self) -> Result<Vec<AccountLine>, ClientError> {
@@ -236,7 +237,7 @@ impl Client {
     /// Brings back what was removed or overwritten: the last, or what `lsn` did so.
     pub async fn undo(&mut self, path: &str, lsn: Option<Lsn>) -> Result<UndoAnswer, ClientError> {
         let line = RequestLine { path: Some(path.to_owned()), lsn, ..mutation(Op::Undo) };
-        self.simple(&line).await
+        self.settle(&line).await
     }
 
     /// What is in the trash of a path and of all below it, oldest first.
@@ -246,7 +247,7 @@ impl Client {
     }
 
     pub async fn empty_trash(&mut self) -> Result<EmptiedAnswer, ClientError> {
-        self.simple(&request(Op::EmptyTrash)).await
+        self.settle(&request(Op::EmptyTrash)).await
     }
 
     /// The status document as the server wrote it.
@@ -272,21 +273,13 @@ impl Client {
     pub async fn drop_aside(&mut self, drive: &str, item: &str) -> Result<DropAnswer, ClientError> {
         let (drive, item) = (Some(drive.to_owned()), Some(item.to_owned()));
         let line = RequestLine { drive, item, ..request(Op::Drop) };
-        self.retry(async |link| {
-            link.ask(&line).await?;
-            link.last().await
-        })
-        .await
+        self.settle(&line).await
     }
 
     /// Begins a scrub of both drives, or holds it.
     pub async fn scrub(&mut self, action: ScrubAction) -> Result<ScrubAnswer, ClientError> {
         let line = RequestLine { action: Some(action), ..request(Op::Scrub) };
-        self.retry(async |link| {
-            link.ask(&line).await?;
-            link.last().await
-        })
-        .await
+        self.settle(&line).await
     }
 
     /// Compares both drives with the catalog; `take` gets each line as it comes.
@@ -346,7 +339,7 @@ impl Client {
     /// Lets go of a drive. Waits as long as that takes.
     pub async fn eject(&mut self, drive: &str, wait: bool, force: bool) -> Result<EjectAnswer, ClientError> {
         let line = RequestLine { drive: Some(drive.to_owned()), wait, force, ..request(Op::Eject) };
-        self.retry(async |link| {
+        self.change(async |link| {
             link.ask(&line).await?;
             link.last_in_its_time().await
         })
@@ -359,44 +352,6 @@ impl Client {
             link.small_body(what, patience).await
         })
         .await
-    }
-
-    pub(super) async fn simple<T: DeserializeOwned>(&mut self, line: &RequestLine) -> Result<T, ClientError> {
-        self.retry(async |link| {
-            link.ask(line).await?;
-            link.last().await
-        })
-        .await
-    }
-
-    pub(super) async fn retry<T>(
-        &mut self,
-        mut attempt: impl AsyncFnMut(&mut Link) -> Result<T, ClientError>,
-    ) -> Result<T, ClientError> {
-        let mut retries = 0;
-        loop {
-            let outcome = match self.link().await {
-                Ok(link) => attempt(link).await,
-                Err(error) => Err(error),
-            };
-            self.link = self.link.take().filter(Link::is_usable);
-            let error = match outcome {
-                Ok(done) => {
-                    self.known = true;
-                    return Ok(done);
-                }
-                Err(error) => error,
-            };
-            let pause = error.retry_after().unwrap_or(RETRY_PAUSE * 2_u32.pow(retries));
-            retries += 1;
-            match error.remedy() {
-                _ if retries > RETRIES_MAX => return Err(error),
-                Remedy::Restart => {}
-                Remedy::Reconnect => tokio::time::sleep(pause).await,
-                Remedy::ReconnectIfKnown if self.known => tokio::time::sleep(pause).await,
-                Remedy::ReconnectIfKnown | Remedy::None => return Err(error),
-            }
-        }
     }
 
     pub(super) async fn link(&mut self) -> Result<&mut Link, ClientError> {
@@ -447,6 +402,7 @@ pub(super) async fn send_body(
         lead.clear();
         progress(sent);
         if ended {
+            link.sent();
             return link.last().await;
         }
         if link.spoke_early().await {

@@ -66,7 +66,7 @@ pub(crate) enum CommandError {
         "the key was not compared, so nothing was sent: where 'twinstickd cert' on the server shows it, give --fingerprint {0}"
     )]
     NotCompared(Fingerprint),
-    #[error("{error}: nothing is stored, and what you wrote is in {}", kept.display())]
+    #[error("{error}{}what you wrote is in {}", fate(error), kept.display())]
     NotStored { error: ClientError, kept: PathBuf },
     #[error("{}", changed(path, mine, theirs.as_deref()))]
     Changed { path: String, mine: PathBuf, theirs: Option<PathBuf> },
@@ -96,6 +96,11 @@ pub(crate) enum CommandError {
     Kept(#[from] KeptError),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
+}
+
+/// What is said between why something was not stored and where it is kept.
+fn fate(error: &ClientError) -> &'static str {
+    if matches!(error, ClientError::Unanswered(_)) { ": " } else { ": nothing is stored, and " }
 }
 
 fn changed(path: &str, mine: &Path, theirs: Option<&Path>) -> String {
@@ -128,6 +133,11 @@ impl CommandError {
     /// What the user can do, where the message does not say it.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
+            Self::Client(ClientError::Unanswered(_)) | Self::NotStored { error: ClientError::Unanswered(_), .. } => {
+                Some(
+                    "'fget info' or 'fget ls' shows what is there, once the daemon is back: look before you do it again",
+                )
+            }
             Self::Client(error) => match error {
                 ClientError::Unreachable { .. } => Some(
                     "is it running? 'twinstickd serve' starts it there; --server HOST:PORT or FGET_SERVER names another",
@@ -145,7 +155,8 @@ impl CommandError {
                     "nothing was sent. If it should speak TLS, somebody may be in between; if it never did, 'twinstickd cert' \
                      makes a key there. 'fget logout' forgets a key that was pinned",
                 ),
-                ClientError::Refused(_)
+                ClientError::Unanswered(_)
+                | ClientError::Refused(_)
                 | ClientError::Handshake { .. }
                 | ClientError::NoToken { .. }
                 | ClientError::Foreign { .. }
@@ -177,6 +188,7 @@ impl CommandError {
 /// Whether a tree's other files would meet with the same.
 pub(crate) fn is_of_server(error: &ClientError) -> bool {
     match error {
+        ClientError::Unanswered(error) => is_of_server(error),
         ClientError::Unreachable { .. }
         | ClientError::Lost { .. }
         | ClientError::Foreign { .. }
@@ -203,6 +215,7 @@ pub(crate) fn is_of_server(error: &ClientError) -> bool {
 
 fn exit_of(error: &ClientError) -> Exit {
     match error {
+        ClientError::Unanswered(error) => exit_of(error),
         ClientError::Refused(fault) => exit_of_name(&fault.error),
         ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::CutOff { .. } => Exit::Unavailable,
         ClientError::UnknownKey { .. } | ClientError::OtherKey { .. } => Exit::Denied,

@@ -86,7 +86,7 @@ async fn ask(
     if !args.wait {
         return Ok((now(client, limit).await?, Waited::InSync));
     }
-    let (beside, mut fresh) = (client.another(), client.another());
+    let beside = client.another();
     let waited = {
         let wait = within(limit, client.status_in_sync());
         tokio::select! {
@@ -96,9 +96,10 @@ async fn ask(
     };
     match (waited, limit) {
         (Some(body), _) => Ok((picture(body?)?, Waited::InSync)),
-        // A connection of its own: the one that waits still does.
+        // The connection that waits still does.
         (None, after) => {
-            let picture = now(&mut fresh, Some(CHECK_TIMEOUT)).await?;
+            client.hang_up();
+            let picture = now(client, Some(CHECK_TIMEOUT)).await?;
             Ok((picture, Waited::GaveUp(after.unwrap_or_default())))
         }
     }
@@ -145,12 +146,13 @@ async fn tell_progress(mut client: Client, remarks: Remarks) {
     }
     let _clear = Clear(bar.clone());
     loop {
+        // Whoever waits has a connection by then: there may be one for this user and no more.
+        tokio::time::sleep(WATCH_PAUSE).await;
         // A daemon that is gone for the moment is for those to judge who wait.
         if let Ok(picture) = now(&mut client, Some(CHECK_TIMEOUT)).await {
             bar.set_message(render::waiting_for(&picture.document));
             bar.tick();
         }
-        tokio::time::sleep(WATCH_PAUSE).await;
     }
 }
 

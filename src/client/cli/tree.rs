@@ -174,22 +174,34 @@ impl<'a> Tree<'a> {
     /// Does all jobs, a few at one time: they share the daemon's syncs.
     async fn run(
         &self,
-        client: &Client,
+        client: &mut Client,
         transfer: impl AsyncFn(&mut Client, &Job) -> Result<(), ClientError>,
     ) -> Result<(), CommandError> {
         {
             let mut tally = self.tally.borrow_mut();
             tally.all = self.jobs.borrow().len() + tally.failed;
         }
-        let work = async || {
-            let mut client = client.another();
+        if self.jobs.borrow().is_empty() {
+            return self.outcome();
+        }
+        let mut beside = [client.another(), client.another(), client.another()];
+        // Before the others ask for theirs: there may be one connection for this user and no more.
+        client.arrive().await?;
+        let work = async |client: &mut Client| {
             while let Some(job) = self.next() {
-                if let Err(error) = transfer(&mut client, &job).await {
+                if let Err(error) = transfer(client, &job).await {
                     self.failed(&job, error);
                 }
             }
         };
-        tokio::join!(work(), work(), work(), work());
+        let help = async |client: &mut Client| {
+            // Who is not let in leaves the work to those who are.
+            if self.jobs.borrow().len() > 1 && client.greet().await.is_ok() {
+                work(client).await;
+            }
+        };
+        let [second, third, fourth] = &mut beside;
+        tokio::join!(work(client), help(second), help(third), help(fourth));
         self.outcome()
     }
 

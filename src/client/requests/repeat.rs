@@ -1,0 +1,87 @@
+//! How often a request is asked, and what is known when no answer comes.
+
+use serde::de::DeserializeOwned;
+
+use crate::client::error::{ClientError, Remedy};
+use crate::client::limits::{RETRIES_MAX, RETRY_PAUSE};
+use crate::client::link::Link;
+use crate::client::requests::Client;
+use crate::wire::RequestLine;
+
+impl Client {
+    pub(in crate::client) async fn simple<T: DeserializeOwned>(
+        &mut self,
+        line: &RequestLine,
+    ) -> Result<T, ClientError> {
+        self.retry(async |link| {
+            link.ask(line).await?;
+            link.last().await
+        })
+        .await
+    }
+
+    /// The same for what changes something.
+    pub(super) async fn settle<T: DeserializeOwned>(&mut self, line: &RequestLine) -> Result<T, ClientError> {
+        self.change(async |link| {
+            link.ask(line).await?;
+            link.last().await
+        })
+        .await
+    }
+
+    /// Asks for a change that is not asked for again.
+    pub(super) async fn once<T: DeserializeOwned>(&mut self, line: &RequestLine) -> Result<T, ClientError> {
+        let link = self.link().await?;
+        link.ask(line).await?;
+        let answer = link.last().await;
+        answer.map_err(|error| if link.is_unanswered() { ClientError::Unanswered(Box::new(error)) } else { error })
+    }
+
+    /// As [`Client::retry`], for what changes something: no answer in the end does not mean that nothing was done.
+    pub(in crate::client) async fn change<T>(
+        &mut self,
+        mut attempt: impl AsyncFnMut(&mut Link) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let mut unanswered = false;
+        let outcome = self
+            .retry(async |link| {
+                let outcome = attempt(link).await;
+                unanswered |= outcome.is_err() && link.is_unanswered();
+                outcome
+            })
+            .await;
+        outcome.map_err(|error| {
+            if unanswered && !error.is_verdict() { ClientError::Unanswered(Box::new(error)) } else { error }
+        })
+    }
+
+    pub(in crate::client) async fn retry<T>(
+        &mut self,
+        mut attempt: impl AsyncFnMut(&mut Link) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let mut retries = 0;
+        loop {
+            let outcome = match self.link().await {
+                Ok(link) => attempt(link).await,
+                Err(error) => Err(error),
+            };
+            self.link = self.link.take().filter(Link::is_usable);
+            let error = match outcome {
+                Ok(done) => {
+                    self.known = true;
+                    return Ok(done);
+                }
+                Err(error) => error,
+            };
+            let pause = error.retry_after().unwrap_or(RETRY_PAUSE * 2_u32.pow(retries));
+            retries += 1;
+            match error.remedy() {
+                _ if retries > RETRIES_MAX => return Err(error),
+                Remedy::Restart => {}
+                Remedy::Reconnect => tokio::time::sleep(pause).await,
+                Remedy::ReconnectIfKnown if self.known => tokio::time::sleep(pause).await,
+                Remedy::ReconnectIfKnown | Remedy::None => return Err(error),
+            }
+        }
+    }
+}
