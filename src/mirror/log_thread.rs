@@ -174,7 +174,9 @@ impl LogHandle {
 
     /// A message to a log that has ended is dropped, and with it the reply that somebody may wait for.
     fn send(&self, message: Message) {
-        if let Some(queue) = self.queue.lock().as_ref() {
+        // Behind the lock: to send may ask for memory and wake the thread, and patient threads send as well.
+        let queue = self.queue.lock().clone();
+        if let Some(queue) = queue {
             let _ = queue.send(message);
         }
     }

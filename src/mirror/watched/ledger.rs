@@ -37,10 +37,12 @@ impl Ledger {
         let number = book.begun;
         book.begun += 1;
         book.under_way.insert(number, now);
-        if std::mem::take(&mut book.asleep) {
+        let asleep = std::mem::take(&mut book.asleep);
+        drop(book);
+        // Behind the lock: it asks the kernel, and all calls on the drive pass here.
+        if asleep {
             self.stirred.notify_all();
         }
-        drop(book);
         UnderWay { ledger: Arc::clone(self), number }
     }
 
