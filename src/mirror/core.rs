@@ -94,6 +94,8 @@ pub(crate) struct Core {
     pub(crate) lost: mpsc::UnboundedSender<Lost>,
     pub(crate) room: Arc<Room>,
     pub(crate) buffers: Pool,
+    /// For bodies of unknown length, while they are small; those who wait for a place have nothing else.
+    pub(crate) beginnings: Pool,
     pub(crate) transfers: Pool,
     pub(crate) claims: Arc<Claims>,
     pub(crate) users: RwLock<Users>,

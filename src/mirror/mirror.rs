@@ -34,6 +34,8 @@ use crate::namespace::Namespace;
 
 /// Files that a drive has alone, counted before it is replaced.
 const ONLY_MAX: usize = 10_000;
+/// One part of so many of the memory for bodies is for the beginnings of those whose length nobody knows.
+const BEGINNINGS_PART: u64 = 8;
 /// The journal's folder in the state directory.
 pub(crate) const JOURNAL_FOLDER: &str = "journal";
 
@@ -114,6 +116,7 @@ impl Mirror {
         let (history, now) = (Arc::new(History::default()), Moment::now());
         history.add(now.wall_ns, None, format!("twinstickd started, epoch {}", journal.epoch()));
         let serials = serials(&journal)?;
+        let beginnings = limits.buffer_bytes_max / BEGINNINGS_PART;
         let desk = |side| Ok::<_, StoreError>(Desk::new(journal.scrub_progress(side)?.unwrap_or_default()));
         let scrubs = PerSide { a: desk(Side::A)?, b: desk(Side::B)? };
         let core = Arc::new(Core {
@@ -126,7 +129,8 @@ impl Mirror {
             changed: watch::channel(0).0,
             lost,
             room: Arc::default(),
-            buffers: Pool::of_bytes(limits.buffer_bytes_max),
+            buffers: Pool::of_bytes(limits.buffer_bytes_max - beginnings),
+            beginnings: Pool::of_bytes(beginnings),
             transfers: Pool::of_transfers(limits.transfers_max as u64),
             claims: Arc::default(),
             users: parking_lot::RwLock::default(),

@@ -18,7 +18,7 @@ use crate::mirror::fair::{FairQueue, Flow};
 use crate::mirror::refusal::Refusal;
 
 /// Bodies up to here are not counted: there are no more of them than connections.
-const UNCOUNTED_BYTES_MAX: u64 = 16 << 10;
+pub(crate) const UNCOUNTED_BYTES_MAX: u64 = 16 << 10;
 /// Fewer waiters than this are never looked through.
 const WAITERS_MIN: usize = 64;
 /// How long somebody waits for a part before being told to come again.

@@ -101,7 +101,7 @@ impl Core {
 impl Claim {
     /// A claim to nothing yet. An upload with the same id, as of a client that has lost its connection, is ended, and its
     /// end waited for: what it had reserved is free then.
-    pub(crate) async fn begin(core: &Arc<Core>, request: &PutRequest) -> Self {
+    pub(crate) async fn begin(core: &Arc<Core>, request: &PutRequest) -> Result<Self, Refusal> {
         let (held, displaced) = core.claims.hold(request.id.as_ref());
         core.claims.change(&request.owner, |way| way.uploads += 1);
         let claim = Self {
@@ -117,9 +117,14 @@ impl Claim {
         };
         if let Some((_, _, Some(before))) = held {
             // One that does not end in this time competes, as any other.
-            let _ = timeout(SETTLE_AT_MOST, before.closed()).await;
+            let ended = timeout(SETTLE_AT_MOST, before.closed());
+            tokio::select! {
+                biased;
+                () = claim.displaced() => return Err(Refusal::Displaced),
+                _ = ended => {}
+            }
         }
-        claim
+        Ok(claim)
     }
 
     /// Returns when another upload has the place of this one.
@@ -200,7 +205,7 @@ impl Claim {
         if let Some((id, number)) = &self.held {
             match table.by_id.get_mut(id).filter(|holder| holder.number == *number) {
                 Some(holder) => holder.stage = HolderStage::Settling,
-                None => return Err(displaced()),
+                None => return Err(Refusal::Displaced),
             }
         }
         self.is_settling = true;
@@ -224,12 +229,6 @@ impl Drop for Claim {
             self.core.claims.settled.notify_waiters();
         }
     }
-}
-
-/// What is said to an upload in whose place another one is.
-pub(crate) fn displaced() -> Refusal {
-    let message = "this upload was begun again on another connection, and goes on there".to_owned();
-    Refusal::Unavailable { drive: None, message }
 }
 
 /// An id, the number of who holds it, and, if somebody was ended for that, how to know when that is done.

@@ -41,6 +41,8 @@ pub enum Refusal {
     /// No present drive holds it; `drive` names the one that does, where one does.
     #[error("{message}")]
     Unavailable { drive: Option<Side>, message: String },
+    #[error("this upload was begun again on another connection, and goes on there")]
+    Displaced,
     #[error("{0} was changed while it was read, and no copy of the older version is left: start again")]
     Superseded(String),
     /// The outcome of the mutation is open until the journal works again; its id tells.
@@ -104,7 +106,7 @@ impl Refusal {
             Self::BadChecksum { .. } => "bad-checksum",
             Self::NoSpace { .. } => "no-space",
             Self::Quota(_) => "quota",
-            Self::Unavailable { .. } => "unavailable",
+            Self::Unavailable { .. } | Self::Displaced => "unavailable",
             Self::Superseded(_) => "superseded",
             Self::JournalUnavailable(_) | Self::JournalUnreadable(_) => "journal-unavailable",
             Self::Busy(_) => "busy",
@@ -134,6 +136,7 @@ impl Refusal {
             | Self::BadPath(_)
             | Self::TooLarge { .. }
             | Self::BadChecksum { .. }
+            | Self::Displaced
             | Self::Superseded(_)
             | Self::JournalUnavailable(_)
             | Self::JournalUnreadable(_)

@@ -1,18 +1,19 @@
 //! A PUT under way: one stream from the client, to all drives that are there.
 
 mod leg;
+mod means;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock;
-use crate::digest::{BLOCK_BYTES, Crc32, Digester, FileDigest};
+use crate::digest::{Crc32, Digester, FileDigest};
 use crate::ids::{PerSide, Side, Ticket};
 use crate::journal::{
     Answered, Mutation, Precondition, Put, Receipt, Released, Request, Staged, Version, put_fingerprint,
 };
 use crate::mirror::attachment::Attachment;
-use crate::mirror::core::{Core, drop_stage, let_go};
+use crate::mirror::core::{drop_stage, let_go};
 use crate::mirror::drive_log::{Append, Record};
 use crate::mirror::fair::Flow;
 use crate::mirror::io::Gone;
@@ -20,19 +21,18 @@ use crate::mirror::log_thread::NoRoom;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::refusal;
 use crate::mirror::pool::Held;
-use crate::mirror::quota::{self, Claim};
+use crate::mirror::quota::Claim;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{BodySource, PutRequest};
+use crate::mirror::request::PutRequest;
 use crate::mirror::stage::StageFile;
-use crate::mirror::upload::leg::Leg;
+use crate::mirror::upload::leg::{Leg, Memory};
+use crate::mirror::upload::means::take_place;
 use crate::mirror::volume::{Attributes, Disposition, Result as VolumeResult, VolumeError};
 use crate::mirror::{layout, space};
 use bytes::Bytes;
 
 /// Bodies up to here travel through the drive log, larger ones through a stage file.
 pub(crate) const LOGGED_BYTES_MAX: usize = 64 * 1024;
-/// Room that a body of unknown length takes ahead, once it is large.
-const ROOM_BYTES: u64 = 8 << 20;
 
 /// A PUT under way. Dropped without `commit` it leaves nothing behind.
 pub struct Upload {
@@ -43,6 +43,8 @@ pub struct Upload {
     body: Body,
     /// Memory for what is held, or for the piece that comes next.
     buffer: Option<Held>,
+    /// Memory for the beginning of a body of unknown length, which waits for its place in it.
+    beginning: Option<Held>,
     /// From when it is known to be large.
     transfer: Option<Held>,
     /// Drives that have a stage file of it, or will have one when what is under way has ended.
@@ -86,11 +88,19 @@ impl Mirror {
         }
         let bytes = if answered.is_some() { 0 } else { request.len.unwrap_or(0) };
         // An earlier try of the same upload gives up its place then too.
-        let mut claim = Claim::begin(&self.core, &request).await;
-        let is_large = bytes > LOGGED_BYTES_MAX as u64;
-        let transfer = if is_large { take_place(&self.core, &request).await? } else { None };
-        claim.grow(bytes).await?;
-        let reservation = space::reserve(&self.core, bytes).await?;
+        let mut claim = Claim::begin(&self.core, &request).await?;
+        let displaced = claim.displaced();
+        let preparing = async {
+            let is_large = bytes > LOGGED_BYTES_MAX as u64;
+            let transfer = if is_large { take_place(&self.core, &request).await? } else { None };
+            claim.grow(bytes).await?;
+            Ok((transfer, space::reserve(&self.core, bytes).await?))
+        };
+        let (transfer, reservation) = tokio::select! {
+            biased;
+            () = displaced => return Err(Refusal::Displaced),
+            prepared = preparing => prepared?,
+        };
         let count = self.tickets.fetch_add(1, Ordering::Relaxed);
         let upload = Upload {
             mirror: Arc::clone(self),
@@ -98,6 +108,7 @@ impl Mirror {
             digester: Digester::default(),
             body: Body::Held(Vec::new(), 0),
             buffer: None,
+            beginning: None,
             transfer,
             files: PerSide::default(),
             stages: PerSide::default(),
@@ -115,31 +126,7 @@ impl Mirror {
     }
 }
 
-/// Waits for a place among the large files under way.
-async fn take_place(core: &Core, request: &PutRequest) -> Result<Option<Held>, Refusal> {
-    match request.source {
-        BodySource::Client => core.transfers.take(&request.asker.flow(request.len), 1).await.map(Some),
-        BodySource::Held => Ok(None),
-    }
-}
-
 impl Upload {
-    /// Waits until there is memory for the next piece, for who has a say in when it comes.
-    pub async fn make_ready(&mut self) -> Result<(), Refusal> {
-        let is_counted = self.buffer.is_some() || self.request.source == BodySource::Held;
-        if self.answered.is_some() || is_counted {
-            return Ok(());
-        }
-        let most = match &self.body {
-            Body::Held(..) if self.request.len.is_none_or(|len| len <= LOGGED_BYTES_MAX as u64) => LOGGED_BYTES_MAX,
-            Body::Held(..) | Body::Staged(_) => BLOCK_BYTES,
-        };
-        let left = self.request.len.map_or(most as u64, |len| len.saturating_sub(self.digester.size()));
-        let bytes = most.min(left as usize);
-        self.buffer = Some(self.mirror.core.buffers.take(&self.flow(), bytes).await?);
-        Ok(())
-    }
-
     /// Takes the next bytes of the body, in pieces of any length (best 256 KiB). Waits while the drives are busy.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Refusal> {
         let offset = self.digester.size();
@@ -159,7 +146,7 @@ impl Upload {
             let pieces = std::mem::take(pieces);
             return self.spill(pieces).await;
         }
-        let buffer = Arc::new(self.buffer.take());
+        let buffer = Arc::new([None, self.buffer.take()]);
         self.write_legs(bytes, offset, &buffer).await
     }
 
@@ -173,7 +160,7 @@ impl Upload {
         let displaced = self.claim.displaced();
         async move {
             displaced.await;
-            quota::displaced()
+            Refusal::Displaced
         }
     }
 
@@ -182,50 +169,11 @@ impl Upload {
         self.digester.whole()
     }
 
-    /// Takes room for a body of unknown length as it grows up to `end`.
-    async fn make_room(&mut self, end: u64) -> Result<(), Refusal> {
-        if self.request.len.is_some() || end <= self.room_end {
-            return Ok(());
-        }
-        self.mirror.check_length(end)?;
-        let core = &self.mirror.core;
-        // What is written of it is in use now, not in the figures that the lanes left.
-        space::refresh(core).await;
-        let needed = end - self.room_end;
-        let ahead = if end <= LOGGED_BYTES_MAX as u64 { LOGGED_BYTES_MAX as u64 } else { ROOM_BYTES };
-        let ahead = ahead.max(needed);
-        // Close to the end of a drive what came must fit, not what may come.
-        let taken = match self.space.renew(core, ahead).await {
-            Ok(()) => ahead,
-            Err(_) => self.space.renew(core, needed).await.map(|()| needed)?,
-        };
-        // What it had before is all counted as written.
-        self.spent = self.room_end;
-        self.room_end += taken;
-        Ok(())
-    }
-
-    /// Claims what a body of unknown length adds to its owner's files as it grows up to `end`.
-    async fn claim(&mut self, end: u64) -> Result<(), Refusal> {
-        if self.request.len.is_some() || end <= self.claim.size() {
-            return Ok(());
-        }
-        // Close to the limit what came must fit, not what may come.
-        if self.claim.try_grow(end.next_multiple_of(ROOM_BYTES)).is_ok() {
-            return Ok(());
-        }
-        self.claim.grow(end).await
-    }
-
     /// The body turned out to be large: what was held goes to stage files.
     async fn spill(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal> {
-        // Nobody waits for a place with memory in hand.
-        let buffer = self.buffer.take();
+        // A piece that nobody made room for comes from the daemon itself.
         if self.transfer.is_none() {
-            drop(buffer);
             self.transfer = take_place(&self.mirror.core, &self.request).await?;
-        } else {
-            self.buffer = buffer;
         }
         let mut legs = PerSide::default();
         let mut result = Ok(());
@@ -247,7 +195,7 @@ impl Upload {
         }
         self.body = Body::Staged(legs);
         result?;
-        let (mut offset, buffer) = (0, Arc::new(self.buffer.take()));
+        let (mut offset, buffer) = (0, Arc::new([self.beginning.take(), self.buffer.take()]));
         for piece in pieces {
             let len = piece.len() as u64;
             self.write_legs(piece, offset, &buffer).await?;
@@ -269,7 +217,7 @@ impl Upload {
         }
     }
 
-    async fn write_legs(&mut self, bytes: Bytes, offset: u64, buffer: &Arc<Option<Held>>) -> Result<(), Refusal> {
+    async fn write_legs(&mut self, bytes: Bytes, offset: u64, buffer: &Memory) -> Result<(), Refusal> {
         let Body::Staged(mut legs) = std::mem::replace(&mut self.body, Body::Held(Vec::new(), 0)) else {
             return Ok(());
         };

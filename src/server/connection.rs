@@ -15,7 +15,8 @@ use crate::server::door::Guest;
 use crate::server::entry::{Scribe, command_of};
 use crate::server::limits::{LINGER, LINGER_STOPPING, Limits};
 use crate::server::phase::{Phase, reached};
-use crate::wire::limits::{HEADER_BYTES_MAX, READ_BYTES};
+use crate::server::presence::{Left, Presence, left};
+use crate::wire::limits::{HEADER_BYTES_MAX, PIECE_BYTES_MAX, READ_BYTES};
 use crate::wire::{
     BodyAnswer, BodyReader, ErrorName, Fault, FrameError, Framed, HelloAnswer, Request, RequestError, Trailer, line_of,
 };
@@ -41,6 +42,13 @@ pub(crate) enum Close {
     Refused(Fault),
     #[error("lost: {0}")]
     Lost(#[from] FrameError),
+}
+
+/// Why something is not waited for any longer. It is told when all is free that was held for the client.
+#[derive(Debug)]
+pub(crate) enum Parting {
+    Refused(Fault),
+    Broken(FrameError),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -318,22 +326,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.end(Fault::new(name, format!("{what}: {error}: nothing was stored"))).await
     }
 
-    /// Waits for what may take long, though not beyond the moment when the daemon cannot wait any more.
-    pub(crate) async fn in_time<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Close> {
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            () = reached(&mut self.terms.phase, Phase::Hurrying) => {
-                Err(self.end(Fault::new(ErrorName::Unavailable, CUT_OFF)).await)
-            }
+    /// Says why something was not waited for any longer; `what` was being read.
+    pub(crate) async fn part(&mut self, parting: Parting, what: &str) -> Close {
+        match parting {
+            Parting::Refused(fault) => self.end(fault).await,
+            Parting::Broken(error) => self.broken(error, what).await,
         }
     }
 
     /// The next piece of a body.
     pub(crate) async fn piece(&mut self, body: &mut BodyReader) -> Result<Option<bytes::Bytes>, Close> {
+        self.piece_within(body, PIECE_BYTES_MAX).await
+    }
+
+    /// The same, where there is room for `most` bytes.
+    pub(crate) async fn piece_within(
+        &mut self,
+        body: &mut BodyReader,
+        most: usize,
+    ) -> Result<Option<bytes::Bytes>, Close> {
         let read = tokio::select! {
             biased;
-            read = body.next(&mut self.framed) => read,
+            read = body.next_within(&mut self.framed, most) => read,
             () = reached(&mut self.terms.phase, Phase::Hurrying) => {
                 return Err(self.end(Fault::new(ErrorName::Unavailable, CUT_OFF)).await);
             }
@@ -343,10 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.terms.scribe.note_bytes(piece.as_ref().map_or(0, bytes::Bytes::len));
                 Ok(piece)
             }
-            Err(error) => {
-                let what = format!("the body after {} bytes", body.read());
-                Err(self.broken(error, &what).await)
-            }
+            Err(error) => Err(self.broken(error, &place_in(body)).await),
         }
     }
 
@@ -430,6 +441,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
     }
+}
+
+impl<S: Presence> Connection<S> {
+    /// Waits for what may take long, as long as the client is there and the daemon can wait too. Of the request `missing`
+    /// bytes at least were not yet read from the client.
+    pub(crate) async fn while_there<T>(&mut self, missing: u64, work: impl Future<Output = T>) -> Result<T, Parting> {
+        let missing = missing.saturating_sub(self.framed.buffered().len() as u64 + S::KEPT_BYTES_MAX);
+        let socket = self.framed.stream().socket();
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = reached(&mut self.terms.phase, Phase::Hurrying) => {
+                Err(Parting::Refused(Fault::new(ErrorName::Unavailable, CUT_OFF)))
+            }
+            left = left(socket, missing) => Err(Parting::Broken(match left {
+                Left::InTheMiddle => FrameError::Ended,
+                Left::Altogether => FrameError::Io(std::io::ErrorKind::ConnectionReset.into()),
+            })),
+        }
+    }
+}
+
+/// Where in a body its reader is, for people.
+pub(crate) fn place_in(body: &BodyReader) -> String {
+    format!("the body after {} bytes", body.read())
 }
 
 /// What is said when something was awaited in vain.

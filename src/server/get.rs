@@ -9,6 +9,7 @@ use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::mirror::Download;
 use crate::mirror::request::Span;
 use crate::server::connection::{Close, Connection};
+use crate::server::presence::Presence;
 use crate::server::session::{Session, said};
 use crate::server::{place, refusal};
 use crate::wire::{DownloadAnswer, ErrorName, Fault, GetRequest, Time, Trailer, line_of};
@@ -19,7 +20,7 @@ static PADDING: [u8; 64 * 1024] = [0; 64 * 1024];
 /// Opens a file; `None` where it is refused, and the client was told.
 pub(crate) async fn open<S>(session: &mut Session<S>, request: GetRequest) -> Result<Option<Sending>, Close>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Presence,
 {
     // Clipped, so that nobody further in can overflow.
     let count = request.count.map(|count| count.min(u64::MAX - request.offset));
@@ -27,7 +28,11 @@ where
         Ok(path) => {
             let asker = session.connection.guest().asker();
             let (mirror, span) = (Arc::clone(&session.mirror), Span { offset: request.offset, count });
-            said(session.connection.in_time(mirror.open(&path, span, &asker)).await?)
+            // All of the request is here.
+            match session.connection.while_there(0, mirror.open(&path, span, &asker)).await {
+                Ok(opened) => said(opened),
+                Err(parting) => return Err(session.connection.part(parting, "the request").await),
+            }
         }
         Err(fault) => Err(fault),
     };

@@ -25,6 +25,7 @@ mod mv;
 mod passwd;
 mod phase;
 mod place;
+mod presence;
 mod put;
 mod refusal;
 mod rm;

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::accounts::Right;
+use crate::mirror::Upload;
+use crate::mirror::refusal::Refusal;
 use crate::mirror::request;
 use crate::path::RelPath;
-use crate::server::connection::Close;
+use crate::server::connection::{Close, Connection, Parting, place_in};
+use crate::server::presence::Presence;
 use crate::server::session::{Session, request_id, said};
 use crate::server::{place, refusal, usage};
-use crate::wire::{BodyLength, BodyReader, ErrorName, Fault, PutCondition, PutRequest};
+use crate::wire::{BodyLength, BodyReader, ErrorName, Fault, PutCondition, PutRequest, Trailer};
 
 pub(crate) async fn perform<S>(session: &mut Session<S>, request: PutRequest) -> Result<(), Close>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Presence,
 {
     let bytes_max = session.connection.limits().body_bytes_max.get();
     let mut body = BodyReader::new(request.length, bytes_max);
@@ -23,45 +26,67 @@ where
         Err(fault) => return session.connection.refuse_body(fault, body).await,
     };
     let mirror = Arc::clone(&session.mirror);
-    let mut upload = match said(session.connection.in_time(mirror.begin_put(request)).await?) {
-        Ok(upload) => upload,
-        Err(fault) => return session.connection.refuse_body(fault, body).await,
+    let begun = session.connection.while_there(body.missing(), mirror.begin_put(request)).await;
+    let mut upload = match begun {
+        Ok(Ok(upload)) => upload,
+        Ok(Err(refused)) => return session.connection.refuse_body(refusal::fault(&refused), body).await,
+        Err(parting) => return Err(session.connection.part(parting, &place_in(&body)).await),
     };
-    let mut displaced = Box::pin(upload.displaced());
-    loop {
-        // Before it is read: what has no room in memory waits on the client's side.
-        if let Err(refused) = session.connection.in_time(upload.make_ready()).await? {
+    let displaced = upload.displaced();
+    let received = tokio::select! {
+        biased;
+        refused = displaced => Err(Stopped::Refused(refusal::fault(&refused))),
+        received = receive(&mut session.connection, &mut upload, &mut body) => received,
+    };
+    let trailer = match received {
+        Ok(trailer) => trailer,
+        Err(stopped) => {
+            // What it has is free before the client is waited for.
             drop(upload);
-            return session.connection.refuse_body(refusal::fault(&refused), body).await;
+            return match stopped {
+                Stopped::Refused(fault) => session.connection.refuse_body(fault, body).await,
+                Stopped::Parted(parting) => Err(session.connection.part(parting, &place_in(&body)).await),
+                Stopped::Closed(close) => Err(close),
+            };
         }
-        let piece = tokio::select! {
-            biased;
-            refused = &mut displaced => {
-                // Most likely nobody is at the other end any more: nothing of it is kept for that.
-                drop((upload, displaced));
-                return Err(session.connection.end(refusal::fault(&refused)).await);
-            }
-            piece = session.connection.piece(&mut body) => piece?,
-        };
-        let Some(piece) = piece else { break };
-        // Whose token was revoked meanwhile stores nothing.
-        if let Err(fault) = session.connection.guest().access() {
-            drop(upload);
-            return session.connection.refuse_body(fault, body).await;
-        }
-        if let Err(refused) = upload.write(piece).await {
-            // The stages are freed before the rest of the body is waited for.
-            drop(upload);
-            return session.connection.refuse_body(refusal::fault(&refused), body).await;
-        }
-    }
-    let trailer = session.connection.trailer(&body).await?;
+    };
     let outcome = match session.connection.guest().check(Right::Write, &path) {
         Ok(()) => said(upload.commit(trailer.crc32).await),
         Err(fault) => Err(fault),
     };
     let usage = if outcome.is_ok() { usage::close_to_limit(session) } else { None };
     session.settle_with(usage, outcome).await
+}
+
+/// Why a body did not come to its end.
+enum Stopped {
+    Refused(Fault),
+    Parted(Parting),
+    Closed(Close),
+}
+
+/// Takes the body to its end; what stands behind it.
+async fn receive<S>(
+    connection: &mut Connection<S>,
+    upload: &mut Upload,
+    body: &mut BodyReader,
+) -> Result<Trailer, Stopped>
+where
+    S: Presence,
+{
+    let refused = |refused: Refusal| Stopped::Refused(refusal::fault(&refused));
+    loop {
+        // Before it is read: what has no room in memory waits on the client's side.
+        let ready = connection.while_there(body.missing(), upload.make_ready()).await;
+        let most = ready.map_err(Stopped::Parted)?.map_err(refused)?;
+        let piece = connection.piece_within(body, most).await.map_err(Stopped::Closed)?;
+        let Some(piece) = piece else { break };
+        // Whose token was revoked meanwhile stores nothing.
+        connection.guest().access().map_err(Stopped::Refused)?;
+        let written = connection.while_there(body.missing(), upload.write(piece)).await;
+        written.map_err(Stopped::Parted)?.map_err(refused)?;
+    }
+    connection.trailer(body).await.map_err(Stopped::Closed)
 }
 
 fn prepare<S>(

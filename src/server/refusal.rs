@@ -18,7 +18,7 @@ pub(crate) fn fault(refusal: &Refusal) -> Fault {
         Refusal::BadChecksum { .. } => ErrorName::BadChecksum,
         Refusal::NoSpace { .. } => ErrorName::NoSpace,
         Refusal::Quota(_) => ErrorName::Quota,
-        Refusal::Unavailable { .. } => ErrorName::Unavailable,
+        Refusal::Unavailable { .. } | Refusal::Displaced => ErrorName::Unavailable,
         Refusal::Superseded(_) => ErrorName::Superseded,
         Refusal::JournalUnavailable(_) | Refusal::JournalUnreadable(_) => ErrorName::JournalUnavailable,
         Refusal::Busy(_) => ErrorName::Busy,
@@ -26,7 +26,9 @@ pub(crate) fn fault(refusal: &Refusal) -> Fault {
         Refusal::NeedsForce { .. } => ErrorName::NeedsForce,
         Refusal::BrokenOff(_) => ErrorName::Denied,
     };
-    Fault::new(name, refusal.to_string()).of_drive(refusal.drive().map(crate::ids::Side::name))
+    let fault = Fault::new(name, refusal.to_string()).of_drive(refusal.drive().map(crate::ids::Side::name));
+    // Most likely nobody is at the other end any more: nothing is kept for that.
+    if matches!(refusal, Refusal::Displaced) { fault.closing() } else { fault }
 }
 
 pub(crate) fn bad_path(path: &str, why: &BadPath) -> Fault {
@@ -69,6 +71,7 @@ mod tests {
             Refusal::NoSpace { drive: Side::B, free: 0, needed: 1 },
             Refusal::Quota(text()),
             Refusal::Unavailable { drive: Some(Side::A), message: text() },
+            Refusal::Displaced,
             Refusal::Superseded(text()),
             Refusal::JournalUnavailable(text()),
             Refusal::JournalUnreadable(text()),
@@ -81,7 +84,7 @@ mod tests {
             let fault = fault(&refusal);
             assert_eq!(fault.error.as_str(), refusal.name());
             assert_eq!(fault.drive.as_deref(), refusal.drive().map(Side::name));
-            assert!(!fault.close);
+            assert_eq!(fault.close, matches!(refusal, Refusal::Displaced));
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::mirror::request::{Contents, Receipt, Recurse, RequestId};
 use crate::server::connection::{Close, Connection};
 use crate::server::door::Guest;
 use crate::server::edit::Edits;
+use crate::server::presence::Presence;
 use crate::server::status::HostReporter;
 use crate::server::transfers::{Transfers, is_large};
 use crate::server::{
@@ -28,7 +29,7 @@ pub(crate) struct Session<S> {
     pub(crate) transfers: Transfers,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Session<S> {
+impl<S: Presence + Send + 'static> Session<S> {
     /// Serves the client until one of both ends it.
     pub(crate) async fn run(mut self) -> Close {
         loop {

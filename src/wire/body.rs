@@ -47,8 +47,21 @@ impl BodyReader {
         }
     }
 
+    /// Bytes of the body that are still to come at least.
+    pub fn missing(&self) -> u64 {
+        self.left
+    }
+
     /// The next piece, at most [`PIECE_BYTES_MAX`] long; `None` after the last.
     pub async fn next<S>(&mut self, framed: &mut Framed<S>) -> Result<Option<Bytes>, FrameError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.next_within(framed, PIECE_BYTES_MAX).await
+    }
+
+    /// The same, where there is room for `most` bytes.
+    pub async fn next_within<S>(&mut self, framed: &mut Framed<S>, most: usize) -> Result<Option<Bytes>, FrameError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -64,7 +77,8 @@ impl BodyReader {
         if self.read.saturating_add(self.left) > self.bytes_max {
             return Err(FrameError::BodyTooLarge { limit: self.bytes_max });
         }
-        let want = usize::try_from(self.left).map_or(PIECE_BYTES_MAX, |left| left.min(PIECE_BYTES_MAX));
+        let most = most.min(PIECE_BYTES_MAX);
+        let want = usize::try_from(self.left).map_or(most, |left| left.min(most));
         let piece = framed.bytes(want).await?;
         self.left -= piece.len() as u64;
         self.read += piece.len() as u64;

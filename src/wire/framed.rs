@@ -60,6 +60,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         self.stall = stall;
     }
 
+    /// What the bytes come from, for what it tells beside them.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// Bytes that were read and not yet handed out.
     pub fn buffered(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()

@@ -12,7 +12,7 @@ use crate::{DENIED, staged, twins};
 const LARGE: usize = 1 << 20;
 
 /// Users, and the settings that they live with.
-fn people_with(limits: &str) -> People {
+pub(crate) fn people_with(limits: &str) -> People {
     let mut people = People::new(twins());
     people.twins.end(End::Drain);
     people.twins.configure(&format!("[limits]\n{limits}"));
@@ -20,7 +20,7 @@ fn people_with(limits: &str) -> People {
     people
 }
 
-fn hello(people: &People, name: &str) -> (Raw, Value) {
+pub(crate) fn hello(people: &People, name: &str) -> (Raw, Value) {
     let mut raw = Raw::connect(people.twins.address());
     raw.send(format!("{}\n", json!({"hello": "twinstick/1", "token": people.token(name)})).as_bytes());
     let answer = raw.answer().expect("an answer");

@@ -15,6 +15,7 @@ mod quotas;
 mod recovered;
 mod removal;
 mod uses;
+mod waiting;
 mod writing;
 
 use std::fs;
@@ -69,6 +70,11 @@ fn main() -> ExitCode {
         .with("slow_uploads_of_one_user_leave_places_for_others", Needs::Nothing, limits::places)
         .with("with_little_memory_all_who_read_get_on", Needs::Nothing, limits::little_memory)
         .with("uploads_that_wait_are_told_of_the_daemons_end_and_logged", Needs::Nothing, limits::cut_off)
+        .with("an_upload_that_waits_makes_way_when_it_is_begun_again", Needs::Nothing, waiting::begun_again)
+        .with("nobody_waits_for_a_client_that_left", Needs::Nothing, waiting::left)
+        .with("what_waits_for_memory_and_left_gives_its_quota_back", Needs::Nothing, waiting::quota)
+        .with("who_waits_to_append_keeps_nobody_from_the_text", Needs::Nothing, waiting::appended)
+        .with("who_may_have_one_connection_does_with_one", Needs::Nothing, waiting::alone)
         .with("urgency_is_for_admins_and_bandwidth_for_all", Needs::Nothing, limits::urgency)
         .with("a_network_is_served_only_with_accounts", Needs::Nothing, network)
         .main()

@@ -18,6 +18,9 @@ const WRITES_MAX: usize = 4;
 /// Bytes of a stage in the page cache before they are synced: so much dirty data of one upload at most, twice over.
 const SYNC_BYTES: u64 = 4 << 20;
 
+/// What pieces count for, until the last of them is written.
+pub(super) type Memory = Arc<[Option<Held>; 2]>;
+
 /// One drive's share of a large upload.
 pub(super) struct Leg {
     pub(super) attachment: Arc<Attachment>,
@@ -48,7 +51,7 @@ impl Leg {
     }
 
     /// Queues a write; false when the drive has left.
-    pub(super) async fn write(&mut self, bytes: &Bytes, offset: u64, buffer: &Arc<Option<Held>>) -> VolumeResult<bool> {
+    pub(super) async fn write(&mut self, bytes: &Bytes, offset: u64, buffer: &Memory) -> VolumeResult<bool> {
         while self.writes.len() >= WRITES_MAX {
             if !self.settle_one().await? {
                 return Ok(false);

@@ -50,14 +50,14 @@ impl From<Refusal> for Missed {
     }
 }
 
-/// Opens what is there now; `None` where there is nothing.
+/// Opens what is there now, for who has the means to read it; `None` where there is nothing.
 pub(super) async fn opened(
     mirror: &Arc<Mirror>,
     path: &RelPath,
     asker: &Asker,
     bytes_max: u64,
 ) -> Result<Option<Download>, Missed> {
-    bounded(mirror, path, mirror.open(path, Span::default(), asker).await, bytes_max)
+    bounded(mirror, path, mirror.open_in_place(path, Span::default(), asker).await, bytes_max)
 }
 
 fn bounded(
