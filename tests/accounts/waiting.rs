@@ -1,7 +1,7 @@
 //! Who waits for a place or for memory, and what ends that early.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use twinstick::digest::Crc32;
@@ -20,6 +20,13 @@ const SOON: Duration = Duration::from_secs(45);
 
 fn trailer(body: &[u8]) -> Vec<u8> {
     format!("{}\n", json!({"crc32": Crc32::of(body).to_string()})).into_bytes()
+}
+
+/// Waits for what comes long before somebody who waits is sent away for that.
+fn soon(what: &str, condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    wait_until(what, condition);
+    assert!(begun.elapsed() < SOON, "{what}: only when the wait was over");
 }
 
 /// Begins a put, and sends the first `sent` bytes of its body.
@@ -89,7 +96,7 @@ pub(crate) fn left() {
     done.send(&trailer(&vec![7; JUST_LARGE]));
     done.finish();
     drop(begin(&people, "ben", &put("left", LARGE), JUST_LARGE));
-    wait_until("who left is in the log", || outcomes(&people, "/ben/left").len() == 1);
+    soon("who left is in the log", || outcomes(&people, "/ben/left").len() == 1);
     let mut half = begin(&people, "ben", &put("half", LARGE), JUST_LARGE);
     half.finish();
     let word = half.answer().expect("a word of why");
@@ -113,7 +120,7 @@ pub(crate) fn quota() {
     let small = || people.client("ben").put("small", b"no memory to speak of").code;
     wait_until("what waits counts", || small() == 7);
     drop(waiting);
-    wait_until("what left does not", || small() == 0);
+    soon("what left does not", || small() == 0);
     for ben in &mut dawdlers {
         ben.send(&vec![7; LARGE]);
         ben.send(&trailer(&vec![7; LARGE]));
