@@ -1,5 +1,5 @@
 //! A change whose answer is lost for good: nobody says that it was not made.
-#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -114,9 +114,9 @@ pub(crate) fn quota() {
     let people = people_with("buffer_bytes_max = \"4MiB\"\n");
     // As many as there is memory for, and one that waits.
     let mut dawdlers: Vec<_> =
-        (0..7).map(|number| begin(&people, "ben", &put(&format!("slow/{number}"), LARGE), 0)).collect();
+        (0..8).map(|number| begin(&people, "ben", &put(&format!("slow/{number}"), LARGE), 0)).collect();
     let waiting = begin(&people, "ben", &put("waits", LARGE), JUST_LARGE);
-    people.client("chief").run(&["admin", "quota", "ben", "8MiB"]).expect(0);
+    people.client("chief").run(&["admin", "quota", "ben", "9MiB"]).expect(0);
     let small = || people.client("ben").put("small", b"no memory to speak of").code;
     wait_until("what waits counts", || small() == 7);
     drop(waiting);

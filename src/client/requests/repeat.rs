@@ -30,9 +30,9 @@ impl Client {
     }
 
     /// Asks for a change that is not asked for again.
-    pub(super) async fn once<T: DeserializeOwned>(&mut self, line: &RequestLine) -> Result<T, ClientError> {
+    pub(super) async fn once<T: DeserializeOwned>(&mut self, asked: &RequestLine) -> Result<T, ClientError> {
         let link = self.link().await?;
-        link.ask(line).await?;
+        link.ask(asked).await?;
         let answer = link.last().await;
         answer.map_err(|error| if link.is_unanswered() { ClientError::Unanswered(Box::new(error)) } else { error })
     }
