@@ -197,6 +197,7 @@ impl Config {
             stall_after: self.stall_after,
             buffer_bytes_max: self.limits.buffer_bytes_max,
             transfers_max: self.limits.transfers_max.get(),
+            folder_entries_max: self.limits.folder_entries_max,
         }
     }
 

@@ -49,6 +49,7 @@ fn the_limits_are_those_of_the_code() {
         ("a chunk's length line", bytes(limits::CHUNK_LINE_BYTES_MAX as u64)),
         ("a message in an error", bytes(limits::MESSAGE_BYTES_MAX as u64)),
         ("a body", bytes(defaults.body_bytes_max.get())),
+        ("names in one folder, files and folders together; 0: any number", defaults.folder_entries_max.to_string()),
         ("entries of one `ls`", defaults.list_entries_max.to_string()),
         ("a refused body that is read on", bytes(defaults.discard_bytes_max)),
         ("a text that is edited by sentences, a body of `commit` or `append`", bytes(defaults.edit_bytes_max.get())),

@@ -15,6 +15,7 @@ use crate::mirror::os_volume::OsVolume;
 use crate::mirror::status::Notice;
 use crate::mirror::volume::Volume as _;
 use crate::mirror::{Ending, Lost, Mirror, NewDrive, Parting};
+use crate::server::Limits;
 use crate::watcher::{Found, RefusedLabel, Sighting, Visit, WatcherHandle};
 
 /// How often a stalled drive's block statistics are looked at, and how long they stand still at first before it
@@ -160,6 +161,14 @@ pub(super) async fn keep_stall_after(mirror: Arc<Mirror>, mut stall_after: watch
     while stall_after.changed().await.is_ok() {
         let now_after = *stall_after.borrow_and_update();
         mirror.set_stall_after(now_after);
+    }
+}
+
+/// Passes on what a change of the settings says of names in folders.
+pub(super) async fn keep_folder_entries_max(mirror: Arc<Mirror>, mut limits: watch::Receiver<Arc<Limits>>) {
+    while limits.changed().await.is_ok() {
+        let most = limits.borrow_and_update().folder_entries_max;
+        mirror.set_folder_entries_max(most);
     }
 }
 

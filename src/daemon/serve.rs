@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::accounts::{AccountsError, Keeper};
 use crate::daemon::certificate::CertificateError;
 use crate::daemon::control::{self, Told};
-use crate::daemon::drives::{keep_parked, keep_stall_after, pass_on, take_in};
+use crate::daemon::drives::{keep_folder_entries_max, keep_parked, keep_stall_after, pass_on, take_in};
 use crate::daemon::fsck::Sole;
 use crate::daemon::host::Host;
 use crate::daemon::logging::Logging;
@@ -137,6 +137,7 @@ async fn run(
     look_out(watcher)?;
     tokio::spawn(take_in(Arc::clone(&mirror), news, settings.stall_after()));
     tokio::spawn(keep_stall_after(Arc::clone(&mirror), settings.stall_after()));
+    tokio::spawn(keep_folder_entries_max(Arc::clone(&mirror), settings.limits()));
     tokio::spawn(pass_on(losses, handle.clone()));
     tokio::spawn(keep_parked(Arc::clone(&mirror), handle.clone()));
     tokio::spawn(keep_scrubbing(Arc::clone(&mirror), settings.scrub_every()));

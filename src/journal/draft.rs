@@ -129,6 +129,21 @@ impl<'a> Draft<'a> {
         Ok(pairs)
     }
 
+    /// How many names a folder has, counted up to `at_most` of those that are stored.
+    pub(super) fn count_names(&self, parent: NodeId, at_most: u64) -> Result<u64, StoreError> {
+        let from = codec::children(parent);
+        let to = codec::end_of(&from);
+        let drafted = self.overlay.range(from.clone()..to.clone()).filter(|(_, value)| value.is_some()).count() as u64;
+        let mut names = drafted;
+        for pair in self.store.scan(&from, &to) {
+            if names >= at_most {
+                break;
+            }
+            names += u64::from(!self.overlay.contains_key(&pair?.0));
+        }
+        Ok(names)
+    }
+
     /// Whether a folder has anything in it.
     pub(super) fn has_children(&self, parent: NodeId) -> Result<bool, StoreError> {
         let from = codec::children(parent);

@@ -78,6 +78,7 @@ mod tests {
             present: PerSide::default(),
             keeping: None,
             quotas: crate::journal::Quotas::default(),
+            names_max: None,
         }]);
         committed.answers.into_iter().for_each(|answer| drop(answer.unwrap()));
     }

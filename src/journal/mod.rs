@@ -27,6 +27,7 @@ mod precondition;
 mod reader;
 mod record;
 mod recovery;
+mod room;
 mod scrub;
 mod sled_copy;
 pub mod sled_store;

@@ -129,6 +129,7 @@ mod tests {
             present: PerSide { a: true, b: false },
             keeping: None,
             quotas: crate::journal::Quotas::default(),
+            names_max: None,
         };
         writer.commit(&[request]).answers.pop().unwrap()
     }
@@ -163,7 +164,7 @@ mod tests {
         assert!(journal.snapshot().children(NodeId::ROOT, None, 9).unwrap().is_empty(), "nothing was made");
         make(&mut writer, "a").unwrap();
         is_refused(rename(&mut writer, "a", "nul"));
-        let refused = journal.refuse_name(&path("a/x:y"), NodeId::ROOT, 1).unwrap();
+        let refused = journal.refuse_name(&path("a/x:y"), (NodeId::ROOT, 1), None).unwrap();
         assert!(refused.is_some(), "before the body is sent, too");
     }
 
@@ -193,7 +194,10 @@ mod tests {
                 &mut writer,
                 Mutation::MakeFolder { path: path.clone(), parents: Parents::Make, mtime_ns: 0 },
             ));
-            assert!(journal.refuse_name(&path, NodeId::ROOT, 0).unwrap().is_some(), "before the body is sent, too");
+            assert!(
+                journal.refuse_name(&path, (NodeId::ROOT, 0), None).unwrap().is_some(),
+                "before the body is sent, too"
+            );
         }
         make(&mut writer, &deepest).unwrap();
         let to = path(&deepest).join(Name::parse("m").unwrap());

@@ -62,6 +62,7 @@ fn request(writer: &Writer, number: u64, mut mutation: Mutation) -> Request {
         present: PerSide { a: true, b: false },
         keeping: Some(Keeping { at: Elapsed(1), ..Keeping::default() }),
         quotas: Quotas(Arc::new([("anna".to_owned(), 60)].into())),
+        names_max: None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::journal::record::{
     Answered, Blocks, Content, Copy, Debt, Deed, Entry, FileNode, FolderNode, Held, Mark, Mutation, Node, Overwrite,
     PAGE_BLOCKS, Parents, Place, Put, Receipt, Request, Stage,
 };
+use crate::journal::room::NameCounts;
 use crate::journal::store::StoreError;
 use crate::journal::trash::{Cause, Keeping, Wanted, is_held};
 use crate::journal::usage::counted;
@@ -60,11 +61,15 @@ pub(super) struct Counters {
 pub(super) struct Planner<'d, 'a> {
     pub(super) draft: &'d mut Draft<'a>,
     pub(super) counters: &'d mut Counters,
+    pub(super) names: &'d NameCounts,
+    /// Of the request that is being planned.
+    pub(super) names_max: Option<u64>,
     pub(super) released: Vec<Released>,
 }
 
 impl Planner<'_, '_> {
     pub(super) fn plan(&mut self, request: &Request) -> Result<Receipt, PlanError> {
+        self.names_max = request.names_max;
         let answered = |planner: &mut Self, receipt: &Receipt| planner.remember(request, receipt);
         match &request.mutation {
             Mutation::Put(put) => {
@@ -151,7 +156,7 @@ impl Planner<'_, '_> {
         }
     }
 
-    /// Refuses new names that an enrolled drive cannot have, before anything is made.
+    /// Refuses new names that an enrolled drive cannot have, or the folder has no room for, before anything is made.
     pub(super) fn check_names(
         &self,
         path: &RelPath,
@@ -161,7 +166,7 @@ impl Planner<'_, '_> {
     ) -> Result<(), PlanError> {
         match names::refuse(self.draft, path, parent, depth, leaving)? {
             Some(reason) => Err(reason.into()),
-            None => Ok(()),
+            None => self.check_room(path, parent, depth, leaving),
         }
     }
 
@@ -191,6 +196,7 @@ impl Planner<'_, '_> {
         }
         self.draft.set(codec::folder(id), &place);
         self.draft.set(codec::node(&place), &Node::Folder(FolderNode { id, lsn, mtime_ns }));
+        self.name_comes(&place);
         answered(self, lsn);
         let deed = Deed::MakeFolder { path: path.to_string() };
         self.end(lsn, deed, id, Some(place), EVERY_DRIVE);
@@ -207,6 +213,9 @@ impl Planner<'_, '_> {
         let stages = self.stages(put);
         let lsn = self.next_lsn();
         self.count(old.0.as_ref().map(counted), Some((&put.owner, put.version.size)))?;
+        if old.0.is_none() {
+            self.name_comes(&place);
+        }
         let old = match old {
             // A node of its own for each that is kept: the old one goes its way to the trash.
             (Some(file), Some(keeping)) => {
@@ -286,6 +295,7 @@ impl Planner<'_, '_> {
             }
         };
         self.draft.remove(codec::node(&place));
+        self.name_goes(&place);
         let receipt = receipt(lsn, request.present);
         answered(self, &receipt);
         self.end(lsn, Deed::Remove { path: path.to_string() }, id, to, pending);
@@ -387,6 +397,8 @@ impl Planner<'_, '_> {
         // The new place first: cut short between the two, a node has two places rather than none.
         self.draft.set(codec::node(&new_place), &node);
         self.draft.remove(codec::node(&old_place));
+        self.name_comes(&new_place);
+        self.name_goes(&old_place);
         let receipt = receipt(lsn, present);
         answered(self, &receipt);
         let deed = Deed::Move { from: from.to_string(), to: to.to_string() };

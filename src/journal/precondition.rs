@@ -22,6 +22,11 @@ pub enum Precondition {
     NotEmpty(RelPath),
     #[error("{}", over_quota(owner, *limit, *used, *needed))]
     Quota { owner: String, limit: u64, used: u64, needed: u64 },
+    #[error(
+        "{} has as many names as a folder may have, {most}: choose another folder, or remove something there",
+        shown(folder)
+    )]
+    FolderFull { folder: RelPath, most: u64 },
     #[error("{0} cannot be moved into itself")]
     IntoItself(RelPath),
     #[error("nothing of {0} is in the trash")]
@@ -50,6 +55,10 @@ fn over_quota(owner: &str, limit: u64, used: u64, needed: u64) -> String {
         "{owner} may use {limit}, and {used} are used or on their way: {needed} do not fit beside that; remove something, or ask an \
          admin for more"
     )
+}
+
+fn shown(folder: &RelPath) -> String {
+    if folder.names().is_empty() { "the root".to_owned() } else { folder.to_string() }
 }
 
 fn version(now: Option<Lsn>) -> String {

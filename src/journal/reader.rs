@@ -12,8 +12,10 @@ use crate::journal::alarm::{Alarm, Generation};
 use crate::journal::catalog::{Catalog, Child, Resolved};
 use crate::journal::codec;
 use crate::journal::names::{self, Folders};
+use crate::journal::plan::above;
 use crate::journal::precondition::Precondition;
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
+use crate::journal::room::NameCounts;
 use crate::journal::store::{Pair, Store, StoreError};
 use crate::journal::usage::Usage;
 use crate::namespace::{Namespace, folded};
@@ -31,6 +33,7 @@ pub struct Journal {
     pub(super) epoch: AtomicU64,
     pub(super) nonces: RwLock<Vec<Nonce>>,
     pub(super) counts: Counts,
+    pub(super) names: NameCounts,
     pub(super) alarm: Arc<Alarm>,
 }
 
@@ -260,13 +263,16 @@ impl Journal {
         names::namespaces(&self.snapshot())
     }
 
-    /// Why a new file cannot have this path, which leads nowhere from `depth` on.
+    /// Why a new file cannot have this path, which leads nowhere from `depth` on, as far as that is known before its commit.
     pub fn refuse_name(
         &self,
         path: &RelPath,
-        parent: NodeId,
-        depth: usize,
+        (parent, depth): (NodeId, usize),
+        names_max: Option<u64>,
     ) -> Result<Option<Precondition>, StoreError> {
+        if let Some(most) = names_max.filter(|most| self.names.is_full(parent, *most)) {
+            return Ok(Some(Precondition::FolderFull { folder: above(path, depth), most }));
+        }
         names::refuse(&self.snapshot(), path, parent, depth, None)
     }
 

@@ -293,6 +293,8 @@ pub struct Request {
     pub keeping: Option<Keeping>,
     /// What users' files may come to by it.
     pub quotas: Quotas,
+    /// Names that a folder may get by it; `None`: any number. What it has beyond stays.
+    pub names_max: Option<u64>,
 }
 
 impl Mutation {

@@ -20,6 +20,7 @@ use crate::journal::precondition::Precondition;
 use crate::journal::reader::{Counts, Journal};
 use crate::journal::record::{Answered, Enrolment, Entry, Receipt, Request};
 use crate::journal::recovery::{Recovered, apply, apply_all};
+use crate::journal::room::NameCounts;
 use crate::journal::store::{Contents, Store, StoreError};
 use crate::namespace::Namespace;
 
@@ -117,6 +118,7 @@ impl Writer {
             epoch: epoch.0.into(),
             nonces: RwLock::new(nonces),
             counts: Counts::default(),
+            names: NameCounts::default(),
             alarm: Arc::default(),
         });
         let mut writer = Self {
@@ -191,6 +193,7 @@ impl Writer {
         self.answers = recovered.answers;
         self.doubts = recovered.tally.doubts;
         self.recorded = recovered.elapsed;
+        self.journal.names.forget();
         let counts = &self.journal.counts;
         counts.entries.store(recovered.entries, Ordering::Relaxed);
         counts.kept_items.store(recovered.tally.kept_items, Ordering::Release);
@@ -276,7 +279,13 @@ impl Writer {
         let mut draft = Draft::new(store);
         let mut answers = Vec::with_capacity(requests.len());
         let mut fresh = 0;
-        let mut planner = Planner { draft: &mut draft, counters: &mut self.counters, released: Vec::new() };
+        let mut planner = Planner {
+            draft: &mut draft,
+            counters: &mut self.counters,
+            names: &self.journal.names,
+            names_max: None,
+            released: Vec::new(),
+        };
         for request in requests {
             let known = request.id.as_ref().map(|id| known_answer(planner.draft, id)).transpose()?.flatten();
             if let Some(Answered { receipt, fingerprint }) = known {
@@ -410,6 +419,7 @@ impl Writer {
         tracing::error!(%error, "journal closed: nothing is acknowledged until it is open again");
         self.blame(error);
         self.store = None;
+        self.journal.names.forget();
         self.journal.counts.writable.store(false, Ordering::Release);
     }
 

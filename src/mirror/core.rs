@@ -1,5 +1,6 @@
 //! What all parts of the mirror share: the journal, the two seats, comings and goings.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,8 @@ pub(crate) struct Core {
     pub(crate) token: InstallToken,
     /// How long a drive may do nothing while calls on it are under way.
     pub(crate) stall_after: Arc<Mutex<Duration>>,
+    /// Names that a folder gets at most; 0: any number.
+    pub(crate) folder_entries_max: AtomicU64,
     /// Why nothing is served: a stick knows more than the journal.
     pub(crate) outdated: OnceLock<String>,
     pub(crate) history: Arc<History>,

@@ -24,6 +24,8 @@ pub struct MirrorLimits {
     pub buffer_bytes_max: u64,
     /// Large files under way at one time, for all clients together.
     pub transfers_max: usize,
+    /// Names that a folder gets at most; 0: any number. What is found on a drive is taken in all the same.
+    pub folder_entries_max: u64,
 }
 
 /// How much may lie aside on a drive. What a repair replaced goes when it would be more, and nothing else does.
@@ -79,6 +81,8 @@ impl Default for MirrorLimits {
             aside_max: AsideMax::Percent(10),
             buffer_bytes_max: 64 << 20,
             transfers_max: 1024,
+            // As many as one listing has.
+            folder_entries_max: 250_000,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -138,6 +138,7 @@ impl Mirror {
             parked: watch::channel(PerSide::default()).0,
             token: crate::mirror::token::InstallToken::default(),
             stall_after: Arc::new(Mutex::new(limits.stall_after)),
+            folder_entries_max: limits.folder_entries_max.into(),
             outdated: std::sync::OnceLock::new(),
             history,
             repairs: Repairs::default(),
@@ -165,6 +166,11 @@ impl Mirror {
     /// The watcher saw a drive leave that came with `visit`.
     pub fn departed(&self, side: Side, visit: u64, why: &str, how: Ending) {
         self.core.depart(side, visit, why, how);
+    }
+
+    /// Goes on by another limit for names in a folder; those that are there stay.
+    pub fn set_folder_entries_max(&self, most: u64) {
+        self.core.folder_entries_max.store(most, Ordering::Relaxed);
     }
 
     /// Goes on by another limit for drives that do nothing.

@@ -11,7 +11,7 @@ use crate::journal::{Answered, CommitError, Mutation, Node, Parents, Preconditio
 use crate::mirror::extent;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::Recurse;
+use crate::mirror::request::{Limited, Recurse};
 use crate::path::{Name, RelPath};
 
 /// Children removed by one turn of a recursive removal.
@@ -101,7 +101,14 @@ impl Mirror {
         if present == PerSide::default() {
             return Err(self.core.nobody_there());
         }
-        let request = Request { mutation, id, present, keeping: self.core.keeping(sweep), quotas: self.core.quotas() };
+        let request = Request {
+            mutation,
+            id,
+            present,
+            keeping: self.core.keeping(sweep),
+            quotas: self.core.quotas(),
+            names_max: self.core.names_max(Limited::Yes),
+        };
         self.core.committer.commit(request).await.map_err(refusal)
     }
 
@@ -212,13 +219,14 @@ impl Mirror {
     }
 
     /// Refuses a PUT early that the commit would refuse.
-    pub fn check_place(&self, path: &RelPath) -> Result<(), Refusal> {
+    pub fn check_place(&self, path: &RelPath, limited: Limited) -> Result<(), Refusal> {
         match self.core.journal.resolve(path).map_err(unreadable)? {
             Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Refusal::IsAFolder(path.to_string())),
             Resolved::BelowAFile { .. } => Err(Refusal::NotAFolder(path.to_string())),
             Resolved::Found(_, Node::File(_)) => Ok(()),
             Resolved::Missing { parent, depth } => {
-                let refused = self.core.journal.refuse_name(path, parent, depth).map_err(unreadable)?;
+                let names_max = self.core.names_max(limited);
+                let refused = self.core.journal.refuse_name(path, (parent, depth), names_max).map_err(unreadable)?;
                 refused.map_or(Ok(()), |reason| Err(refusal(CommitError::Precondition(reason))))
             }
         }
@@ -260,6 +268,7 @@ pub(super) fn refusal(error: CommitError) -> Refusal {
             Precondition::NotFound(path) => Refusal::NotFound(path.to_string()),
             Precondition::Exists(path) => Refusal::Exists(path.to_string()),
             Precondition::Quota { .. } => Refusal::Quota(reason.to_string()),
+            Precondition::FolderFull { .. } => Refusal::FolderFull(reason.to_string()),
             Precondition::OtherVersion { .. } => Refusal::OtherVersion(reason.to_string()),
             Precondition::IsAFolder(path) => Refusal::IsAFolder(path.to_string()),
             Precondition::NotAFolder(path) => Refusal::NotAFolder(path.to_string()),

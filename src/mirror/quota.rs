@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -90,6 +91,12 @@ impl Core {
     pub(crate) fn owner_at(&self, path: &RelPath) -> String {
         let first = path.names().first().map(|name| name.as_str().to_owned());
         first.filter(|first| self.users.read().names.contains(first)).unwrap_or_default()
+    }
+
+    /// Names that a folder may have.
+    pub(crate) fn names_max(&self, limited: Limited) -> Option<u64> {
+        let most = self.folder_entries_max.load(Ordering::Relaxed);
+        Some(most).filter(|most| *most > 0 && limited == Limited::Yes)
     }
 
     /// What users' files may come to now.

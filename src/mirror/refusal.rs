@@ -38,6 +38,9 @@ pub enum Refusal {
     /// The user's files may not come to more.
     #[error("{0}")]
     Quota(String),
+    /// The folder may not have more names.
+    #[error("{0}")]
+    FolderFull(String),
     /// No present drive holds it; `drive` names the one that does, where one does.
     #[error("{message}")]
     Unavailable { drive: Option<Side>, message: String },
@@ -101,7 +104,7 @@ impl Refusal {
             Self::NotAFolder(_) => "not-a-directory",
             Self::NotEmpty(_) => "not-empty",
             Self::BadRequest(_) => "bad-request",
-            Self::TooLarge { .. } | Self::TooLargeForDrive { .. } => "too-large",
+            Self::TooLarge { .. } | Self::TooLargeForDrive { .. } | Self::FolderFull(_) => "too-large",
             Self::BadPath(_) | Self::BadName { .. } => "bad-path",
             Self::BadChecksum { .. } => "bad-checksum",
             Self::NoSpace { .. } => "no-space",
@@ -129,6 +132,7 @@ impl Refusal {
             | Self::Exists(_)
             | Self::OtherVersion(_)
             | Self::Quota(_)
+            | Self::FolderFull(_)
             | Self::IsAFolder(_)
             | Self::NotAFolder(_)
             | Self::NotEmpty(_)

@@ -31,7 +31,7 @@ pub struct PutRequest {
     pub owner: String,
     pub asker: Asker,
     pub source: BodySource,
-    /// Whether it is refused where the owner's files come to more than they may.
+    /// Whether it is refused where the owner's files come to more than they may, or the folder has no room.
     pub limited: Limited,
     pub id: Option<RequestId>,
 }
@@ -49,7 +49,7 @@ pub enum BodySource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limited {
     Yes,
-    /// It is on a drive already.
+    /// It is on a drive already, or the daemon's own.
     No,
 }
 

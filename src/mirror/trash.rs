@@ -75,6 +75,9 @@ impl Mirror {
                 Refusal::Quota(why) if back > 0 => {
                     Refusal::Quota(format!("{back} of {} came back, then: {why}", swept.parts.len()))
                 }
+                Refusal::FolderFull(why) if back > 0 => {
+                    Refusal::FolderFull(format!("{back} of {} came back, then: {why}", swept.parts.len()))
+                }
                 refusal => refusal,
             });
         }
@@ -288,6 +291,7 @@ fn purge(core: &Core, lsn: Lsn) -> Request {
         present: core.present(),
         keeping: None,
         quotas: crate::journal::Quotas::default(),
+        names_max: None,
     }
 }
 

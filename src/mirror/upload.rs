@@ -80,7 +80,7 @@ impl Mirror {
         self.core.check_journal()?;
         let answered = self.answer(request.id.as_ref())?;
         if answered.is_none() {
-            self.check_place(&request.path)?;
+            self.check_place(&request.path, request.limited)?;
             self.check_length(request.len.unwrap_or(0))?;
             if self.core.attachments().is_empty() {
                 return Err(self.core.nobody_there());
@@ -410,6 +410,7 @@ impl Upload {
             present: core.present(),
             keeping: core.keeping(None),
             quotas: self.claim.quotas(),
+            names_max: core.names_max(self.request.limited),
         };
         core.committer.commit(request).await.map_err(refusal)
     }

@@ -96,6 +96,8 @@ pub struct Limits {
     pub edit_bytes_max: NonZeroU64,
     /// Bytes of a file that is appended to, since it is written anew; `too-large` beyond.
     pub append_bytes_max: NonZeroU64,
+    /// Names in one folder, files and folders together; `too-large` beyond. 0: as many as come.
+    pub folder_entries_max: u64,
     /// Entries of one listing; `too-large` beyond.
     pub list_entries_max: NonZeroUsize,
 }
@@ -119,6 +121,7 @@ impl Default for Limits {
             edits_max: NonZeroUsize::MIN.saturating_add(1023),
             edit_bytes_max: NonZeroU64::MIN.saturating_add((1 << 20) - 1),
             append_bytes_max: NonZeroU64::MIN.saturating_add((64 << 20) - 1),
+            folder_entries_max: MirrorLimits::default().folder_entries_max,
             list_entries_max: NonZeroUsize::MIN.saturating_add(249_999),
         }
     }

@@ -337,7 +337,7 @@ impl Keeper {
             owner: String::new(),
             asker: Asker::own(Priority::Normal),
             source: BodySource::Client,
-            limited: Limited::Yes,
+            limited: Limited::No,
             id: None,
         };
         let mut upload = self.mirror.begin_put(request).await?;

@@ -121,6 +121,9 @@ impl Planner<'_, '_> {
         self.check_quota(wanted.quotas, wanted.path, counted(&file))?;
         let (to, now) = self.place_for_file(wanted.path, Overwrite::Yes, wanted.mtime_ns)?;
         self.count(now.as_ref().map(counted), Some(counted(&file)))?;
+        if now.is_none() {
+            self.name_comes(&to);
+        }
         let (lsn, id, version) = (self.next_lsn(), file.id, file.version);
         // First, so that it is not the version too many of its path.
         self.draft.remove_kept(kept);

@@ -99,6 +99,7 @@ impl Stand {
             present: PerSide { a: true, b: false },
             keeping: Some(Keeping { at: Elapsed(self.tickets * 1000), ..Keeping::default() }),
             quotas: Quotas(Arc::new(USERS.map(|(owner, bytes)| (owner.to_owned(), bytes)).into())),
+            names_max: None,
         }
     }
 

@@ -75,7 +75,7 @@ fn bounded(
         }
         Ok(download) => Ok(Some(download)),
         Err(Refusal::NotFound(_)) => {
-            mirror.check_place(path).map_err(|refused| Missed::Refused(refusal::fault(&refused)))?;
+            mirror.check_place(path, Limited::Yes).map_err(|refused| Missed::Refused(refusal::fault(&refused)))?;
             Ok(None)
         }
         Err(refused) => Err(refused.into()),

@@ -258,6 +258,7 @@ impl World {
                     present,
                     keeping: self.keeping(),
                     quotas: crate::journal::Quotas::default(),
+                    names_max: None,
                 },
             ));
         }
@@ -299,6 +300,7 @@ impl World {
             present,
             keeping: self.keeping(),
             quotas: crate::journal::Quotas::default(),
+            names_max: None,
         }]);
         self.tell_drives(&committed.changes);
         self.release(&committed.released);
@@ -356,6 +358,7 @@ pub(super) fn verdict_of(reason: &Precondition) -> Verdict {
         Precondition::NotInTrash(_) | Precondition::NotKept(_) => Verdict::NotInTrash,
         Precondition::Root
         | Precondition::Quota { .. }
+        | Precondition::FolderFull { .. }
         | Precondition::Beyond { .. }
         | Precondition::IdInUse
         | Precondition::NoStage
