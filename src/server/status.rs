@@ -17,10 +17,10 @@ use crate::server::connection::Close;
 use crate::server::limits::HOST_TIMEOUT;
 use crate::server::session::Session;
 use crate::wire::{
-    Backlog, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument, HealthState,
-    HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument, ScrubDocument,
-    SearchDocument, StatusDocument, StatusRequest, Time, TotalsDocument, TrashDocument, UnavailableDocument,
-    WaitingDocument,
+    Backlog, DriveDocument, EditingDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument,
+    HealthState, HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument,
+    ScrubDocument, SearchDocument, StatusDocument, StatusRequest, Time, TotalsDocument, TrashDocument,
+    UnavailableDocument, WaitingDocument,
 };
 
 /// The machine below the mirror, and what of it is a warning.
@@ -49,7 +49,8 @@ where
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
     let totals = session.connection.scribe().log().totals();
-    let document = StatusDocument { totals: Some(totals), ..document };
+    let editing = session.edits.desk().editing();
+    let document = StatusDocument { totals: Some(totals), editing, ..document };
     let document = match session.connection.guest().access() {
         Ok(access) if access.is_unlimited() => with_host(document, &session.host).await,
         Ok(access) => for_user(document, access),
@@ -124,6 +125,7 @@ pub fn document(status: Status) -> StatusDocument {
         foreign: foreign(status.foreign),
         totals: None,
         host: None,
+        editing: EditingDocument::default(),
     }
 }
 

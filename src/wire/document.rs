@@ -38,6 +38,9 @@ pub struct StatusDocument {
     /// What was asked for; absent where nobody counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<TotalsDocument>,
+    /// What people write now.
+    #[serde(default)]
+    pub editing: EditingDocument,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +57,17 @@ pub struct TrashDocument {
     pub items: u64,
     /// On each drive.
     pub bytes: u64,
+}
+
+/// What is edited and appended to at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditingDocument {
+    /// That somebody has to edit.
+    pub sentences: u64,
+    /// That these are in, or that are being appended to.
+    pub texts: u64,
+    /// Of what was sent and waits to be stored.
+    pub body_bytes: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -26,9 +26,9 @@ pub use answer::{
 pub use audit::{AuditLine, Counts, LogLine, LogRequest, Missing, MissingLines, OK, Totals, TotalsDocument};
 pub use body::{BodyLength, BodyReader};
 pub use document::{
-    Backlog, DiskDocument, DriveDocument, ErrorCounts, EventDocument, ForeignDocument, ForeignItemDocument,
-    HealthState, HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument, ScanDocument,
-    ScrubDocument, SearchDocument, StatusDocument, TrashDocument, UnavailableDocument, WaitingDocument,
+    Backlog, DiskDocument, DriveDocument, EditingDocument, ErrorCounts, EventDocument, ForeignDocument,
+    ForeignItemDocument, HealthState, HostDocument, JournalDocument, NoticeDocument, OUTPUT_VERSION, ReplayDocument,
+    ScanDocument, ScrubDocument, SearchDocument, StatusDocument, TrashDocument, UnavailableDocument, WaitingDocument,
 };
 pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};

@@ -6,8 +6,8 @@ use crate::client::cli::lines::{ago, clock_time, labelled, wrapped};
 use crate::client::cli::progress::Remarks;
 use crate::units::{bytes, count, seconds};
 use crate::wire::{
-    Counts, DiskDocument, DriveDocument, ForeignDocument, ForeignItemDocument, HealthState, HostDocument,
-    NoticeDocument, ReplayDocument, ScanDocument, SearchDocument, StatusDocument, TotalsDocument,
+    Counts, DiskDocument, DriveDocument, EditingDocument, ForeignDocument, ForeignItemDocument, HealthState,
+    HostDocument, NoticeDocument, ReplayDocument, ScanDocument, SearchDocument, StatusDocument, TotalsDocument,
 };
 
 /// Events shown below the table.
@@ -34,6 +34,10 @@ pub(crate) fn status(document: &StatusDocument, server: &str, remarks: Remarks) 
     let writable = if journal.writable { "" } else { ", cannot be written" };
     let entries = if journal.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", journal.entries) };
     text += &labelled("journal", &format!("{entries}, head {}{writable}", journal.head_lsn));
+    if document.editing.sentences > 0 {
+        let EditingDocument { sentences, texts, .. } = document.editing;
+        text += &labelled("editing", &format!("{} of {}", count(sentences, "sentence"), count(texts, "text")));
+    }
     if document.trash.items > 0 {
         let kept = format!("{}, {} on each drive", count(document.trash.items, "thing"), bytes(document.trash.bytes));
         text += &labelled("trash", &kept);

@@ -12,6 +12,7 @@ use crate::editing::{Document, LeaseId};
 use crate::path::RelPath;
 use crate::server::connection::Stay;
 use crate::server::limits::{EDITED_SENTENCES_MAX, TEXTS_AT_ONCE_MAX, WAITING_BODIES_BYTES_MAX};
+use crate::wire::EditingDocument;
 
 /// All texts that are edited or appended to now.
 pub(crate) struct Desk {
@@ -77,6 +78,16 @@ impl Desk {
     pub(super) fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Crowded> {
         let bytes = u32::try_from(bytes).map_err(|_| Crowded)?;
         Arc::clone(&self.bodies).try_acquire_many_owned(bytes).map_err(|_| Crowded)
+    }
+
+    /// What is edited now.
+    pub(crate) fn editing(&self) -> EditingDocument {
+        let texts = self.texts.lock().values().filter(|text| text.strong_count() > 0).count();
+        EditingDocument {
+            sentences: self.leases.load(Ordering::Relaxed) as u64,
+            texts: texts as u64,
+            body_bytes: (WAITING_BODIES_BYTES_MAX - self.bodies.available_permits()) as u64,
+        }
     }
 
     /// Sentences that are kept in mind, but for those of one text.
@@ -193,7 +204,7 @@ impl Edits {
         if self.leases.is_empty() { Stay::Idle } else { Stay::Editing }
     }
 
-    pub(super) fn desk(&self) -> &Arc<Desk> {
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
         &self.desk
     }
 
@@ -240,6 +251,9 @@ mod tests {
         let reached = desk.reach(&path("a"));
         let place = reached.admit(1, 1).unwrap();
         assert!(reached.admit(1, 1).is_err(), "no room for a second");
+        let _body = desk.room(7).unwrap();
+        let editing = desk.editing();
+        assert_eq!((editing.sentences, editing.texts, editing.body_bytes), (1, 1, 7));
         let id = place.id();
         edits.keep(id, reached, place);
         assert!(edits.find(&path("a"), id.0).is_some());
