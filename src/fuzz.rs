@@ -48,7 +48,8 @@ pub fn session(bytes: &[u8]) {
     let Ok(runtime) = runtime else { return };
     let stream = tokio::io::join(bytes, tokio::io::sink());
     // It ends with the stream, or with the fault that a server would tell.
-    let _fault = runtime.block_on(requests(wire::Framed::new(stream, Duration::from_mins(1))));
+    let _fault = runtime
+        .block_on(requests(wire::Framed::new(stream, wire::Pace { stall: Duration::from_mins(1), rate_min: 0 })));
 }
 
 async fn requests<S: AsyncRead + AsyncWrite + Unpin>(mut framed: wire::Framed<S>) -> Result<(), wire::FrameError> {

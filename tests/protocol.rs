@@ -61,6 +61,10 @@ fn the_limits_are_those_of_the_code() {
         ("between two requests", seconds(defaults.idle_timeout)),
         ("from a header's first byte to its end", seconds(defaults.header_timeout)),
         ("without a byte in a body, either way", seconds(defaults.stall_timeout)),
+        (
+            "a body, either way, of whoever the server waits for, measured over `stall_timeout`; `\"0\"`: any rate",
+            format!("{} a second", bytes(defaults.rate_min)),
+        ),
         ("for requests under way when the daemon stops", seconds(defaults.drain_timeout)),
     ] {
         assert!(PAGE.contains(&format!("\n| {limit} | {number} |")), "{limit}: {number}");

@@ -13,8 +13,8 @@ use crate::client::limits::{CONNECT_TIMEOUT, STALL_TIMEOUT};
 use crate::client::trust::{Stream, Trust};
 use crate::wire::limits::HEADER_BYTES_MAX;
 use crate::wire::{
-    AnswerError, BodyAnswer, BodyReader, FrameError, Framed, HelloAnswer, MutationAnswer, Priority, RequestLine,
-    Secret, Trailer, VERSION, line_of, read_answer,
+    AnswerError, BodyAnswer, BodyReader, FrameError, Framed, HelloAnswer, Metered, MutationAnswer, Pace, Priority,
+    RequestLine, Secret, Trailer, VERSION, line_of, read_answer,
 };
 
 /// Where in an exchange the connection is.
@@ -43,7 +43,7 @@ pub(crate) enum Patience {
 }
 
 pub(crate) struct Link {
-    framed: Framed<Box<dyn Stream>>,
+    framed: Framed<Metered<Box<dyn Stream>>>,
     address: String,
     /// The hello, which leaves with the first request.
     hello: Vec<u8>,
@@ -78,7 +78,7 @@ impl Link {
         let priority = Some(manner.priority).filter(|priority| *priority != Priority::default());
         let hello = RequestLine { hello: Some(VERSION.to_owned()), token, priority, ..RequestLine::default() };
         Ok(Self {
-            framed: Framed::new(stream, STALL_TIMEOUT),
+            framed: Framed::new(stream, Pace { stall: STALL_TIMEOUT, rate_min: 0 }),
             address: address.to_owned(),
             hello: line_of(&hello),
             hello_answer_due: true,

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -20,7 +21,9 @@ use crate::server::descriptors::{self, Room};
 use crate::server::door::{Directory, Guest};
 use crate::server::edit::{Desk, Edits};
 use crate::server::entry::Scribe;
-use crate::server::limits::{ACCEPT_PAUSE, BACKLOG, BACKLOG_LOOK, BUSY_ANSWERS_MAX, HURRY_AT_MOST, KEEPALIVE, Limits};
+use crate::server::limits::{
+    ACCEPT_PAUSE, BACKLOG, BACKLOG_LOOK, BUSY_ANSWERS_MAX, HURRY_AT_MOST, KEEPALIVE, Limits, UNSENT_BYTES,
+};
 use crate::server::phase::{Phase, reached};
 use crate::server::secure::{Begun, Tls, begin};
 use crate::server::session::Session;
@@ -266,7 +269,7 @@ fn prepared(stream: TcpStream) -> TcpStream {
     let set = stream.set_nodelay(true).and_then(|()| {
         rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
         rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE)?;
-        Ok(())
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)
     });
     if let Err(error) = set {
         debug!(%error, "socket option not set");

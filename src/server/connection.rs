@@ -18,7 +18,8 @@ use crate::server::phase::{Phase, reached};
 use crate::server::presence::{Left, Presence, left};
 use crate::wire::limits::{HEADER_BYTES_MAX, PIECE_BYTES_MAX, READ_BYTES};
 use crate::wire::{
-    BodyAnswer, BodyReader, ErrorName, Fault, FrameError, Framed, HelloAnswer, Request, RequestError, Trailer, line_of,
+    BodyAnswer, BodyReader, ErrorName, Fault, FrameError, Framed, HelloAnswer, Metered, Moved, Request, RequestError,
+    Trailer, line_of,
 };
 
 /// What the hello is answered with.
@@ -84,9 +85,18 @@ pub(crate) struct Connection<S> {
     held: Vec<u8>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<Metered<S>> {
     pub(crate) fn new(stream: S, terms: Terms) -> Self {
-        let framed = Framed::new(stream, terms.limits.borrow().stall_timeout);
+        let stream = Metered::new(stream);
+        let moved = stream.moved();
+        Self::over(stream, moved, terms)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection inside another one, which counts what moves.
+    pub(crate) fn over(stream: S, moved: Moved, terms: Terms) -> Self {
+        let framed = Framed::over(stream, moved, terms.limits.borrow().pace());
         Self { framed, terms, greeting: Greeting::Awaited, stay: Stay::Idle, held: Vec::new() }
     }
 
@@ -98,6 +108,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Says what the client will be about until the next request.
     pub(crate) fn set_stay(&mut self, stay: Stay) {
         self.stay = stay;
+    }
+
+    /// What the client follows until the next request has no rate of its own.
+    pub(crate) fn ask_no_rate(&mut self) {
+        self.framed.ask_no_rate();
     }
 
     /// Who the client is.
@@ -141,6 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             self.begin_header().await?;
             let read = self.header().await?;
+            self.framed.set_pace(self.limits().pace());
             if let Some(request) = self.admit(read).await? {
                 return match self.terms.pass.work() {
                     Ok(()) => Ok(request),
@@ -160,7 +176,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.terms.pass.rest(now());
         let limits = self.limits();
-        self.framed.set_stall(limits.stall_timeout);
         if !self.framed.buffered().is_empty() {
             return Ok(());
         }
@@ -320,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let name = match &error {
             FrameError::Ended | FrameError::BadChunk(_) => ErrorName::BadRequest,
             FrameError::LineTooLong { .. } | FrameError::BodyTooLarge { .. } => ErrorName::TooLarge,
-            FrameError::Stalled { .. } => ErrorName::Timeout,
+            FrameError::Stalled { .. } | FrameError::TooSlow { .. } => ErrorName::Timeout,
             FrameError::Io(_) => return Close::Lost(error),
         };
         self.end(Fault::new(name, format!("{what}: {error}: nothing was stored"))).await

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::mirror::MirrorLimits;
 use crate::units;
+use crate::wire::Pace;
 
 /// How long to read on, behind an error that closes the connection, so that the client sees the error.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
@@ -31,6 +32,10 @@ pub(crate) const HOST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Seconds of silence after which the kernel asks whether the other end is still there.
 pub(crate) const KEEPALIVE: Duration = Duration::from_mins(1);
+
+/// Bytes that the kernel keeps of a connection beyond what is on its way to the client. With more its room would come free in
+/// pieces so large that a slow client, which reads all the time, looks like one that does not.
+pub(crate) const UNSENT_BYTES: u32 = 128 << 10;
 
 /// Connections that the kernel keeps for the daemon to accept.
 pub(crate) const BACKLOG: u32 = 4096;
@@ -80,6 +85,10 @@ pub struct Limits {
     /// Without a byte moving in a body, either way; `timeout` beyond.
     #[serde(deserialize_with = "duration")]
     pub stall_timeout: Duration,
+    /// Bytes of a body, either way, in each second that the client is waited for, measured over `stall_timeout`; `timeout`
+    /// below. 0: as few as come.
+    #[serde(deserialize_with = "rate")]
+    pub rate_min: u64,
     /// For requests under way when the daemon stops; cut off beyond.
     #[serde(deserialize_with = "duration")]
     pub drain_timeout: Duration,
@@ -114,6 +123,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_mins(5),
             header_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_mins(1),
+            rate_min: 1 << 10,
             drain_timeout: Duration::from_secs(10),
             body_bytes_max: NonZeroU64::MIN.saturating_add((1 << 40) - 1),
             discard_bytes_max: 16 << 20,
@@ -128,6 +138,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What is asked of whoever sends or reads a body.
+    pub(crate) fn pace(&self) -> Pace {
+        Pace { stall: self.stall_timeout, rate_min: self.rate_min }
+    }
+
     /// How long whoever edits may be silent: a lease that is over goes on where nobody else wants it.
     pub(crate) fn editors_timeout(&self) -> Duration {
         self.idle_timeout.max(self.edit_idle_timeout.saturating_mul(EDITORS_STAY))
@@ -141,6 +156,12 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = String::deserialize(deserializer)?;
     let bad = || D::Error::custom(format!("{text:?} is no size such as \"64MiB\", of at least 4 MiB"));
     units::parse_size(&text).filter(|bytes| *bytes >= BUFFER_BYTES_MIN).ok_or_else(bad)
+}
+
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let bad = || D::Error::custom(format!("{text:?} is no rate such as \"1KiB\" (a second), or \"0\" for none"));
+    if text == "0" { Ok(0) } else { units::parse_size(&text).ok_or_else(bad) }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

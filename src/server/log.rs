@@ -46,6 +46,9 @@ where
         Err(error) => return session.connection.refuse(&unreadable(&error)).await,
     };
     session.connection.send([&line_of(&VerifyAnswer { ok: true, chunked: true })]).await?;
+    if request.follow {
+        session.connection.ask_no_rate();
+    }
     let mut tale = Tale { filter, crc: crc32fast::Hasher::new(), changes };
     let last_line = match tale.tell(session, reader, request.follow).await? {
         None => line_of(&Trailer::of_server(Crc32(tale.crc.finalize()))),

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 use crate::server::secure::Secured;
+use crate::wire::Metered;
 
 /// Bytes that came and are neither in the socket nor handed out: of a TLS stream at most some records.
 const TLS_BYTES_MAX: u64 = 64 << 10;
@@ -22,11 +23,11 @@ pub(crate) trait Presence: AsyncRead + AsyncWrite + Unpin {
     fn socket(&self) -> Option<&TcpStream>;
 }
 
-impl Presence for TcpStream {
+impl Presence for Metered<TcpStream> {
     const KEPT_BYTES_MAX: u64 = 0;
 
     fn socket(&self) -> Option<&TcpStream> {
-        Some(self)
+        Some(self.get_ref())
     }
 }
 
@@ -34,7 +35,7 @@ impl Presence for Secured {
     const KEPT_BYTES_MAX: u64 = TLS_BYTES_MAX;
 
     fn socket(&self) -> Option<&TcpStream> {
-        Some(self.get_ref().0)
+        Some(self.get_ref().0.get_ref())
     }
 }
 

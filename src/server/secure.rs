@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::server::connection::{Close, Connection, Terms, late, sent_away};
 use crate::tls::{HANDSHAKE, Policy};
-use crate::wire::{ErrorName, Fault, FrameError};
+use crate::wire::{ErrorName, Fault, FrameError, Metered};
 
 /// What is said to a client that would send its token and files in clear.
 const TLS_REQUIRED: &str = "this server speaks TLS here, and takes nothing in clear";
@@ -28,11 +28,11 @@ pub struct Tls {
 }
 
 /// On the heap, since it is larger than all that a clear connection has.
-pub(crate) type Secured = Box<TlsStream<TcpStream>>;
+pub(crate) type Secured = Box<TlsStream<Metered<TcpStream>>>;
 
 /// A connection that has shown how it wants to be spoken to.
 pub(crate) enum Begun {
-    Clear(Connection<TcpStream>),
+    Clear(Connection<Metered<TcpStream>>),
     Secured(Connection<Secured>),
 }
 
@@ -72,6 +72,8 @@ async fn shake_hands(
     config: Arc<ServerConfig>,
     (deadline, after): (Instant, Duration),
 ) -> Result<Connection<Secured>, Close> {
+    let stream = Metered::new(stream);
+    let moved = stream.moved();
     let shaking = Box::pin(timeout_at(deadline, TlsAcceptor::from(config).accept(stream)));
     let shaken = tokio::select! {
         biased;
@@ -79,7 +81,7 @@ async fn shake_hands(
         why = sent_away(&mut terms) => return Err(Close::Refused(why)),
     };
     match shaken {
-        Ok(Ok(stream)) => Ok(Connection::new(Box::new(stream), terms)),
+        Ok(Ok(stream)) => Ok(Connection::over(Box::new(stream), moved, terms)),
         Ok(Err(error)) => Err(FrameError::from(error).into()),
         Err(_) => Err(Close::Refused(late("the handshake", after))),
     }

@@ -107,12 +107,13 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
+    use crate::wire::Pace;
 
     async fn read_all(sent: &[u8], length: BodyLength, bytes_max: u64) -> Result<(Vec<u8>, Vec<u8>), FrameError> {
         let (mut client, server) = tokio::io::duplex(7);
         let sent = sent.to_vec();
         let sender = tokio::spawn(async move { client.write_all(&sent).await });
-        let mut framed = Framed::new(server, Duration::from_secs(30));
+        let mut framed = Framed::new(server, Pace { stall: Duration::from_secs(30), rate_min: 0 });
         let mut reader = BodyReader::new(length, bytes_max);
         let mut body = Vec::new();
         while let Some(piece) = reader.next(&mut framed).await? {

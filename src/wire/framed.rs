@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::units;
 use crate::wire::limits::{BODY_READ_BYTES_MAX, READ_BYTES};
+use crate::wire::patience::{Metered, Moved, Pace, Patience};
 use crate::wire::spare;
 
 /// Bodies from here on may be written to files as they are.
@@ -32,8 +34,15 @@ pub enum FrameError {
     BodyTooLarge { limit: u64 },
     #[error("no byte moved for {} s", .after.as_secs())]
     Stalled { after: Duration },
+    #[error("{}", too_slow(*moved, *after, *rate_min))]
+    TooSlow { moved: u64, after: Duration, rate_min: u64 },
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+fn too_slow(moved: u64, after: Duration, rate_min: u64) -> String {
+    let [moved, rate_min] = [moved, rate_min].map(units::bytes);
+    format!("{moved} moved in {} s of waiting for them: at least {rate_min} a second are asked", after.as_secs())
 }
 
 /// A byte stream with what was read ahead of it.
@@ -46,18 +55,34 @@ pub struct Framed<S> {
     start: usize,
     /// Up to here the buffer was searched for a newline.
     scanned: usize,
-    /// A read or write that moves no byte for so long fails.
-    stall: Duration,
+    /// With whoever is too slow a read or write fails.
+    patience: Patience,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Framed<Metered<S>> {
+    /// A stream that counts for itself what moves.
+    pub fn new(stream: S, pace: Pace) -> Self {
+        let stream = Metered::new(stream);
+        let moved = stream.moved();
+        Self::over(stream, moved, pace)
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
-    pub fn new(stream: S, stall: Duration) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0, scanned: 0, stall }
+    /// A stream over another one, which counts what moves.
+    pub fn over(stream: S, moved: Moved, pace: Pace) -> Self {
+        Self { stream, buffer: Vec::new(), start: 0, scanned: 0, patience: Patience::new(pace, moved) }
     }
 
-    /// Changes the time after which a standstill fails, for what begins after it.
-    pub fn set_stall(&mut self, stall: Duration) {
-        self.stall = stall;
+    /// What is asked of the other end from now on; what it has sent ahead of that counts.
+    pub fn set_pace(&mut self, pace: Pace) {
+        let ahead = self.buffered().len() as u64;
+        self.patience.begin(pace, ahead);
+    }
+
+    /// Up to the next [`Framed::set_pace`] no rate is asked, as of who reads along what others do.
+    pub fn ask_no_rate(&mut self) {
+        self.patience.ask_no_rate();
     }
 
     /// What the bytes come from, for what it tells beside them.
@@ -135,12 +160,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
             if let Some(found) = self.find_line(limit)? {
                 break found;
             }
-            let after = self.stall;
-            if timeout(after, self.fill()).await.map_err(|_| FrameError::Stalled { after })?? == 0 {
+            if self.fill_in_time().await? == 0 {
                 return Err(FrameError::Ended);
             }
         };
         Ok(self.buffer.get(found).unwrap_or_default())
+    }
+
+    /// As [`Framed::fill`], of bytes that are due.
+    async fn fill_in_time(&mut self) -> Result<usize, FrameError> {
+        loop {
+            let began = Instant::now();
+            let read = timeout(self.patience.left(), self.fill()).await;
+            self.patience.count(began.elapsed());
+            match read {
+                Ok(read) => return Ok(read?),
+                Err(_) => self.patience.judge()?,
+            }
+        }
     }
 
     fn find_line(&mut self, limit: usize) -> Result<Option<Range<usize>>, FrameError> {
@@ -172,12 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         bytes.extend_from_slice(ready);
         self.hand_out(bytes.len());
         self.release();
-        let after = self.stall;
         while bytes.len() < want {
             let missing = want - bytes.len();
             let mut room = (&mut bytes).limit(missing.min(BODY_READ_BYTES_MAX));
-            let read = timeout(after, self.stream.read_buf(&mut room)).await;
-            if read.map_err(|_| FrameError::Stalled { after })?? == 0 {
+            if self.patience.wait(self.stream.read_buf(&mut room)).await? == 0 {
                 return Err(FrameError::Ended);
             }
         }
@@ -193,17 +228,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
     pub async fn send<'a>(&mut self, parts: impl IntoIterator<Item = &'a [u8]>) -> Result<(), FrameError> {
         let mut slices: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).map(IoSlice::new).collect();
         let mut left = slices.as_mut_slice();
-        let after = self.stall;
         while !left.is_empty() {
-            let sent = timeout(after, self.stream.write_vectored(left)).await;
-            let sent = sent.map_err(|_| FrameError::Stalled { after })??;
+            let sent = self.patience.wait(self.stream.write_vectored(left)).await?;
             if sent == 0 {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
             }
             IoSlice::advance_slices(&mut left, sent);
         }
-        timeout(after, self.stream.flush()).await.map_err(|_| FrameError::Stalled { after })??;
-        Ok(())
+        self.patience.wait(self.stream.flush()).await
     }
 
     /// Says that no more will be sent.
@@ -239,14 +271,14 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    const STALL: Duration = Duration::from_secs(30);
+    const PACE: Pace = Pace { stall: Duration::from_secs(30), rate_min: 0 };
 
     #[tokio::test]
     async fn lines_come_one_by_one_however_the_bytes_are_cut() {
         for cut in [1, 3, 100] {
             let (mut client, server) = tokio::io::duplex(cut);
             let sender = tokio::spawn(async move { client.write_all(b"one\n\ntwo\nthr").await.unwrap() });
-            let mut framed = Framed::new(server, STALL);
+            let mut framed = Framed::new(server, PACE);
             assert_eq!(framed.line(16).await.unwrap().unwrap(), b"one");
             assert_eq!(framed.line(16).await.unwrap().unwrap(), b"");
             assert_eq!(framed.line(16).await.unwrap().unwrap(), b"two");
@@ -262,7 +294,7 @@ mod tests {
             let mut line = vec![b'x'; bytes];
             line.push(b'\n');
             client.write_all(&line).await.unwrap();
-            let mut framed = Framed::new(server, STALL);
+            let mut framed = Framed::new(server, PACE);
             assert_eq!(framed.line(16).await.is_ok(), fits, "{bytes}");
         }
     }
@@ -272,7 +304,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         client.write_all(b"one\n").await.unwrap();
         drop(client);
-        let mut framed = Framed::new(server, STALL);
+        let mut framed = Framed::new(server, PACE);
         assert!(framed.line(16).await.unwrap().is_some());
         assert!(framed.line(16).await.unwrap().is_none());
     }
@@ -280,7 +312,7 @@ mod tests {
     #[tokio::test]
     async fn a_waiting_connection_holds_no_buffer() {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut framed = Framed::new(server, STALL);
+        let mut framed = Framed::new(server, PACE);
         assert!(framed.fill_now().await.is_none());
         assert_eq!(framed.buffer.capacity(), 0);
         client.write_all(b"one\n").await.unwrap();
@@ -293,7 +325,7 @@ mod tests {
     async fn parts_arrive_in_order_through_a_narrow_stream() {
         let (client, mut server) = tokio::io::duplex(3);
         let sender = tokio::spawn(async move {
-            let mut framed = Framed::new(client, STALL);
+            let mut framed = Framed::new(client, PACE);
             framed.send([&b""[..], b"head\n", b"", b"body", b"trailer\n"]).await.unwrap();
         });
         let mut all = String::new();
@@ -305,7 +337,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_is_named() {
         let (_client, server) = tokio::io::duplex(64);
-        let mut framed = Framed::new(server, STALL);
+        let mut framed = Framed::new(server, PACE);
         assert!(matches!(framed.bytes(5).await, Err(FrameError::Stalled { .. })));
         assert!(matches!(framed.line_in_time(5).await, Err(FrameError::Stalled { .. })));
     }

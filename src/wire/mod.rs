@@ -12,6 +12,7 @@ mod framed;
 pub mod limits;
 mod line;
 mod op;
+mod patience;
 mod request;
 mod spare;
 mod text;
@@ -34,6 +35,7 @@ pub use error::{AnswerError, ErrorName, Fault};
 pub use framed::{FrameError, Framed};
 pub use line::{Priority, RequestLine, Secret, VERSION};
 pub use op::Op;
+pub use patience::{Metered, Moved, Pace};
 pub use request::{
     AppendRequest, CommitRequest, DropRequest, EditRequest, EjectRequest, GetRequest, HelloRequest, LeaseRequest,
     ListRequest, LoginRequest, MakeFolderRequest, MoveRequest, PasswdRequest, PutCondition, PutRequest, RemoveRequest,

@@ -1,9 +1,10 @@
 //! Ends of a TLS connection that are not ours: a client that believes anybody, and a server with a key of its own.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring::default_provider;
@@ -14,6 +15,8 @@ use rustls::{
 };
 use serde_json::Value;
 use twinstick_rig::PATIENCE;
+
+const CRUMB_EVERY: Duration = Duration::from_millis(20);
 
 /// Believes every certificate: for looking at what a server shows.
 #[derive(Debug)]
@@ -81,6 +84,23 @@ impl Spoken {
         let mut answer = String::new();
         self.0.read_line(&mut answer).expect("an answer");
         serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
+    }
+
+    /// Asks, and sends a byte now and then until there is an answer.
+    pub(crate) fn ask_in_crumbs(&mut self, line: &str) -> Value {
+        writeln!(self.0.get_mut(), "{line}").expect("a server that listens");
+        self.0.get_ref().sock.set_read_timeout(Some(CRUMB_EVERY)).expect("a socket");
+        let (mut answer, begun) = (String::new(), Instant::now());
+        loop {
+            assert!(begun.elapsed() < PATIENCE, "it goes on and on");
+            // The other end may have closed already: its answer says why.
+            let _ = self.0.get_mut().write_all(b"x").and_then(|()| self.0.get_mut().flush());
+            match self.0.read_line(&mut answer) {
+                Ok(_) => return serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer:?}")),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => panic!("no answer: {error}"),
+            }
+        }
     }
 
     pub(crate) fn handshake(&self) -> HandshakeKind {

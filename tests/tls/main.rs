@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         .with("a_key_comes_from_the_environment_too", Needs::Nothing, environment)
         .with("who_speaks_otherwise_is_told_so", Needs::Nothing, otherwise)
         .with("silence_ends_before_and_within_a_handshake", Needs::Nothing, silence)
+        .with("who_sends_crumbs_is_too_slow_here_too", Needs::Nothing, crumbs)
         .with("a_session_is_resumed_until_the_key_changes", Needs::Nothing, resumed)
         .with("a_connection_without_a_request_stays_small", Needs::Nothing, small)
         .with("cert_makes_one_and_shows_it", Needs::Nothing, made)
@@ -75,6 +76,18 @@ fn fingerprint_in(shown: &str) -> String {
 /// Pins the key, as somebody does who has compared it.
 fn pin(client: &Client, fingerprint: &str) {
     client.run(&["login", "--fingerprint", fingerprint]).expect(0);
+}
+
+fn crumbs() {
+    let (mut twins, _) = secured();
+    twins.end(End::Drain);
+    twins.configure("tls = \"always\"\n[limits]\nstall_timeout = \"1s\"\nrate_min = \"64KiB\"\n");
+    twins.serve();
+    let mut slow = Spoken::connect(twins.address(), &believing());
+    assert_eq!(slow.ask(HELLO)["ok"], true);
+    let answer = slow.ask_in_crumbs(r#"{"op":"put","path":"f","len":1000000}"#);
+    assert_eq!((&answer["error"], &answer["close"]), (&"timeout".into(), &true.into()), "{answer}");
+    assert!(answer["message"].as_str().is_some_and(|text| text.contains("64.0 KiB a second")), "{answer}");
 }
 
 fn pinned() {

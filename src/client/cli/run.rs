@@ -64,7 +64,7 @@ async fn interrupted() -> Exit {
 
 async fn command(args: Args) -> Exit {
     let progress = Progress::new(if args.quiet { Remarks::Quiet } else { Remarks::Shown });
-    let outcome = perform(args, &progress).await;
+    let outcome = Box::pin(perform(args, &progress)).await;
     progress.finish();
     let error = match outcome {
         Ok(exit) => return exit,

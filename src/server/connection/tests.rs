@@ -20,7 +20,7 @@ struct Daemon {
     admission: Arc<Admission>,
 }
 
-fn pair() -> (DuplexStream, Connection<DuplexStream>, Daemon) {
+fn pair() -> (DuplexStream, Connection<Metered<DuplexStream>>, Daemon) {
     let (client, server) = tokio::io::duplex(64 * 1024);
     let daemon =
         Daemon { phase: watch::Sender::default(), limits: watch::Sender::default(), admission: Arc::default() };
@@ -34,7 +34,7 @@ fn pair() -> (DuplexStream, Connection<DuplexStream>, Daemon) {
     (client, Connection::new(server, terms), daemon)
 }
 
-async fn rest_of(mut client: DuplexStream, connection: Connection<DuplexStream>) -> String {
+async fn rest_of(mut client: DuplexStream, connection: Connection<Metered<DuplexStream>>) -> String {
     drop(connection);
     let mut all = String::new();
     client.read_to_string(&mut all).await.unwrap();
