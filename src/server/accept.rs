@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use socket2::SockRef;
@@ -16,7 +17,7 @@ use crate::clock;
 use crate::mirror::Mirror;
 use crate::pulse::Heart;
 use crate::server::admission::{Admission, Origin, Pass};
-use crate::server::connection::{Connection, STOPPING, Terms};
+use crate::server::connection::{Close, Connection, STOPPING, Terms};
 use crate::server::descriptors::{self, Room};
 use crate::server::door::{Directory, Guest};
 use crate::server::edit::{Desk, Edits};
@@ -179,15 +180,20 @@ impl House {
             Ok(pass) => {
                 let Asked { mirror, host, transfers, .. } = self.asked.clone();
                 let edits = Edits::new(&self.desk, peer);
-                let (terms, tls) = (self.terms(peer, pass), self.tls.borrow().clone());
+                // Each step in memory of its own: a session is idle for most of its time, and no larger then than it need be.
+                let beginning = Box::pin(begin(stream, self.terms(peer, pass), self.tls.borrow().clone()));
                 self.sessions.spawn(async move {
-                    let close = match begin(stream, terms, tls).await {
-                        Ok(Begun::Clear(connection)) => {
-                            Session { connection, mirror, host, edits, transfers }.run().await
-                        }
-                        // Boxed, so that a clear session is no larger for it.
-                        Ok(Begun::Secured(connection)) => {
-                            Box::pin(Session { connection, mirror, host, edits, transfers }.run()).await
+                    let close = match beginning.await {
+                        Ok(begun) => {
+                            let serving: Pin<Box<dyn Future<Output = Close> + Send>> = match begun {
+                                Begun::Clear(connection) => {
+                                    Box::pin(Box::new(Session { connection, mirror, host, edits, transfers }).run())
+                                }
+                                Begun::Secured(connection) => {
+                                    Box::pin(Box::new(Session { connection, mirror, host, edits, transfers }).run())
+                                }
+                            };
+                            serving.await
                         }
                         Err(close) => close,
                     };

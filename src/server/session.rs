@@ -31,7 +31,7 @@ pub(crate) struct Session<S> {
 
 impl<S: Presence + Send + 'static> Session<S> {
     /// Serves the client until one of both ends it.
-    pub(crate) async fn run(mut self) -> Close {
+    pub(crate) async fn run(mut self: Box<Self>) -> Close {
         loop {
             self.connection.set_stay(self.edits.stay());
             let request = match self.connection.next_request().await {
@@ -53,7 +53,7 @@ impl<S: Presence + Send + 'static> Session<S> {
     }
 
     /// Performs a request, a large transfer where those are.
-    async fn serve(mut self, request: Request) -> Result<(Self, Result<(), Close>), Close> {
+    async fn serve(mut self: Box<Self>, request: Request) -> Result<(Box<Self>, Result<(), Close>), Close> {
         if let Err(fault) = self.check(&request) {
             let outcome = self.turn_back(request, &fault).await;
             return Ok((self, outcome));
