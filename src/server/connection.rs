@@ -2,6 +2,8 @@
 //!
 //! Everything that needs no mirror is answered here: hellos, rubbish, limits.
 
+mod waiting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +13,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::server::admission::{Displaced, Pass};
+pub(crate) use crate::server::connection::waiting::Parting;
 use crate::server::door::Guest;
 use crate::server::entry::{Scribe, command_of};
 use crate::server::limits::{LINGER, LINGER_STOPPING, Limits};
 use crate::server::phase::{Phase, reached};
-use crate::server::presence::{Left, Presence, left};
 use crate::wire::limits::{HEADER_BYTES_MAX, PIECE_BYTES_MAX, READ_BYTES};
 use crate::wire::{
     BodyAnswer, BodyReader, ErrorName, Fault, FrameError, Framed, HelloAnswer, Metered, Moved, Request, RequestError,
@@ -43,13 +45,6 @@ pub(crate) enum Close {
     Refused(Fault),
     #[error("lost: {0}")]
     Lost(#[from] FrameError),
-}
-
-/// Why something is not waited for any longer. It is told when all is free that was held for the client.
-#[derive(Debug)]
-pub(crate) enum Parting {
-    Refused(Fault),
-    Broken(FrameError),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,14 +336,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.end(Fault::new(name, format!("{what}: {error}: nothing was stored"))).await
     }
 
-    /// Says why something was not waited for any longer; `what` was being read.
-    pub(crate) async fn part(&mut self, parting: Parting, what: &str) -> Close {
-        match parting {
-            Parting::Refused(fault) => self.end(fault).await,
-            Parting::Broken(error) => self.broken(error, what).await,
-        }
-    }
-
     /// The next piece of a body.
     pub(crate) async fn piece(&mut self, body: &mut BodyReader) -> Result<Option<bytes::Bytes>, Close> {
         self.piece_within(body, PIECE_BYTES_MAX).await
@@ -454,26 +441,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Err(Close::ClientLeft);
                 },
             }
-        }
-    }
-}
-
-impl<S: Presence> Connection<S> {
-    /// Waits for what may take long, as long as the client is there and the daemon can wait too. Of the request `missing`
-    /// bytes at least were not yet read from the client.
-    pub(crate) async fn while_there<T>(&mut self, missing: u64, work: impl Future<Output = T>) -> Result<T, Parting> {
-        let missing = missing.saturating_sub(self.framed.buffered().len() as u64 + S::KEPT_BYTES_MAX);
-        let socket = self.framed.stream().socket();
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            () = reached(&mut self.terms.phase, Phase::Hurrying) => {
-                Err(Parting::Refused(Fault::new(ErrorName::Unavailable, CUT_OFF)))
-            }
-            left = left(socket, missing) => Err(Parting::Broken(match left {
-                Left::InTheMiddle => FrameError::Ended,
-                Left::Altogether => FrameError::Io(std::io::ErrorKind::ConnectionReset.into()),
-            })),
         }
     }
 }
