@@ -178,6 +178,11 @@ fn what_others_put_on_a_stick_is_taken_in_beyond_the_limit() {
         let bytes = client.get(&format!("full/{number}")).expect(0).stdout;
         assert_eq!(bytes, if number == 0 { b"one".to_vec() } else { number.to_string().into_bytes() });
     }
+    let found = twins.root(Side::A).join("full/found");
+    fs::create_dir(&found).unwrap();
+    fs::write(found.join("in"), "found").unwrap();
+    wait_until("the folder is taken in", || client.get("full/found/in").code == 0);
+    client.run(&["rm", "-r", "full/found"]).expect(0);
     for number in 0..2 * MOST {
         client.run(&["rm", &format!("full/{number}")]).expect(0);
         is_full(&client, &["mkdir", "full/new"], "full");

@@ -44,7 +44,7 @@ impl Mirror {
             if !may_go_on() {
                 return Err(Refusal::BrokenOff(path.to_string()));
             }
-            match self.commit_untold(sweep, Mutation::Remove { path: path.clone() }, id.clone()).await {
+            match self.commit_untold(sweep, Limited::Yes, Mutation::Remove { path: path.clone() }, id.clone()).await {
                 Err(Refusal::NotEmpty(_)) if recurse == Recurse::Yes => {}
                 Err(refusal) => return Err(refusal),
                 Ok(receipt) => {
@@ -70,6 +70,14 @@ impl Mirror {
         self.commit(Mutation::MakeFolder { path: path.clone(), parents, mtime_ns: clock::wall_ns() }, id).await
     }
 
+    /// Takes in a folder that is on a drive already, and those above it: no limit counts.
+    pub(super) async fn take_folder(&self, path: &RelPath) -> Result<Receipt, Refusal> {
+        let made = Mutation::MakeFolder { path: path.clone(), parents: Parents::Make, mtime_ns: clock::wall_ns() };
+        let receipt = self.commit_untold(None, Limited::No, made, None).await?;
+        self.tell_a_drive().await;
+        Ok(receipt)
+    }
+
     /// Moves a file or folder to a free name in an existing folder.
     pub async fn move_to(&self, from: &RelPath, to: &RelPath, id: Option<RequestId>) -> Result<Receipt, Refusal> {
         if let Resolved::Found(_, Node::Folder(folder)) = self.core.journal.resolve(from).map_err(unreadable)?
@@ -83,7 +91,7 @@ impl Mirror {
     }
 
     pub(super) async fn commit(&self, mutation: Mutation, id: Option<RequestId>) -> Result<Receipt, Refusal> {
-        let receipt = self.commit_untold(None, mutation, id).await?;
+        let receipt = self.commit_untold(None, Limited::Yes, mutation, id).await?;
         self.tell_a_drive().await;
         Ok(receipt)
     }
@@ -93,6 +101,7 @@ impl Mirror {
     async fn commit_untold(
         &self,
         sweep: Option<Lsn>,
+        limited: Limited,
         mutation: Mutation,
         id: Option<RequestId>,
     ) -> Result<Receipt, Refusal> {
@@ -107,7 +116,7 @@ impl Mirror {
             present,
             keeping: self.core.keeping(sweep),
             quotas: self.core.quotas(),
-            names_max: self.core.names_max(Limited::Yes),
+            names_max: self.core.names_max(limited),
         };
         self.core.committer.commit(request).await.map_err(refusal)
     }
@@ -210,7 +219,7 @@ impl Mirror {
     }
 
     async fn remove_one(&self, path: RelPath, sweep: Option<Lsn>) -> Result<bool, Refusal> {
-        match self.commit_untold(sweep, Mutation::Remove { path }, None).await {
+        match self.commit_untold(sweep, Limited::Yes, Mutation::Remove { path }, None).await {
             Ok(_) => Ok(true),
             // Somebody else was faster, or put something in: the next round sees.
             Err(Refusal::NotFound(_) | Refusal::NotEmpty(_) | Refusal::NotAFolder(_)) => Ok(false),

@@ -21,7 +21,7 @@ use crate::mirror::reconcile::refusals::Want;
 use crate::mirror::reconcile::stock::{Rest, Taken};
 use crate::mirror::reconcile::target::{Target, target};
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Asker, BodySource, Limited, Overwrite, Priority, PutRequest, Recurse};
+use crate::mirror::request::{Asker, BodySource, Limited, Overwrite, Priority, PutRequest};
 use crate::mirror::volume::{Disposition, FileKind, Meta, Result as VolumeResult, Volume, VolumeError, VolumeFile};
 use crate::path::{RelPath, is_accounts_file};
 
@@ -113,7 +113,7 @@ impl Mirror {
         let Newcomer { path, at, meta, .. } = new;
         match meta.kind {
             FileKind::Folder => {
-                self.make_folder(path, Recurse::Yes, None).await?;
+                self.take_folder(path).await?;
                 if let Ok(Resolved::Found(_, Node::Folder(folder))) = self.core.journal.resolve(path) {
                     attachment.errands.look_into(folder.id);
                     attachment.wake.ring();
