@@ -25,6 +25,12 @@ pub(crate) const SEGMENT_BYTES: u64 = 8 << 20;
 const SEGMENT_SHARE: u64 = 8;
 /// Bytes of all segments of a drive before small PUTs have to wait for its lane.
 pub(crate) const LOG_BYTES_MAX: u64 = 64 << 20;
+/// A file system with a journal writes more for the first bytes of a block that was only preallocated than the bytes.
+/// Where a small append comes to such blocks, zeros are written with it up to the next multiple of this, so that those
+/// after it overwrite.
+const FILL_BYTES: u64 = 256 << 10;
+/// A larger append has its share of that cost anyway.
+const FILL_BELOW: usize = 32 << 10;
 const MAGIC: u32 = u32::from_le_bytes(*b"twL1");
 /// Magic, head length, payload length, CRC-32.
 const FRAME_BYTES: usize = 16;
@@ -132,6 +138,8 @@ struct Active {
     number: u32,
     file: Arc<dyn VolumeFile>,
     end: u64,
+    /// Bytes that were written at least once.
+    filled: u64,
     /// Bytes that were preallocated.
     size: u64,
 }
@@ -139,6 +147,14 @@ struct Active {
 impl Active {
     fn fits(&self, bytes: u64) -> bool {
         self.end + bytes <= self.size
+    }
+
+    /// Up to where an append of `len` bytes that ends at `end` writes, zeros included.
+    fn filled_by(&self, end: u64, len: usize) -> u64 {
+        if end <= self.filled || len >= FILL_BELOW {
+            return end;
+        }
+        end.next_multiple_of(FILL_BYTES).min(self.size).max(end)
     }
 }
 
@@ -207,10 +223,13 @@ impl DriveLog {
                 Record::Committed { .. } => {}
             }
         }
+        let end = start + buffer.len() as u64;
+        let filled = active.filled_by(end, buffer.len());
+        buffer.resize((filled - start) as usize, 0);
         // What a write that found no room leaves behind the end, the next one writes over.
         active.file.write_at(&buffer, start)?;
-        active.file.sync().map_err(as_lost)?;
-        active.end += buffer.len() as u64;
+        active.file.sync_bytes().map_err(as_lost)?;
+        (active.end, active.filled) = (end, active.filled.max(filled));
         if let Some(segment) = self.segments.get_mut(&(arrival, segment)) {
             segment.staged.extend(tickets);
             segment.listing.records += listable;
@@ -254,7 +273,7 @@ impl DriveLog {
         file.sync().map_err(as_lost)?;
         self.volume.sync_folder(layout::LOG_FOLDER).map_err(as_lost)?;
         self.segments.insert((self.arrival, number), Segment::new(size, BTreeSet::new()));
-        Ok(Active { number, file, end: 0, size })
+        Ok(Active { number, file, end: 0, filled: 0, size })
     }
 
     /// Removes a segment that found no room. One that stays is swept when the drive next comes.

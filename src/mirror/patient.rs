@@ -167,6 +167,10 @@ impl VolumeFile for PatientFile {
         self.inner.sync()
     }
 
+    fn sync_bytes(&self) -> Result<()> {
+        self.inner.sync_bytes()
+    }
+
     fn meta(&self) -> Result<Meta> {
         insist(|| self.inner.meta())
     }

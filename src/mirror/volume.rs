@@ -132,6 +132,11 @@ pub trait VolumeFile: Send + Sync {
     fn set_attributes(&self, attributes: Attributes) -> Result<()>;
     /// Makes the file's bytes and length durable. Never called again on a handle where it failed.
     fn sync(&self) -> Result<()>;
+    /// Makes bytes durable that were written where the file had some already, and whose length is durable. The same
+    /// holds for a failure.
+    fn sync_bytes(&self) -> Result<()> {
+        self.sync()
+    }
     fn meta(&self) -> Result<Meta>;
 }
 

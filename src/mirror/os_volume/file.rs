@@ -142,6 +142,13 @@ impl VolumeFile for OsFile {
         self.syncs.fsync(&self.handle).map_err(Act::Sync.of("sync", &self.path))
     }
 
+    fn sync_bytes(&self) -> Result<()> {
+        match self.kind {
+            FsKind::Atomic => rustix::fs::fdatasync(&self.handle).map_err(Act::Sync.of("sync", &self.path)),
+            FsKind::Fat => self.sync(),
+        }
+    }
+
     fn meta(&self) -> Result<Meta> {
         let stat = rustix::fs::fstat(&self.handle).map_err(Act::Look.of("stat", &self.path))?;
         Ok(meta(&stat, self.kind))

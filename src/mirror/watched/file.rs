@@ -138,6 +138,10 @@ impl VolumeFile for WatchedFile {
         self.call("sync", |file| file.sync())
     }
 
+    fn sync_bytes(&self) -> Result<()> {
+        self.call("sync", |file| file.sync_bytes())
+    }
+
     fn meta(&self) -> Result<Meta> {
         self.call("stat", |file| file.meta())
     }
