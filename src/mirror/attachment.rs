@@ -4,10 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::ids::{Arrival, Lsn, Side};
@@ -19,6 +17,7 @@ use crate::mirror::reconcile::inbox::Errands;
 use crate::mirror::reconcile::survey::Ahead;
 use crate::mirror::steps::Steps;
 use crate::mirror::volume::Volume;
+use crate::mirror::wake::Wake;
 use crate::mirror::watched::Watched;
 
 /// A drive that the watcher found, with a good label of this mirror.
@@ -83,62 +82,5 @@ impl fmt::Debug for Attachment {
 impl Telling for Arc<Attachment> {
     fn tell(&self, lsn: Lsn) -> Option<Lsn> {
         self.log.tell(lsn)
-    }
-}
-
-/// Wakes a lane.
-#[derive(Default)]
-pub(crate) struct Wake {
-    rung: Mutex<bool>,
-    bell: Condvar,
-    retry: AtomicBool,
-    closing: AtomicBool,
-    ejecting: AtomicBool,
-}
-
-impl Wake {
-    pub(crate) fn ring(&self) {
-        *self.rung.lock() = true;
-        self.bell.notify_one();
-    }
-
-    /// Something came that may help debts that stay.
-    pub(crate) fn ring_for_retry(&self) {
-        self.retry.store(true, Ordering::Release);
-        self.ring();
-    }
-
-    /// The daemon stops: the lane makes a checkpoint and ends.
-    pub(crate) fn ring_for_close(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.ring();
-    }
-
-    /// Somebody wants to take the drive out: as for the daemon's end, but the drive stays out.
-    pub(crate) fn ring_for_eject(&self) {
-        self.ejecting.store(true, Ordering::Release);
-        self.ring();
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire) || self.ejecting.load(Ordering::Acquire)
-    }
-
-    /// Whether it is the drive that ends, and not the daemon.
-    pub(crate) fn is_ejecting(&self) -> bool {
-        self.ejecting.load(Ordering::Acquire) && !self.closing.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn take_retry(&self) -> bool {
-        self.retry.swap(false, Ordering::AcqRel)
-    }
-
-    /// Waits for a ring, at most so long; whether there was one.
-    pub(crate) fn wait(&self, at_most: Duration) -> bool {
-        let mut rung = self.rung.lock();
-        if !*rung {
-            self.bell.wait_for(&mut rung, at_most);
-        }
-        std::mem::take(&mut *rung)
     }
 }

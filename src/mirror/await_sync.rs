@@ -36,6 +36,7 @@ impl Mirror {
         let mut changed = self.core.changed.subscribe();
         loop {
             changed.mark_unchanged();
+            self.core.hurry_lanes();
             let states = PerSide::new(|side| self.core.seat(side).state());
             if are_in_sync(states, |side| self.core.lacks(side, head)) || changed.changed().await.is_err() {
                 return;

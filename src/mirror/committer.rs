@@ -18,7 +18,8 @@ use crate::elapsed::Stopwatch;
 use crate::ids::{Arrival, DriveId, Lsn, Side};
 use crate::journal::store::{StoreError, StorePlace};
 use crate::journal::{
-    Attached, Change, CommitError, DriveFact, Enrolled, Generation, Receipt, Released, Request, Writer,
+    Attached, Change, CommitError, DriveFact, Enrolled, Generation, Mutation, Receipt, Released, Request, Stage,
+    Staged, Writer,
 };
 
 /// Requests that one barrier serves at most.
@@ -38,6 +39,28 @@ pub(crate) enum Durable {
     Later,
 }
 
+/// How soon drives are to have what was committed under its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// All of it is small files, whose bytes are in the drives' logs.
+    CanWait,
+    Now,
+}
+
+impl Names {
+    fn of(requests: &[Request]) -> Self {
+        let is_logged = |request: &Request| match &request.mutation {
+            Mutation::Put(put) => {
+                let logged =
+                    |staged: &Option<Staged>| staged.is_none_or(|staged| matches!(staged.stage, Stage::Log { .. }));
+                logged(&put.stages.a) && logged(&put.stages.b)
+            }
+            _ => false,
+        };
+        if requests.iter().all(is_logged) { Self::CanWait } else { Self::Now }
+    }
+}
+
 /// The drive whose threads report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reporter {
@@ -48,7 +71,7 @@ pub(crate) struct Reporter {
 /// What the committer tells the mirror.
 pub(crate) trait Audience: Send + Sync {
     /// Mutations are visible: lanes have work, drive logs have records to take.
-    fn committed(&self, changes: &[Change], released: &[Released]);
+    fn committed(&self, changes: &[Change], released: &[Released], names: Names);
     /// Facts are noted.
     fn noted(&self, released: &[Released]);
     /// The journal failed, or is still closed; told again and again.
@@ -317,7 +340,7 @@ impl Work {
         self.ready = later;
         self.writer.pass(self.running.at(clock::now()));
         let committed = self.writer.commit(&requests);
-        self.audience.committed(&committed.changes, &committed.released);
+        self.audience.committed(&committed.changes, &committed.released, Names::of(&requests));
         for (reply, answer) in replies.into_iter().zip(committed.answers) {
             // A client that has left does not wait for its answer.
             let _ = reply.send(answer);

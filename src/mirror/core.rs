@@ -13,7 +13,7 @@ use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Catalog as _, Change, DriveFact, FileNode, Journal, Keeping, Place, Released, Stage};
 use crate::mirror::attachment::Attachment;
-use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
+use crate::mirror::committer::{Audience, Committer, Durable, Names, Reporter};
 use crate::mirror::fair::{Class, Flow};
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
@@ -172,6 +172,13 @@ impl Core {
 
     pub(crate) fn tell_change(&self) {
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Somebody waits for what the drives' lanes owe.
+    pub(crate) fn hurry_lanes(&self) {
+        for attachment in self.attachments() {
+            attachment.wake.hurry();
+        }
     }
 
     pub(crate) fn wake_lanes(&self) {
@@ -398,14 +405,16 @@ fn drop_stage_trying(leaving: Leaving, path: &str, told: Option<Lsn>, tries: u32
 }
 
 impl Audience for Listener {
-    fn committed(&self, changes: &[Change], released: &[Released]) {
+    fn committed(&self, changes: &[Change], released: &[Released], names: Names) {
         let Some(core) = self.core() else { return };
         let head = core.journal.head();
         Self::release(&core, released, Some(head));
         for attachment in core.attachments() {
             attachment.log.later(changes, head);
-            if !changes.is_empty() {
-                attachment.wake.ring();
+            match names {
+                _ if changes.is_empty() => {}
+                Names::CanWait => attachment.wake.ring_softly(clock::now()),
+                Names::Now => attachment.wake.hurry(),
             }
         }
         core.tell_change();

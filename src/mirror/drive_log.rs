@@ -23,8 +23,11 @@ use crate::mirror::volume::{Disposition, Result, Volume, VolumeError, VolumeFile
 pub(crate) const SEGMENT_BYTES: u64 = 8 << 20;
 /// A new segment takes at most this part of what is free, if what it is for fits.
 const SEGMENT_SHARE: u64 = 8;
-/// Bytes of all segments of a drive before small PUTs have to wait for its lane.
+/// Bytes of all segments of a drive before small PUTs have to wait for its lane: between these, this part of what was
+/// free when the drive came.
 pub(crate) const LOG_BYTES_MAX: u64 = 64 << 20;
+const LOG_BYTES_MOST: u64 = 256 << 20;
+const LOG_SHARE: u64 = 8;
 /// A file system with a journal writes more for the first bytes of a block that was only preallocated than the bytes.
 /// Where a small append comes to such blocks, zeros are written with it up to the next multiple of this, so that those
 /// after it overwrite.
@@ -103,6 +106,9 @@ pub(crate) struct DriveLog {
     segments: BTreeMap<(Arrival, u32), Segment>,
     active: Option<Active>,
     next: u32,
+    bytes_max: u64,
+    /// Bytes of segments up to which its payloads may wait for their names.
+    hold_max: u64,
 }
 
 #[derive(Debug)]
@@ -184,7 +190,10 @@ impl DriveLog {
                 None => volume.remove_file(&path)?,
             }
         }
-        Ok(Self { volume, drive, arrival, segments, active: None, next: 0 })
+        let free = volume.space()?.free;
+        let bytes_max = (free / LOG_SHARE).clamp(LOG_BYTES_MAX, LOG_BYTES_MOST);
+        let hold_max = bytes_max / 4 * 3;
+        Ok(Self { volume, drive, arrival, segments, active: None, next: 0, bytes_max, hold_max })
     }
 
     /// Bytes free on the drive, for those who are told that there is no room.
@@ -195,7 +204,12 @@ impl DriveLog {
     /// Whether the log may grow by `bytes` now, if the drive has room.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         self.active.as_ref().is_some_and(|active| active.fits(bytes))
-            || self.bytes() + SEGMENT_BYTES.max(bytes) <= LOG_BYTES_MAX
+            || self.bytes() + SEGMENT_BYTES.max(bytes) <= self.bytes_max
+    }
+
+    /// Whether its payloads can wait for their names, as far as the log and the drive have room.
+    pub(crate) fn may_hold(&self) -> bool {
+        self.bytes() < self.hold_max
     }
 
     fn bytes(&self) -> u64 {
@@ -263,7 +277,9 @@ impl DriveLog {
         let number = self.next;
         self.next += 1;
         let path = layout::segment(self.arrival, number);
-        let size = (self.volume.space()?.free / SEGMENT_SHARE).min(SEGMENT_BYTES).max(bytes);
+        let share = self.volume.space()?.free / SEGMENT_SHARE;
+        self.hold_max = (self.bytes_max / 4 * 3).min(share);
+        let size = share.min(SEGMENT_BYTES).max(bytes);
         let made = self.volume.create(&path).and_then(|file| file.preallocate(size).map(|()| file));
         let file = made.inspect_err(|error| {
             if error.disposition == Disposition::NoSpace {

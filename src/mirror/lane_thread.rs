@@ -2,6 +2,7 @@
 
 mod arrive;
 mod fresh;
+mod hold;
 mod look;
 mod tell;
 
@@ -17,6 +18,7 @@ use crate::mirror::core::Core;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Lane, LaneError, Neighbour, Stay, Step};
 use crate::mirror::lane_thread::fresh::Fresh;
+use crate::mirror::lane_thread::hold::{Hold, Stream};
 use crate::mirror::lane_thread::look::Help;
 use crate::mirror::log_thread::Settled;
 use crate::mirror::manifest::{Keeper, Turn};
@@ -26,6 +28,7 @@ use crate::mirror::reconcile::hints::Hints;
 use crate::mirror::reconcile::inbox::Job;
 use crate::mirror::reconcile::survey::Next;
 use crate::mirror::request::AsideItem;
+use crate::mirror::state::DriveState;
 use crate::mirror::trash;
 use crate::mirror::volume::{FsKind, Volume};
 
@@ -64,6 +67,7 @@ struct Worker<'a> {
     newest_aside: Vec<(String, AsideItem)>,
     /// What was committed up to here was missed while the drive was away.
     replay_head: Lsn,
+    hold: Hold,
 }
 
 impl Worker<'_> {
@@ -92,6 +96,15 @@ impl Worker<'_> {
             let help = if has_help_come { Help::Came } else { Help::None };
             if let Err(error) = self.retry_refused(help) {
                 return self.fail(&error);
+            }
+            if closing.is_none()
+                && let Some(until) = self.held_until()
+            {
+                if let Err(error) = self.look_at_pressing_hints() {
+                    return self.fail(&error);
+                }
+                self.attachment.wake.doze(until);
+                continue;
             }
             let step = match self.step() {
                 Ok(step) => step,
@@ -162,6 +175,19 @@ impl Worker<'_> {
         }
     }
 
+    /// Until when small uploads go first; a drive that is behind has its debts first.
+    fn held_until(&mut self) -> Option<Instant> {
+        if self.attachment.wake.take_hurry() {
+            self.hold.hurry();
+        }
+        let log = &self.attachment.log;
+        let caught_up = self.core.seat(self.attachment.side).state() == DriveState::InSync;
+        if !caught_up || !log.may_hold() {
+            return None;
+        }
+        self.hold.until(clock::now(), Stream { last: self.attachment.wake.busy_at(), pace: log.pace() })
+    }
+
     fn forget_stays(&mut self) {
         self.lane.forget_stays();
         self.asked_for_room = false;
@@ -199,6 +225,9 @@ impl Worker<'_> {
         let under_way = self.attachment.steps.begin();
         let Step { facts, barrier, seen, whole, repaired, peer_error, aside, has_settled } =
             self.lane.step(peer, clock::wall_ns())?;
+        if seen == 0 {
+            self.hold.rest();
+        }
         if let (Some(error), Some(other)) = (&peer_error, &other) {
             self.core.complain(other, error);
         }

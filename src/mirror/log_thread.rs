@@ -1,11 +1,15 @@
 //! The thread that owns a drive's log: one write and one sync for all who wait.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::ids::{Arrival, Lsn, Ticket};
 use crate::journal::{Change, Stage};
 use crate::mirror::drive_log::{Append, DriveLog, Position, Record};
@@ -67,6 +71,15 @@ pub(crate) struct Taken {
 pub(crate) struct LogHandle {
     /// Invariant: `None` once closed. Many hold the handle longer than the drive is there.
     queue: Mutex<Option<Sender<Message>>>,
+    gauge: Arc<Gauge>,
+}
+
+/// What the thread tells of itself all the time.
+#[derive(Debug)]
+struct Gauge {
+    may_hold: AtomicBool,
+    /// How long the last append took.
+    append_us: AtomicU64,
 }
 
 impl LogHandle {
@@ -74,11 +87,12 @@ impl LogHandle {
     pub(crate) fn start(
         name: &str,
         log: DriveLog,
-        alive: &std::sync::Arc<impl Send + Sync + 'static>,
+        alive: &Arc<impl Send + Sync + 'static>,
         failed: impl FnOnce(VolumeError) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel();
-        let alive = std::sync::Arc::clone(alive);
+        let alive = Arc::clone(alive);
+        let gauge = Arc::new(Gauge { may_hold: log.may_hold().into(), append_us: 0.into() });
         let work = Work {
             drive: name.to_owned(),
             log,
@@ -89,6 +103,7 @@ impl LogHandle {
             asked: Vec::new(),
             omitted: 0,
             taken: Taken::default(),
+            gauge: Arc::clone(&gauge),
         };
         std::thread::Builder::new().name(format!("{name}-log")).spawn(move || {
             if let Err(error) = work.run(&messages) {
@@ -96,7 +111,7 @@ impl LogHandle {
             }
             drop(alive);
         })?;
-        Ok(Self { queue: Mutex::new(Some(queue)) })
+        Ok(Self { queue: Mutex::new(Some(queue)), gauge })
     }
 
     /// Appends a payload in its turn; the answer comes when it is durable or finds no room, or never when the drive has left.
@@ -156,6 +171,16 @@ impl LogHandle {
         self.send(Message::Listed);
     }
 
+    /// Whether payloads can stay in the log for a while, as far as it and the drive have room.
+    pub(crate) fn may_hold(&self) -> bool {
+        self.gauge.may_hold.load(Ordering::Relaxed)
+    }
+
+    /// How long the last append took.
+    pub(crate) fn pace(&self) -> Duration {
+        Duration::from_micros(self.gauge.append_us.load(Ordering::Relaxed))
+    }
+
     fn ask<T>(&self, message: impl FnOnce(mpsc::Sender<T>) -> Message) -> Option<T> {
         let (reply, answer) = mpsc::channel();
         self.send(message(reply));
@@ -197,6 +222,7 @@ struct Work {
     omitted: usize,
     /// What the manifest lacks.
     taken: Taken,
+    gauge: Arc<Gauge>,
 }
 
 impl Work {
@@ -206,7 +232,19 @@ impl Work {
             while let Ok(message) = messages.try_recv() {
                 self.take(message)?;
             }
-            while self.append()? {}
+            self.append_waiting()?;
+            self.gauge.may_hold.store(self.log.may_hold(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn append_waiting(&mut self) -> Result<(), VolumeError> {
+        let mut begun = clock::now();
+        while self.append()? {
+            let ended = clock::now();
+            let took = ended.duration_since(begun).as_micros();
+            self.gauge.append_us.store(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
+            begun = ended;
         }
         Ok(())
     }
@@ -257,7 +295,7 @@ impl Work {
             }
             Message::Listed => self.log.listed(),
             Message::Stuck => {
-                while self.append()? {}
+                self.append_waiting()?;
                 let left = self.chosen.drain(..).chain(self.waiting.drain());
                 let replies = left.map(|(_, reply)| reply).collect();
                 self.refuse(replies);

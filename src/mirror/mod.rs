@@ -68,6 +68,7 @@ mod verify;
 pub mod volume;
 #[cfg(test)]
 mod volume_tests;
+mod wake;
 mod watched;
 mod words;
 

@@ -110,6 +110,7 @@ impl Reservation {
                 }
             };
             if coming.is_some() && Instant::now() < deadline {
+                core.hurry_lanes();
                 // What it was is seen by the next look.
                 let _ = timeout_at(until, told).await;
             } else {

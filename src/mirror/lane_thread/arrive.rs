@@ -18,6 +18,7 @@ use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Known, Lane, LaneError, look_again, reclaim};
 use crate::mirror::lane_thread::Worker;
+use crate::mirror::lane_thread::hold::Hold;
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::manifest::{Head, Keeper};
 use crate::mirror::os_volume::{MountPoint, Unmounted};
@@ -213,6 +214,7 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
         newest_aside,
         asked_for_room,
         replay_head,
+        hold: Hold::default(),
     };
     let arrival = attachment.arrival;
     work.run();

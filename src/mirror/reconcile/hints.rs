@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::ids::Side;
-use crate::mirror::attachment::Wake;
 use crate::mirror::layout;
 use crate::mirror::reconcile::inotify::{Change, Event, Inotify, WatchId};
+use crate::mirror::wake::Wake;
 use crate::path::OWN_FOLDER;
 
 /// Folders of a drive that are watched, about 400 bytes each and a kilobyte of the kernel's; the kernel's own limit is
