@@ -17,14 +17,20 @@ pub(crate) struct Wake {
 
 #[derive(Default)]
 struct Rings {
-    rung: bool,
-    /// One of them was for what a dozing lane gets up for.
-    loud: bool,
+    /// The loudest that nobody has heard.
+    rung: Option<Ring>,
     /// Somebody waits for what the lane owes.
     hurried: bool,
     dozing: bool,
     /// When something last came that can wait for its name.
     busy_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ring {
+    Soft,
+    /// A dozing lane gets up for it.
+    Loud,
 }
 
 impl Wake {
@@ -40,7 +46,7 @@ impl Wake {
     /// There is work that can wait while more of its kind comes.
     pub(crate) fn ring_softly(&self, now: Instant) {
         let mut rings = self.rings.lock();
-        rings.rung = true;
+        rings.rung = rings.rung.max(Some(Ring::Soft));
         rings.busy_at = Some(now);
         if !rings.dozing {
             self.bell.notify_one();
@@ -49,7 +55,7 @@ impl Wake {
 
     fn ring_as(&self, how: impl FnOnce(&mut Rings)) {
         let mut rings = self.rings.lock();
-        (rings.rung, rings.loud) = (true, true);
+        rings.rung = Some(Ring::Loud);
         how(&mut rings);
         self.bell.notify_one();
     }
@@ -98,19 +104,20 @@ impl Wake {
     /// Waits for a ring, at most so long; whether there was one.
     pub(crate) fn wait(&self, at_most: Duration) -> bool {
         let mut rings = self.rings.lock();
-        if !rings.rung {
+        if rings.rung.is_none() {
             self.bell.wait_for(&mut rings, at_most);
         }
-        rings.loud = false;
-        std::mem::take(&mut rings.rung)
+        rings.rung.take().is_some()
     }
 
-    /// Waits until then, or for a ring that is not soft. Soft ones are kept for the next `wait`.
+    /// Waits until then, or for a ring that is not soft. All are kept for the next `wait`.
     pub(crate) fn doze(&self, until: Instant) {
         let mut rings = self.rings.lock();
         rings.dozing = true;
-        while !rings.loud && !self.bell.wait_until(&mut rings, until).timed_out() {}
-        (rings.dozing, rings.loud) = (false, false);
+        while rings.rung != Some(Ring::Loud) && !self.bell.wait_until(&mut rings, until).timed_out() {}
+        rings.dozing = false;
+        // What is loud was heard, and there may be work by it.
+        rings.rung = rings.rung.and(Some(Ring::Soft));
     }
 }
 
