@@ -196,6 +196,7 @@ impl Config {
             aside_max: self.aside_max,
             stall_after: self.stall_after,
             buffer_bytes_max: self.limits.buffer_bytes_max,
+            read_cache_bytes_max: self.limits.read_cache_bytes_max,
             transfers_max: self.limits.transfers_max.get(),
             folder_entries_max: self.limits.folder_entries_max,
         }

@@ -117,8 +117,8 @@ impl<'a> Settings<'a> {
         // Checked when it was loaded.
         self.shared.send_replace(config.shared_rules().unwrap_or_default());
         let pools = self.config.limits.clone();
-        let Limits { buffer_bytes_max, transfers_max, .. } = pools;
-        let in_force = Limits { buffer_bytes_max, transfers_max, ..config.limits.clone() };
+        let Limits { buffer_bytes_max, read_cache_bytes_max, transfers_max, .. } = pools;
+        let in_force = Limits { buffer_bytes_max, read_cache_bytes_max, transfers_max, ..config.limits.clone() };
         self.limits.send_if_modified(|limits| {
             let differs = **limits != in_force;
             if differs {
@@ -197,6 +197,7 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("trash_days", *trash_days != old.trash_days),
         ("aside_max", *aside_max != old.aside_max),
         ("limits.buffer_bytes_max", limits.buffer_bytes_max != old.limits.buffer_bytes_max),
+        ("limits.read_cache_bytes_max", limits.read_cache_bytes_max != old.limits.read_cache_bytes_max),
         ("limits.transfers_max", limits.transfers_max != old.limits.transfers_max),
     ];
     differing.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

@@ -17,6 +17,7 @@ use crate::mirror::committer::{Audience, Committer, Durable, Names, Reporter};
 use crate::mirror::fair::{Class, Flow};
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
+use crate::mirror::hot::Hot;
 use crate::mirror::label::Serials;
 use crate::mirror::layout;
 use crate::mirror::limits::AsideMax;
@@ -98,6 +99,7 @@ pub(crate) struct Core {
     /// For bodies of unknown length, while they are small; those who wait for a place have nothing else.
     pub(crate) beginnings: Pool,
     pub(crate) transfers: Pool,
+    pub(crate) hot: Hot,
     pub(crate) claims: Arc<Claims>,
     pub(crate) users: RwLock<Users>,
     /// Until when each drive is to be left alone.

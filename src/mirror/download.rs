@@ -53,6 +53,8 @@ pub struct Download {
     position: u64,
     end: u64,
     copy: Option<OpenCopy>,
+    /// The whole file, where it is kept in memory.
+    hot: Option<Bytes>,
     tries: u32,
     /// Times that the daemon lacked something since the last block.
     shortages: u32,
@@ -113,7 +115,7 @@ impl Mirror {
         source: BodySource,
     ) -> Result<Download, Refusal> {
         self.core.check_journal()?;
-        let file = current(&self.core, path)?;
+        let (place, file) = current(&self.core, path)?;
         let digests = self.core.journal.block_digests(&file).map_err(unreadable)?;
         let size = file.version.size;
         let offset = span.offset.min(size);
@@ -138,6 +140,7 @@ impl Mirror {
             position: offset,
             end: offset + len,
             copy: None,
+            hot: None,
             tries: 0,
             shortages: 0,
             lost: Vec::new(),
@@ -146,15 +149,18 @@ impl Mirror {
             used: PerSide::default(),
         };
         if len > 0 {
-            download.find_copy().await?;
+            download.hot = download.kept();
+            if download.hot.is_none() {
+                download.find_copy(place).await?;
+            }
         }
         Ok(download)
     }
 }
 
-fn current(core: &Core, path: &RelPath) -> Result<FileNode, Refusal> {
+fn current(core: &Core, path: &RelPath) -> Result<(Place, FileNode), Refusal> {
     match core.journal.resolve(path).map_err(unreadable)? {
-        Resolved::Found(_, Node::File(file)) => Ok(file),
+        Resolved::Found(place, Node::File(file)) => Ok((place, file)),
         Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Refusal::IsAFolder(path.to_string())),
         Resolved::Missing { .. } | Resolved::BelowAFile { .. } => Err(Refusal::NotFound(path.to_string())),
     }
@@ -166,10 +172,15 @@ impl Download {
         if self.position >= self.end {
             return Ok(None);
         }
+        if let Some(whole) = self.hot.take() {
+            let from = std::mem::replace(&mut self.position, self.end);
+            return Ok(Some(whole.slice(from as usize..self.end as usize)));
+        }
         let number = self.number();
         let block = loop {
             let Some(mut copy) = self.copy.take() else {
-                self.find_copy().await?;
+                let (place, _) = self.look_up()?;
+                self.find_copy(place).await?;
                 continue;
             };
             let ahead = copy.ahead.take().filter(|(ahead, _)| *ahead == number);
@@ -194,6 +205,7 @@ impl Download {
         let start = number * BLOCK_BYTES as u64;
         let from = (self.position - start) as usize;
         let (bytes, held) = block;
+        self.core.hot.keep(&self.file.version, &bytes);
         let to = bytes.len().min((self.end - start) as usize);
         self.position = start + to as u64;
         Ok(Some(bytes_of(bytes, held).slice(from..to)))
@@ -203,6 +215,12 @@ impl Download {
     pub fn drives(&self) -> impl Iterator<Item = Side> + use<> {
         let used = self.used;
         Side::BOTH.into_iter().filter(move |side| *used.get(*side))
+    }
+
+    /// The whole file from memory, if a drive that is there holds it too: what is on none of them is told.
+    fn kept(&self) -> Option<Bytes> {
+        let held = |attachment: &Arc<Attachment>| self.file.copies.get(attachment.side).is_durable();
+        if self.core.attachments().iter().any(held) { self.core.hot.get(&self.file.version) } else { None }
     }
 
     /// Memory for so many bytes.
@@ -283,10 +301,10 @@ impl Download {
         copy.attachment.io.start_job(self.flow.moving(len as u64), read).ok()
     }
 
-    /// Opens a copy of this version on a drive that has it, the less busy one first.
-    async fn find_copy(&mut self) -> Result<(), Refusal> {
+    /// Opens a copy of this version, which is at `place`, on a drive that has it, the less busy one first.
+    async fn find_copy(&mut self, mut place: Place) -> Result<(), Refusal> {
         loop {
-            let (place, file) = self.look_up()?;
+            let file = self.file.clone();
             let there = self.candidates(&place, &file)?;
             if there.is_empty() {
                 if self.suspects.is_empty() {
@@ -294,7 +312,6 @@ impl Download {
                 }
                 self.wait_for_lane().await;
                 self.suspects.clear();
-                continue;
             }
             for candidate in there {
                 match open_first(&candidate, &place, &self.flow).await {
@@ -311,6 +328,7 @@ impl Download {
                     Err(failure) => self.blame_unopened(&candidate, &failure).await,
                 }
             }
+            (place, _) = self.look_up()?;
         }
     }
 

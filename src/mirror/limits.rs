@@ -7,6 +7,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::units::parse_size;
 
+/// What the read cache takes where nothing else is said: this part of the machine's memory, and not more than that.
+const READ_CACHE_PART: u64 = 32;
+const READ_CACHE_BYTES_MOST: u64 = 64 << 20;
+
 /// The mirror's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MirrorLimits {
@@ -22,6 +26,8 @@ pub struct MirrorLimits {
     pub aside_max: AsideMax,
     /// Bytes of bodies on their way, for all clients together.
     pub buffer_bytes_max: u64,
+    /// Bytes of small files that were read lately, kept in memory; 0: none.
+    pub read_cache_bytes_max: u64,
     /// Large files under way at one time, for all clients together.
     pub transfers_max: usize,
     /// Names that a folder gets at most; 0: any number. What is found on a drive is taken in all the same.
@@ -71,6 +77,13 @@ impl<'de> Deserialize<'de> for AsideMax {
     }
 }
 
+/// A small part of this machine's memory.
+fn read_cache_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    let memory = info.totalram.saturating_mul(u64::from(info.mem_unit));
+    (memory / READ_CACHE_PART).min(READ_CACHE_BYTES_MOST)
+}
+
 impl Default for MirrorLimits {
     fn default() -> Self {
         Self {
@@ -80,6 +93,7 @@ impl Default for MirrorLimits {
             trash_for: None,
             aside_max: AsideMax::Percent(10),
             buffer_bytes_max: 64 << 20,
+            read_cache_bytes_max: read_cache_bytes(),
             transfers_max: 1024,
             // As many as one listing has.
             folder_entries_max: 250_000,

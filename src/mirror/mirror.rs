@@ -19,6 +19,7 @@ use crate::mirror::committer::{Audience, Committer, Durable, Reporter};
 use crate::mirror::core::{Core, Listener, Lost, Parting};
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
+use crate::mirror::hot::Hot;
 use crate::mirror::label::Serials;
 use crate::mirror::lane_thread;
 use crate::mirror::limits::MirrorLimits;
@@ -132,6 +133,7 @@ impl Mirror {
             buffers: Pool::of_bytes(limits.buffer_bytes_max - beginnings),
             beginnings: Pool::of_bytes(beginnings),
             transfers: Pool::of_transfers(limits.transfers_max as u64),
+            hot: Hot::new(limits.read_cache_bytes_max),
             claims: Arc::default(),
             users: parking_lot::RwLock::default(),
             serials,

@@ -16,6 +16,7 @@ mod extent;
 mod fair;
 mod flaps;
 mod history;
+mod hot;
 #[cfg(test)]
 mod hung_tests;
 mod io;

@@ -71,6 +71,9 @@ pub struct Limits {
     /// Bytes of bodies in memory, of all clients together, half of them one user's; who needs more waits.
     #[serde(deserialize_with = "size")]
     pub buffer_bytes_max: u64,
+    /// Bytes of small files that were read lately, kept in memory. 0: none.
+    #[serde(deserialize_with = "cache")]
+    pub read_cache_bytes_max: u64,
     /// Large files under way at one time, half of them one user's; more wait for their turn.
     pub transfers_max: NonZeroUsize,
     /// From the connection to the end of its hello; `timeout` beyond.
@@ -118,6 +121,7 @@ impl Default for Limits {
             user_connections_max: NonZeroUsize::MIN.saturating_add(3071),
             user_requests_per_second: 0,
             buffer_bytes_max: MirrorLimits::default().buffer_bytes_max,
+            read_cache_bytes_max: MirrorLimits::default().read_cache_bytes_max,
             transfers_max: NonZeroUsize::MIN.saturating_add(1023),
             hello_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(5),
@@ -156,6 +160,12 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = String::deserialize(deserializer)?;
     let bad = || D::Error::custom(format!("{text:?} is no size such as \"64MiB\", of at least 4 MiB"));
     units::parse_size(&text).filter(|bytes| *bytes >= BUFFER_BYTES_MIN).ok_or_else(bad)
+}
+
+fn cache<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let bad = || D::Error::custom(format!("{text:?} is no size such as \"32MiB\", or \"0\" for none"));
+    if text == "0" { Ok(0) } else { units::parse_size(&text).ok_or_else(bad) }
 }
 
 fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
