@@ -15,7 +15,7 @@ use crate::mirror::reconcile::stock::Stock;
 use crate::mirror::reconcile::survey::Survey;
 use crate::mirror::scan::Copied;
 use crate::mirror::steps::Steps;
-use crate::mirror::volume::{Volume, VolumeError};
+use crate::mirror::volume::{Volume, VolumeError, VolumeFile};
 
 mod apart;
 mod aside;
@@ -165,6 +165,8 @@ struct Batch {
     placed: BTreeMap<NodeId, Option<Held>>,
     /// Paths that this batch emptied, as they compare: not to be used again before that is recorded.
     vacated: BTreeSet<String>,
+    /// Open segments of the drives' logs.
+    segments: BTreeMap<(Side, String), Arc<dyn VolumeFile>>,
     /// Drafts made ready for a version. The node may have another one by the time it is placed.
     drafts: BTreeMap<Ticket, String>,
     folders: BTreeSet<String>,
@@ -456,6 +458,7 @@ impl Batch {
             peer,
             placed: BTreeMap::new(),
             vacated: BTreeSet::new(),
+            segments: BTreeMap::new(),
             drafts: BTreeMap::new(),
             folders: BTreeSet::new(),
             named_file: false,

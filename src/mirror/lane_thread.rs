@@ -40,7 +40,7 @@ const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// What may be installed between two checkpoints, beside one step's: all of it is read back when the drive leaves in
 /// disorder and comes back, before anything is copied.
-const UNSETTLED_MAX: Fresh = Fresh { files: 512, bytes: 64 << 20 };
+const UNSETTLED_MAX: Fresh = Fresh { files: 2048, bytes: 64 << 20 };
 /// Before debts are tried again that could not be worked off.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Before a file is tried again whose only copy is damaged, though nothing has changed.

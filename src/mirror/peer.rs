@@ -71,8 +71,13 @@ impl Volume for Peer {
         self.attachment.volume.namespace()
     }
 
+    /// What the page cache has needs no thread of the drive's: it cannot block.
     fn open(&self, path: &VolumePath) -> Result<Arc<dyn VolumeFile>> {
-        self.call("open", path, |volume, path| volume.open(path)).map(|file| self.file(file, path))
+        let opened = match self.attachment.volume.open_cached(path)? {
+            Some(file) => file,
+            None => self.call("open", path, |volume, path| volume.open(path))?,
+        };
+        Ok(self.file(opened, path))
     }
 
     fn open_cached(&self, path: &VolumePath) -> Result<Option<Arc<dyn VolumeFile>>> {
@@ -162,6 +167,9 @@ impl PeerFile {
 impl VolumeFile for PeerFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let len = buf.len();
+        if self.file.read_cached_at(buf, offset)? == Some(len) {
+            return Ok(len);
+        }
         let bytes = self.call("read", move |file| {
             let mut bytes = vec![0; len];
             let read = file.read_at(&mut bytes, offset)?;

@@ -25,6 +25,8 @@ pub(super) struct Supply {
     pub(super) standing: Standing,
     pub(super) source: Source,
     pub(super) volume: Arc<dyn Volume>,
+    /// Where it was opened before, for another version.
+    pub(super) file: Option<Arc<dyn VolumeFile>>,
 }
 
 /// Why there is no whole file.
@@ -42,7 +44,7 @@ pub(super) enum Spoiled {
 /// A copy that is being read.
 struct Donor<'a> {
     supply: &'a Supply,
-    /// `None` before the first read, and once it is of no use.
+    /// `None` before it is opened, and once it is of no use.
     file: Option<Arc<dyn VolumeFile>>,
     /// Why it is of no use, or why its last bad block could not be read.
     error: Option<VolumeError>,
@@ -100,7 +102,7 @@ pub(super) fn gather(
 
 impl<'a> Donor<'a> {
     fn new(supply: &'a Supply) -> Self {
-        Self { supply, file: None, error: None, spent: false }
+        Self { supply, file: supply.file.clone(), error: None, spent: false }
     }
 
     /// Whether its whole drive is gone.

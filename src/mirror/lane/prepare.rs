@@ -1,6 +1,7 @@
 //! Making the bytes of versions ready, under names of the lane's own, before anything is renamed.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::ids::{NodeId, Side};
@@ -12,7 +13,7 @@ use crate::mirror::lane::{Batch, Lane, LaneError, Stay};
 use crate::mirror::layout;
 use crate::mirror::places;
 use crate::mirror::steps::Moment;
-use crate::mirror::volume::{Attributes, Disposition, FsKind, Volume, VolumeError, VolumeFile};
+use crate::mirror::volume::{Attributes, Disposition, FsKind, Result as VolumeResult, Volume, VolumeError, VolumeFile};
 
 /// What a draft is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,17 @@ struct Sources {
 struct Gathered {
     draft: Arc<dyn VolumeFile>,
     bad: BTreeSet<Side>,
+}
+
+impl Batch {
+    /// A drive log's segment, opened once for all that lies in it.
+    fn segment(&mut self, supply: &Supply) -> VolumeResult<Arc<dyn VolumeFile>> {
+        let key = (supply.side, supply.source.path.clone());
+        match self.segments.entry(key) {
+            Entry::Occupied(opened) => Ok(Arc::clone(opened.get())),
+            Entry::Vacant(entry) => Ok(Arc::clone(entry.insert(supply.volume.open(&supply.source.path)?))),
+        }
+    }
 }
 
 impl Lane {
@@ -95,7 +107,7 @@ impl Lane {
         let Some(path) = self.path_at(batch, &held.place)? else { return Ok(None) };
         let source = places::Source { path, offset: 0 };
         let (side, standing) = (self.side, Standing::Recorded);
-        let supply = Supply { side, standing, source, volume: Arc::clone(&self.volume) };
+        let supply = Supply { side, standing, source, volume: Arc::clone(&self.volume), file: None };
         Ok(Some((place.clone(), file, vec![supply])))
     }
 
@@ -107,7 +119,7 @@ impl Lane {
     }
 
     /// The copies that a draft can be made of, the best first; none where there is nothing to make one of yet.
-    fn supplies(&self, batch: &Batch, place: &Place, file: &FileNode) -> Result<Vec<Supply>, StoreError> {
+    fn supplies(&self, batch: &mut Batch, place: &Place, file: &FileNode) -> Result<Vec<Supply>, StoreError> {
         let snapshot = self.journal.snapshot();
         let other = self.side.other();
         let recorded = |side: Side, volume: &Arc<dyn Volume>| {
@@ -117,6 +129,7 @@ impl Lane {
                 standing: Standing::Recorded,
                 source,
                 volume: Arc::clone(volume),
+                file: None,
             }))
         };
         let own = match file.copies.get(self.side) {
@@ -140,7 +153,16 @@ impl Lane {
             // What is left of a damaged copy has the blocks that the other one lacks, it may be.
             let source = places::doubtful(&snapshot, self.side, file)?;
             let (side, standing, volume) = (self.side, Standing::Doubtful, &self.volume);
-            supplies.extend(source.map(|source| Supply { side, standing, source, volume: Arc::clone(volume) }));
+            let volume = Arc::clone(volume);
+            supplies.extend(source.map(|source| Supply { side, standing, source, volume, file: None }));
+        }
+        drop(snapshot);
+        for supply in &mut supplies {
+            let in_log = matches!(file.copies.get(supply.side), Copy::Staged(Stage::Log { .. }));
+            if in_log && supply.standing == Standing::Recorded {
+                // What cannot be opened is told when it is read.
+                supply.file = batch.segment(supply).ok();
+            }
         }
         Ok(supplies)
     }

@@ -5,7 +5,7 @@ const FIRST_DEBTS: usize = 16;
 /// Bytes that the first step makes ready at most, but for one file.
 const FIRST_BYTES: u64 = 1 << 20;
 /// Debts that a step takes at most.
-const DEBTS_MAX: usize = 256;
+const DEBTS_MAX: usize = 1024;
 /// Bytes that a step makes ready at most, but for one file: about a second of a slow stick.
 const BYTES_MAX: u64 = 16 << 20;
 
@@ -40,6 +40,6 @@ mod tests {
             reach = reach.grown();
             steps += 1;
         }
-        assert_eq!((reach, steps), (Reach { debts: 256, bytes: 16 << 20 }, 4));
+        assert_eq!((reach, steps), (Reach { debts: 1024, bytes: 16 << 20 }, 6));
     }
 }
