@@ -15,6 +15,9 @@ use crate::mirror::places;
 use crate::mirror::steps::Moment;
 use crate::mirror::volume::{Attributes, Disposition, FsKind, Result as VolumeResult, Volume, VolumeError, VolumeFile};
 
+/// Bytes of a draft in the page cache that the kernel is not yet told to write.
+const CACHED_BYTES_MAX: usize = 4 << 20;
+
 /// What a draft is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
@@ -319,11 +322,19 @@ impl Lane {
         let digests = self.journal.block_digests(file).map_err(Spoiled::Journal)?;
         let draft = self.volume.create(path).map_err(Spoiled::Write)?;
         let copies = supplies.first().is_some_and(|supply| supply.side != self.side);
+        let mut cached = 0;
         let bad = gather(self.side, file.version, &digests, supplies, |bytes, at| {
             if copies {
                 self.copied.add_bytes(bytes.len());
             }
-            draft.write_at(bytes, at).map_err(Spoiled::Write)
+            draft.write_at(bytes, at).map_err(Spoiled::Write)?;
+            cached += bytes.len();
+            if cached >= CACHED_BYTES_MAX {
+                cached = 0;
+                // The kernel begins to write it to the medium while the next blocks are read, and the sync finds little left.
+                draft.forget_cached().map_err(Spoiled::Write)?;
+            }
+            Ok(())
         })?;
         let attributes = Attributes { mtime_ns: file.mtime_ns, executable: file.executable };
         draft.set_attributes(attributes).map_err(Spoiled::Write)?;
