@@ -107,9 +107,9 @@ impl Core {
 
 impl Claim {
     /// A claim to nothing yet. An upload with the same id, as of a client that has lost its connection, is ended, and its
-    /// end waited for: what it had reserved is free then.
+    /// end waited for: what it had reserved is free then, or its answer is there.
     pub(crate) async fn begin(core: &Arc<Core>, request: &PutRequest) -> Result<Self, Refusal> {
-        let (held, displaced) = core.claims.hold(request.id.as_ref());
+        let (held, displaced) = core.claims.hold(request.id.as_ref()).await;
         core.claims.change(&request.owner, |way| way.uploads += 1);
         let claim = Self {
             core: Arc::clone(core),
@@ -242,13 +242,24 @@ impl Drop for Claim {
 type Held = (RequestId, u64, Option<watch::Sender<bool>>);
 
 impl Claims {
-    /// Takes an id for an upload.
-    fn hold(&self, id: Option<&RequestId>) -> (Option<Held>, watch::Receiver<bool>) {
+    /// Takes an id for an upload. One with it that is being committed is waited for without a limit: the commit of this one
+    /// would come behind it.
+    async fn hold(&self, id: Option<&RequestId>) -> (Option<Held>, watch::Receiver<bool>) {
+        loop {
+            match self.try_hold(id) {
+                Ok(held) => return held,
+                Err(settling) => settling.closed().await,
+            }
+        }
+    }
+
+    /// The same, where none with it is being committed; else how to know when that is done.
+    fn try_hold(&self, id: Option<&RequestId>) -> Result<(Option<Held>, watch::Receiver<bool>), watch::Sender<bool>> {
         let (sender, receiver) = watch::channel(false);
-        let Some(id) = id else { return (None, receiver) };
+        let Some(id) = id else { return Ok((None, receiver)) };
         let mut table = self.table.lock();
-        if table.by_id.get(id).is_some_and(|holder| holder.stage == HolderStage::Settling) {
-            return (None, receiver);
+        if let Some(holder) = table.by_id.get(id).filter(|holder| holder.stage == HolderStage::Settling) {
+            return Err(holder.displaced.clone());
         }
         table.last += 1;
         let number = table.last;
@@ -257,7 +268,7 @@ impl Claims {
         if let Some(before) = &before {
             before.send_replace(true);
         }
-        (Some((id.clone(), number, before)), receiver)
+        Ok((Some((id.clone(), number, before)), receiver))
     }
 
     fn let_go(&self, id: &RequestId, number: u64) {

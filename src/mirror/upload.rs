@@ -78,6 +78,8 @@ impl Mirror {
     /// A request id that was answered before gives an upload that swallows its body and answers the same again.
     pub async fn begin_put(self: &Arc<Self>, request: PutRequest) -> Result<Upload, Refusal> {
         self.core.check_journal()?;
+        // An earlier try of the same upload gives up its place, or has its answer: what it stored is not in the way then.
+        let mut claim = Claim::begin(&self.core, &request).await?;
         let answered = self.answer(request.id.as_ref())?;
         if answered.is_none() {
             self.check_place(&request.path, request.limited)?;
@@ -87,8 +89,6 @@ impl Mirror {
             }
         }
         let bytes = if answered.is_some() { 0 } else { request.len.unwrap_or(0) };
-        // An earlier try of the same upload gives up its place then too.
-        let mut claim = Claim::begin(&self.core, &request).await?;
         let displaced = claim.displaced();
         let preparing = async {
             let is_large = bytes > LOGGED_BYTES_MAX as u64;

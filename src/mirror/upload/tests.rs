@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::digest::Crc32;
-use crate::ids::{Arrival, DriveId, Epoch, Lsn, MirrorId, PerSide, Side};
+use crate::ids::{Arrival, DriveId, Epoch, Lsn, MirrorId, PerSide, RequestId, Side};
 use crate::journal::{Enrolled, Enrolment};
 use crate::mirror::attachment::NewDrive;
 use crate::mirror::core::Lost;
@@ -100,6 +100,10 @@ impl Stand {
     }
 
     async fn begin(&self, path: &str, len: Option<u64>) -> Result<Upload, Refusal> {
+        self.begin_by(path, len, None).await
+    }
+
+    async fn begin_by(&self, path: &str, len: Option<u64>, id: Option<RequestId>) -> Result<Upload, Refusal> {
         let path = RelPath::parse(path).unwrap();
         self.mirror
             .begin_put(PutRequest {
@@ -112,7 +116,7 @@ impl Stand {
                 asker: Asker::own(Priority::Normal),
                 source: BodySource::Client,
                 limited: crate::mirror::request::Limited::Yes,
-                id: None,
+                id,
             })
             .await
     }
@@ -340,5 +344,29 @@ async fn a_download_goes_on_from_the_trash_when_its_file_is_removed_and_its_driv
         }
         assert_eq!(bytes, MIB);
         assert!(stand.mirror.open(&path, Span::default(), &Asker::own(Priority::Normal)).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_sent_again_while_its_first_try_is_stored_gets_that_ones_answer_in_a_folder_that_is_full_by_it() {
+    let stand = Stand::with(MirrorLimits { folder_entries_max: 1, ..MirrorLimits::default() });
+    for round in 0..20 {
+        let id = RequestId::parse(&format!("id-{round}"));
+        let mut first = stand.begin_by("f", Some(3), id.clone()).await.unwrap();
+        let crc = send(&mut first, 3).await.unwrap();
+        // From here on nobody ends it.
+        first.claim.settle().unwrap();
+        let first = tokio::spawn(first.commit(crc));
+        let mut again = loop {
+            let again = stand.begin_by("f", Some(3), id.clone()).await.unwrap();
+            if first.is_finished() {
+                break again;
+            }
+        };
+        let receipt = first.await.unwrap().unwrap();
+        let crc = send(&mut again, 3).await.unwrap();
+        let answer = again.commit(crc).await.unwrap();
+        assert_eq!((answer.lsn, answer.crc32), (receipt.lsn, receipt.crc32));
+        stand.mirror.remove(&RelPath::parse("f").unwrap(), Recurse::No, None).await.unwrap();
     }
 }
