@@ -1,4 +1,4 @@
-//! A change whose answer is lost for good: nobody says that it was not made.
+//! A change whose answer is lost, or leaves open what became of it: nobody says that it was not made.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
 use std::io::{Read as _, Write as _};
@@ -12,89 +12,156 @@ use twinstick_rig::{Binaries, Client, Drives, Outcome, Twins};
 
 /// Exit code of what is unavailable, retries spent.
 const UNAVAILABLE: i32 = 5;
+/// Exit code of what is not there.
+const NOT_FOUND: i32 = 4;
 /// What changes something, as the header of a request has it.
-const CHANGES: [&str; 5] = ["commit", "put", "rm", "mv", "append"];
+const CHANGES: [&str; 6] = ["commit", "put", "rm", "mv", "mkdir", "append"];
+/// What a daemon says whose journal failed in the middle: what is on record shows when it is open again.
+const IN_DOUBT: &[u8] =
+    b"{\"ok\":false,\"error\":\"journal-unavailable\",\"message\":\"the journal cannot be written\"}\n";
 
-/// Stands before a daemon. When that has answered a change, it is gone with the answer.
-fn lossy(daemon: &str) -> String {
+/// What becomes of the daemon's answers to changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    /// The daemon is gone with them.
+    Lost,
+    InDoubt,
+}
+
+/// Stands before a daemon.
+fn before(daemon: &str, answers: Answers) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a socket").to_string();
     let daemon = daemon.to_owned();
     thread::spawn(move || {
-        let (mut client, _) = listener.accept().expect("a client");
-        let mut server = TcpStream::connect(daemon).expect("a daemon");
-        let asked = Arc::new(AtomicBool::new(false));
-        let (mut from, mut to) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
-        let is_asked = Arc::clone(&asked);
-        thread::spawn(move || {
-            let (mut bytes, mut seen) = ([0; 4096], String::new());
-            while let Ok(read @ 1..) = from.read(&mut bytes) {
-                seen += &String::from_utf8_lossy(&bytes[..read]);
-                if CHANGES.iter().any(|op| seen.contains(&format!("\"op\":\"{op}\""))) {
-                    is_asked.store(true, Ordering::SeqCst);
-                }
-                if to.write_all(&bytes[..read]).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut bytes = [0; 4096];
-        while let Ok(read @ 1..) = server.read(&mut bytes) {
-            // A hello's answer may have come with it.
-            let text = String::from_utf8_lossy(&bytes[..read]);
-            if asked.load(Ordering::SeqCst) && text.contains("\"lsn\"") {
-                break;
-            }
-            if client.write_all(&bytes[..read]).is_err() {
+        loop {
+            let (client, _) = listener.accept().expect("a client");
+            let server = TcpStream::connect(&daemon).expect("a daemon");
+            pass_on(client, server, answers);
+            if answers == Answers::Lost {
                 break;
             }
         }
-        drop(listener);
-        let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
     });
     address
 }
 
+/// Hands on what both say, until one has no more to say. Answers to changes go their own way.
+fn pass_on(mut client: TcpStream, mut server: TcpStream, answers: Answers) {
+    let asked = Arc::new(AtomicBool::new(false));
+    let (mut from, mut to) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+    let is_asked = Arc::clone(&asked);
+    thread::spawn(move || {
+        let (mut bytes, mut seen) = ([0; 4096], String::new());
+        while let Ok(read @ 1..) = from.read(&mut bytes) {
+            seen += &String::from_utf8_lossy(&bytes[..read]);
+            if CHANGES.iter().any(|op| seen.contains(&format!("\"op\":\"{op}\""))) {
+                is_asked.store(true, Ordering::SeqCst);
+            }
+            if to.write_all(&bytes[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    let (mut bytes, mut held) = ([0; 4096], Vec::new());
+    while let Ok(read @ 1..) = server.read(&mut bytes) {
+        let mut said = bytes[..read].to_vec();
+        if asked.load(Ordering::SeqCst) {
+            held.append(&mut said);
+            while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = held.drain(..=end).collect();
+                // A hello's answer may come with it.
+                if String::from_utf8_lossy(&line).contains("\"server\"") {
+                    said.extend(line);
+                } else if answers == Answers::InDoubt {
+                    said.extend(IN_DOUBT);
+                } else {
+                    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+                    return;
+                }
+            }
+        }
+        if client.write_all(&said).is_err() {
+            break;
+        }
+    }
+    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+}
+
 #[track_caller]
 fn is_open(outcome: &Outcome) {
-    assert_eq!(outcome.code, UNAVAILABLE, "{}", outcome.stderr);
+    assert_eq!(outcome.code, UNAVAILABLE, "{}: {}", outcome.command, outcome.stderr);
+    says_that_it_is_open(outcome);
+}
+
+#[track_caller]
+fn says_that_it_is_open(outcome: &Outcome) {
     for words in ["whether it was done is not known", "look before you do it again"] {
         assert!(outcome.stderr.contains(words), "{}: {}", outcome.command, outcome.stderr);
     }
-    assert!(!outcome.stderr.contains("nothing is stored"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("nothing is stored"), "{}: {}", outcome.command, outcome.stderr);
+}
+
+fn twins() -> Twins {
+    Twins::new(Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget")), Drives::Plain)
 }
 
 #[test]
 fn a_lost_answer_is_not_taken_for_a_refusal() {
-    let twins = Twins::new(Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget")), Drives::Plain);
+    all_are_open(Answers::Lost);
+}
+
+#[test]
+fn nor_is_one_that_leaves_it_open() {
+    all_are_open(Answers::InDoubt);
+}
+
+fn all_are_open(answers: Answers) {
+    let twins = twins();
     let client = twins.client();
-    for path in ["text", "gone", "from"] {
+    for path in ["text", "gone", "from", "whole"] {
         client.put(path, b"One. Two.").expect(0);
     }
     let through = |words: &'static [&'static str], input: &'static [u8]| {
-        let client = Client { address: lossy(twins.address()), ..client.clone() };
+        let client = Client { address: before(twins.address(), answers), ..client.clone() };
         thread::spawn(move || client.run_on(words, input))
     };
     let written = through(&["write", "text", "0"], b"0 Truly\nend\n");
+    let edited = {
+        let client = Client { address: before(twins.address(), answers), ..client.clone() };
+        let editor = twins.home().join("editor");
+        std::fs::write(&editor, "printf ' Three.' >> \"$1\"").expect("room");
+        thread::spawn(move || client.run_with(&[("EDITOR", &format!("sh '{}'", editor.display()))], &["edit", "whole"]))
+    };
     let others = [
         through(&["put", "-", "new"], b"new"),
         through(&["rm", "gone"], b""),
         through(&["mv", "from", "to"], b""),
+        through(&["mkdir", "folder"], b""),
         through(&["write", "-a", "longer"], b"added"),
     ];
-    let written = written.join().expect("an end");
-    is_open(&written);
-    let kept = written.stderr.split("what you wrote is in ").nth(1).expect("where it is kept");
-    let kept = kept.lines().next().expect("a line").trim();
-    assert_eq!(std::fs::read_to_string(Path::new(kept)).expect("it is there"), "Truly One.");
+    for (written, text) in [(written, "Truly One."), (edited, "One. Two. Three.")] {
+        let written = written.join().expect("an end");
+        is_open(&written);
+        let kept = written.stderr.split("what you wrote is in ").nth(1).expect("where it is kept");
+        let kept = kept.lines().next().expect("a line").trim();
+        assert_eq!(std::fs::read_to_string(Path::new(kept)).expect("it is there"), text);
+    }
     for other in others {
         is_open(&other.join().expect("an end"));
     }
     // All of it was done.
-    assert_eq!(client.get("text").expect(0).stdout, b"Truly One. Two.");
-    assert_eq!(client.get("new").expect(0).stdout, b"new");
-    assert_eq!(client.get("to").expect(0).stdout, b"One. Two.");
-    assert_eq!(client.get("longer").expect(0).stdout, b"added");
-    assert_eq!(client.get("gone").code, 4);
+    for (path, text) in [
+        ("text", "Truly One. Two."),
+        ("whole", "One. Two. Three."),
+        ("new", "new"),
+        ("to", "One. Two."),
+        ("longer", "added"),
+    ] {
+        assert_eq!(client.get(path).expect(0).stdout, text.as_bytes());
+    }
+    client.run(&["ls", "folder"]).expect(0);
+    client.get("gone").expect(NOT_FOUND);
     twins.check_identical();
 }

@@ -17,9 +17,9 @@ pub enum ClientError {
     Unreachable { address: String, source: io::Error },
     #[error("the connection to {address} was lost: {source}")]
     Lost { address: String, source: FrameError },
-    /// What was asked for may have been done.
+    /// What was asked for may have been done: the answer was lost, or leaves it open.
     #[error("{0}; the request had been sent, and whether it was done is not known")]
-    Unanswered(Box<ClientError>),
+    InDoubt(Box<ClientError>),
     #[error("the connection to {address} was lost in the middle of a stream, which cannot be sent again")]
     CutOff { address: String },
     #[error("what answers at {address} does not speak twinstick/1: {source}")]
@@ -104,7 +104,7 @@ impl ClientError {
             },
             Self::Lost { .. } => Remedy::Reconnect,
             Self::Unreachable { .. } => Remedy::ReconnectIfKnown,
-            Self::Unanswered(_)
+            Self::InDoubt(_)
             | Self::CutOff { .. }
             | Self::Foreign { .. }
             | Self::UnknownKey { .. }
@@ -135,6 +135,11 @@ impl ClientError {
             ),
             _ => false,
         }
+    }
+
+    /// Whether it leaves open what became of the request that it answers.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Self::Refused(fault) if fault.error == ErrorName::JournalUnavailable)
     }
 
     /// When the server said that it would take the request.

@@ -100,7 +100,7 @@ pub(crate) enum CommandError {
 
 /// What is said between why something was not stored and where it is kept.
 fn fate(error: &ClientError) -> &'static str {
-    if matches!(error, ClientError::Unanswered(_)) { ": " } else { ": nothing is stored, and " }
+    if matches!(error, ClientError::InDoubt(_)) { ": " } else { ": nothing is stored, and " }
 }
 
 fn changed(path: &str, mine: &Path, theirs: Option<&Path>) -> String {
@@ -133,11 +133,9 @@ impl CommandError {
     /// What the user can do, where the message does not say it.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Client(ClientError::Unanswered(_)) | Self::NotStored { error: ClientError::Unanswered(_), .. } => {
-                Some(
-                    "'fget info' or 'fget ls' shows what is there, once the daemon is back: look before you do it again",
-                )
-            }
+            Self::Client(ClientError::InDoubt(_)) | Self::NotStored { error: ClientError::InDoubt(_), .. } => Some(
+                "'fget info' or 'fget ls' shows what is there, once the daemon answers: look before you do it again",
+            ),
             Self::Client(error) => match error {
                 ClientError::Unreachable { .. } => Some(
                     "is it running? 'twinstickd serve' starts it there; --server HOST:PORT or FGET_SERVER names another",
@@ -155,7 +153,7 @@ impl CommandError {
                     "nothing was sent. If it should speak TLS, somebody may be in between; if it never did, 'twinstickd cert' \
                      makes a key there. 'fget logout' forgets a key that was pinned",
                 ),
-                ClientError::Unanswered(_)
+                ClientError::InDoubt(_)
                 | ClientError::Refused(_)
                 | ClientError::Handshake { .. }
                 | ClientError::NoToken { .. }
@@ -188,7 +186,7 @@ impl CommandError {
 /// Whether a tree's other files would meet with the same.
 pub(crate) fn is_of_server(error: &ClientError) -> bool {
     match error {
-        ClientError::Unanswered(error) => is_of_server(error),
+        ClientError::InDoubt(error) => is_of_server(error),
         ClientError::Unreachable { .. }
         | ClientError::Lost { .. }
         | ClientError::Foreign { .. }
@@ -215,7 +213,7 @@ pub(crate) fn is_of_server(error: &ClientError) -> bool {
 
 fn exit_of(error: &ClientError) -> Exit {
     match error {
-        ClientError::Unanswered(error) => exit_of(error),
+        ClientError::InDoubt(error) => exit_of(error),
         ClientError::Refused(fault) => exit_of_name(&fault.error),
         ClientError::Unreachable { .. } | ClientError::Lost { .. } | ClientError::CutOff { .. } => Exit::Unavailable,
         ClientError::UnknownKey { .. } | ClientError::OtherKey { .. } => Exit::Denied,

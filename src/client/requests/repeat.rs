@@ -34,25 +34,28 @@ impl Client {
         let link = self.link().await?;
         link.ask(asked).await?;
         let answer = link.last().await;
-        answer.map_err(|error| if link.is_unanswered() { ClientError::Unanswered(Box::new(error)) } else { error })
+        answer.map_err(|error| if leaves_open(link, &error) { ClientError::InDoubt(Box::new(error)) } else { error })
     }
 
-    /// As [`Client::retry`], for what changes something: no answer in the end does not mean that nothing was done.
+    /// As [`Client::retry`], for what changes something: no answer in the end, or one that leaves it open, does not
+    /// mean that nothing was done.
     pub(in crate::client) async fn change<T>(
         &mut self,
         mut attempt: impl AsyncFnMut(&mut Link) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        let mut unanswered = false;
+        let mut is_open = false;
         let outcome = self
             .retry(async |link| {
                 let outcome = attempt(link).await;
-                unanswered |= outcome.is_err() && link.is_unanswered();
+                is_open |= outcome.as_ref().is_err_and(|error| leaves_open(link, error));
                 outcome
             })
             .await;
-        outcome.map_err(|error| {
-            if unanswered && !error.is_verdict() { ClientError::Unanswered(Box::new(error)) } else { error }
-        })
+        outcome.map_err(
+            |error| {
+                if is_open && !error.is_verdict() { ClientError::InDoubt(Box::new(error)) } else { error }
+            },
+        )
     }
 
     pub(in crate::client) async fn retry<T>(
@@ -84,4 +87,10 @@ impl Client {
             }
         }
     }
+}
+
+/// Whether what a try asked for may have been done all the same: all of it was sent, and what came back, if anything did,
+/// does not tell.
+fn leaves_open(link: &Link, error: &ClientError) -> bool {
+    link.is_unanswered() || (link.is_usable() && error.is_open())
 }
