@@ -363,6 +363,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Whether there is more of a body.
+    pub(crate) async fn has_more(&mut self, body: &mut BodyReader) -> Result<bool, Close> {
+        let read = tokio::select! {
+            biased;
+            read = body.has_more(&mut self.framed) => read,
+            () = reached(&mut self.terms.phase, Phase::Hurrying) => {
+                return Err(self.end(Fault::new(ErrorName::Unavailable, CUT_OFF)).await);
+            }
+        };
+        match read {
+            Ok(has_more) => Ok(has_more),
+            Err(error) => Err(self.broken(error, &place_in(body)).await),
+        }
+    }
+
     /// The line behind a body that was read to its end.
     pub(crate) async fn trailer(&mut self, body: &BodyReader) -> Result<Trailer, Close> {
         let line = tokio::select! {

@@ -75,7 +75,8 @@ where
     S: Presence,
 {
     let refused = |refused: Refusal| Stopped::Refused(refusal::fault(&refused));
-    loop {
+    // One that ends here needs no more, and one that goes on may be large from here on.
+    while connection.has_more(body).await.map_err(Stopped::Closed)? {
         // Before it is read: what has no room in memory waits on the client's side.
         let ready = connection.while_there(body.missing(), upload.make_ready()).await;
         let most = ready.map_err(Stopped::Parted)?.map_err(refused)?;

@@ -52,6 +52,20 @@ impl BodyReader {
         self.left
     }
 
+    /// Whether there is a next piece. Of chunks it is the next one's length that tells, which is waited for.
+    pub async fn has_more<S>(&mut self, framed: &mut Framed<S>) -> Result<bool, FrameError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.left == 0 && !self.ended {
+            match self.length {
+                BodyLength::Known(_) => self.ended = true,
+                BodyLength::Chunked => self.begin_chunk(framed).await?,
+            }
+        }
+        Ok(!self.ended)
+    }
+
     /// The next piece, at most [`PIECE_BYTES_MAX`] long; `None` after the last.
     pub async fn next<S>(&mut self, framed: &mut Framed<S>) -> Result<Option<Bytes>, FrameError>
     where
@@ -65,13 +79,7 @@ impl BodyReader {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if self.left == 0 && !self.ended {
-            match self.length {
-                BodyLength::Known(_) => self.ended = true,
-                BodyLength::Chunked => self.begin_chunk(framed).await?,
-            }
-        }
-        if self.ended {
+        if !self.has_more(framed).await? {
             return Ok(None);
         }
         if self.read.saturating_add(self.left) > self.bytes_max {

@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         .with("uploads_that_wait_are_told_of_the_daemons_end_and_logged", Needs::Nothing, limits::cut_off)
         .with("an_upload_that_waits_makes_way_when_it_is_begun_again", Needs::Nothing, waiting::begun_again)
         .with("nobody_waits_for_a_client_that_left", Needs::Nothing, waiting::left)
+        .with("who_sends_a_small_body_in_chunks_waits_for_no_place", Needs::Nothing, waiting::not_large)
         .with("what_waits_for_memory_and_left_gives_its_quota_back", Needs::Nothing, waiting::quota)
         .with("who_waits_to_append_keeps_nobody_from_the_text", Needs::Nothing, waiting::appended)
         .with("who_may_have_one_connection_does_with_one", Needs::Nothing, waiting::alone)

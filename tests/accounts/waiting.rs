@@ -174,3 +174,22 @@ pub(crate) fn alone() {
     anna.run(&["status", "--wait"]).expect(0);
     anna.run(&["rm", "-r", "moved"]).expect(0);
 }
+
+/// A body of unknown length is large from the first byte on that is too much, and no sooner.
+pub(crate) fn not_large() {
+    const SMALL: usize = 64 << 10;
+    let people = people_with("transfers_max = 1\n");
+    let anna = in_the_only_place(&people);
+    let body = vec![7; SMALL];
+    for pieces in [1, 2, 64] {
+        let path = format!("in-{pieces}");
+        let mut ben = begin(&people, "ben", &json!({"op": "put", "path": path, "chunked": true}), 0);
+        for piece in body.chunks(SMALL / pieces) {
+            ben.send(&[format!("{}\n", piece.len()).as_bytes(), piece].concat());
+        }
+        ben.send(&[b"0\n".as_slice(), &trailer(&body)].concat());
+        let answer = ben.answer().expect("an answer");
+        assert_eq!(answer["ok"], true, "{answer}");
+    }
+    leave_it(anna);
+}

@@ -25,7 +25,8 @@ pub(super) async fn take_place(core: &Core, request: &PutRequest) -> Result<Opti
 }
 
 impl Upload {
-    /// Waits until there is memory for the next piece, for who has a say in when it comes; how long that may be.
+    /// Waits until there is memory for the next piece, for who has a say in when it comes and knows that one comes; how long
+    /// that may be.
     pub async fn make_ready(&mut self) -> Result<usize, Refusal> {
         if self.answered.is_some() || self.request.source == BodySource::Held {
             return Ok(BLOCK_BYTES);
