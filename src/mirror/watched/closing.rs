@@ -5,6 +5,7 @@
 //! closing: it gathers for a moment what comes.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -91,7 +92,10 @@ impl Shared {
 
     fn run(&self) {
         while let Some(closing) = self.gather() {
-            closing.into_iter().for_each(drop);
+            for what in closing {
+                // A defect in one was logged where it happened; the others are closed, and who waits for that is told.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(what)));
+            }
         }
     }
 
@@ -109,7 +113,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
 
     /// Tells its number when it is closed.
@@ -150,5 +154,33 @@ mod tests {
         closer.close(Told(1, told));
         drop(closer);
         assert_eq!(tells.iter().collect::<Vec<_>>(), [0, 1]);
+    }
+
+    /// Panics when it is closed, behind its word.
+    struct Defective(mpsc::Sender<usize>);
+
+    impl Drop for Defective {
+        fn drop(&mut self) {
+            self.0.send(0).unwrap();
+            panic!("a defect");
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_behind_a_defect() {
+        let (told, tells) = mpsc::channel();
+        let closer = Closer::start("test").unwrap();
+        closer.close(Defective(told.clone()));
+        assert_eq!(tells.recv_timeout(Duration::from_mins(1)), Ok(0));
+        closer.close(Told(1, told.clone()));
+        closer.close_all(Defective(told.clone()));
+        closer.close(Told(2, told));
+        let (settled, settles) = mpsc::channel();
+        thread::spawn(move || {
+            closer.settle();
+            settled.send(closer).unwrap();
+        });
+        settles.recv_timeout(Duration::from_mins(1)).unwrap();
+        assert_eq!(tells.try_iter().collect::<Vec<_>>(), [1, 0, 2]);
     }
 }
