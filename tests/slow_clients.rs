@@ -70,6 +70,7 @@ fn is_too_slow(answer: &Value) {
     assert_eq!((&answer["error"], &answer["close"]), (&json!("timeout"), &json!(true)), "{answer}");
     let message = answer["message"].as_str().unwrap();
     assert!(message.contains("at least 64.0 KiB a second are asked"), "{message}");
+    assert!(!message.contains("after 0 bytes"), "some came: {message}");
 }
 
 #[test]

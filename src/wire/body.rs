@@ -19,7 +19,7 @@ pub struct BodyReader {
     length: BodyLength,
     /// Bytes to come of the body, or of the chunk under way.
     left: u64,
-    /// Bytes read so far.
+    /// Bytes read so far, those of a piece that broke off too.
     read: u64,
     bytes_max: u64,
     ended: bool,
@@ -87,7 +87,13 @@ impl BodyReader {
         }
         let most = most.min(PIECE_BYTES_MAX);
         let want = usize::try_from(self.left).map_or(most, |left| left.min(most));
-        let piece = framed.bytes(want).await?;
+        let piece = match framed.bytes(want).await {
+            Ok(piece) => piece,
+            Err(broken) => {
+                self.read += framed.broken_off() as u64;
+                return Err(broken);
+            }
+        };
         self.left -= piece.len() as u64;
         self.read += piece.len() as u64;
         Ok(Some(piece))
@@ -156,6 +162,23 @@ mod tests {
     async fn a_body_over_its_limit_is_refused_before_it_is_read() {
         let error = read_all(b"5\nhello6\n world0\n\n", BodyLength::Chunked, 10).await.unwrap_err();
         assert!(matches!(error, FrameError::BodyTooLarge { limit: 10 }));
+    }
+
+    #[tokio::test]
+    async fn what_came_of_a_piece_that_broke_off_counts() {
+        for (sent, length, came) in
+            [(&b"hello"[..], BodyLength::Known(11), 5), (b"5\nhello6\n w", BodyLength::Chunked, 7)]
+        {
+            let (mut client, server) = tokio::io::duplex(64);
+            client.write_all(sent).await.unwrap();
+            drop(client);
+            let mut framed = Framed::new(server, Pace { stall: Duration::from_secs(30), rate_min: 0 });
+            let mut reader = BodyReader::new(length, 100);
+            while let Ok(piece) = reader.next(&mut framed).await {
+                assert!(piece.is_some(), "it has no end");
+            }
+            assert_eq!(reader.read(), came);
+        }
     }
 
     #[tokio::test]

@@ -55,6 +55,8 @@ pub struct Framed<S> {
     start: usize,
     /// Up to here the buffer was searched for a newline.
     scanned: usize,
+    /// Bytes that had come of what broke off.
+    broken_off: usize,
     /// With whoever is too slow a read or write fails.
     patience: Patience,
 }
@@ -71,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<Metered<S>> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
     /// A stream over another one, which counts what moves.
     pub fn over(stream: S, moved: Moved, pace: Pace) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0, scanned: 0, patience: Patience::new(pace, moved) }
+        Self { stream, buffer: Vec::new(), start: 0, scanned: 0, broken_off: 0, patience: Patience::new(pace, moved) }
     }
 
     /// What is asked of the other end from now on; what it has sent ahead of that counts.
@@ -212,11 +214,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         while bytes.len() < want {
             let missing = want - bytes.len();
             let mut room = (&mut bytes).limit(missing.min(BODY_READ_BYTES_MAX));
-            if self.patience.wait(self.stream.read_buf(&mut room)).await? == 0 {
-                return Err(FrameError::Ended);
+            let read = self.patience.wait(self.stream.read_buf(&mut room)).await;
+            if let Some(error) = read.map_or_else(Some, |read| (read == 0).then_some(FrameError::Ended)) {
+                self.broken_off = bytes.len();
+                return Err(error);
             }
         }
         Ok(bytes.freeze())
+    }
+
+    /// Bytes that had come of those that [`Framed::bytes`] failed to get last.
+    pub(super) fn broken_off(&self) -> usize {
+        self.broken_off
     }
 
     fn hand_out(&mut self, bytes: usize) {
