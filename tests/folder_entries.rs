@@ -16,6 +16,8 @@ const CLIENTS: usize = 16;
 const KINDS: usize = 5;
 /// Exit code for what may not be.
 const REFUSED: i32 = 1;
+/// Exit code for a condition that does not hold.
+const PRECONDITION: i32 = 9;
 
 fn twins(most: usize) -> Twins {
     let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
@@ -129,6 +131,12 @@ fn what_gives_a_full_folder_a_name_is_refused_and_what_leaves_it_gives_a_place_b
     assert_eq!(raw.answer().unwrap()["error"], "too-large");
     raw.send(b"{\"op\":\"put\",\"path\":\"full/chunks\",\"chunked\":true}\n5\nhello0\n{\"crc32\":\"3610a686\"}\n");
     assert_eq!(raw.answer().unwrap()["error"], "too-large");
+
+    // What was meant for another version is told that, wherever the name would be.
+    for path in ["full/large", "full/new/large"] {
+        let refused = client.run(&["put", &local, path, "--if-version", "1"]).expect(PRECONDITION);
+        assert!(refused.stderr.contains("not there by now"), "{}", refused.stderr);
+    }
 
     // What is there is replaced, moved within, and edited as ever.
     client.put("full/0", b"three").expect(0);

@@ -11,7 +11,7 @@ use crate::journal::{Answered, CommitError, Mutation, Node, Parents, Preconditio
 use crate::mirror::extent;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::refusal::Refusal;
-use crate::mirror::request::{Limited, Recurse};
+use crate::mirror::request::{Limited, Overwrite, Recurse};
 use crate::path::{Name, RelPath};
 
 /// Children removed by one turn of a recursive removal.
@@ -228,12 +228,17 @@ impl Mirror {
     }
 
     /// Refuses a PUT early that the commit would refuse.
-    pub fn check_place(&self, path: &RelPath, limited: Limited) -> Result<(), Refusal> {
+    pub fn check_place(&self, path: &RelPath, overwrite: Overwrite, limited: Limited) -> Result<(), Refusal> {
         match self.core.journal.resolve(path).map_err(unreadable)? {
             Resolved::Root | Resolved::Found(_, Node::Folder(_)) => Err(Refusal::IsAFolder(path.to_string())),
             Resolved::BelowAFile { .. } => Err(Refusal::NotAFolder(path.to_string())),
             Resolved::Found(_, Node::File(_)) => Ok(()),
             Resolved::Missing { parent, depth } => {
+                // Before the name: nothing would be made.
+                if let Overwrite::Version(wanted) = overwrite {
+                    let reason = Precondition::OtherVersion { path: path.clone(), wanted, now: None };
+                    return Err(refusal(reason.into()));
+                }
                 let names_max = self.core.names_max(limited);
                 let refused = self.core.journal.refuse_name(path, (parent, depth), names_max).map_err(unreadable)?;
                 refused.map_or(Ok(()), |reason| Err(refusal(CommitError::Precondition(reason))))

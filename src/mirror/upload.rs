@@ -82,7 +82,7 @@ impl Mirror {
         let mut claim = Claim::begin(&self.core, &request).await?;
         let answered = self.answer(request.id.as_ref())?;
         if answered.is_none() {
-            self.check_place(&request.path, request.limited)?;
+            self.check_place(&request.path, request.overwrite, request.limited)?;
             self.check_length(request.len.unwrap_or(0))?;
             if self.core.attachments().is_empty() {
                 return Err(self.core.nobody_there());

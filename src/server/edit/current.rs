@@ -75,7 +75,8 @@ fn bounded(
         }
         Ok(download) => Ok(Some(download)),
         Err(Refusal::NotFound(_)) => {
-            mirror.check_place(path, Limited::Yes).map_err(|refused| Missed::Refused(refusal::fault(&refused)))?;
+            let place = mirror.check_place(path, Overwrite::No, Limited::Yes);
+            place.map_err(|refused| Missed::Refused(refusal::fault(&refused)))?;
             Ok(None)
         }
         Err(refused) => Err(refused.into()),
