@@ -115,14 +115,24 @@ impl Mirror {
         source: BodySource,
     ) -> Result<Download, Refusal> {
         self.core.check_journal()?;
-        let (place, file) = current(&self.core, path)?;
-        let digests = self.core.journal.block_digests(&file).map_err(unreadable)?;
+        let mut transfer = None;
+        let (place, file, offset, len, flow) = loop {
+            let (place, file) = current(&self.core, path)?;
+            let size = file.version.size;
+            let offset = span.offset.min(size);
+            let len = span.count.map_or(size - offset, |count| count.min(size - offset));
+            let flow = asker.flow(Some(len));
+            let is_large = len > BLOCK_BYTES as u64 && source == BodySource::Client;
+            if is_large && transfer.is_none() {
+                transfer = Some(self.core.transfers.take(&flow, 1).await?);
+                // While it was waited for the file may have been changed.
+                continue;
+            }
+            transfer = transfer.filter(|_| is_large);
+            break (place, file, offset, len, flow);
+        };
         let size = file.version.size;
-        let offset = span.offset.min(size);
-        let len = span.count.map_or(size - offset, |count| count.min(size - offset));
-        let flow = asker.flow(Some(len));
-        let is_large = len > BLOCK_BYTES as u64 && source == BodySource::Client;
-        let transfer = if is_large { Some(self.core.transfers.take(&flow, 1).await?) } else { None };
+        let digests = self.core.journal.block_digests(&file).map_err(unreadable)?;
         let mut download = Download {
             len,
             size,

@@ -370,3 +370,33 @@ async fn a_put_sent_again_while_its_first_try_is_stored_gets_that_ones_answer_in
         stand.mirror.remove(&RelPath::parse("f").unwrap(), Recurse::No, None).await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_waited_for_its_place_gives_what_is_there_when_it_has_it() {
+    let stand = Stand::with(MirrorLimits { transfers_max: 1, ..MirrorLimits::default() });
+    let path = RelPath::parse("f").unwrap();
+    // The second one needs no place any more.
+    for (before, now) in [(MIB, 2 * MIB), (2 * MIB, 3)] {
+        let asker = Asker::own(Priority::Normal);
+        let mut upload = stand.begin("f", Some(before)).await.unwrap();
+        let crc = send(&mut upload, before).await.unwrap();
+        upload.commit(crc).await.unwrap();
+        let mut next = stand.begin("f", Some(now)).await.unwrap();
+        let in_the_way = match next.transfer {
+            Some(_) => None,
+            None => Some(stand.begin("beside", Some(MIB)).await.unwrap()),
+        };
+        let mut download = Box::pin(stand.mirror.open(&path, Span::default(), &asker));
+        cut_short(&mut download).await;
+        let crc = send(&mut next, now).await.unwrap();
+        let receipt = next.commit(crc).await.unwrap();
+        drop(in_the_way);
+        let mut download = download.await.unwrap();
+        assert_eq!((download.lsn, download.len), (receipt.lsn, now));
+        let mut bytes = 0;
+        while let Some(block) = download.next().await.unwrap() {
+            bytes += block.len() as u64;
+        }
+        assert_eq!(bytes, now);
+    }
+}
