@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use twinstick_rig::{Binaries, Client, Drives, Outcome, Twins};
+use twinstick_rig::{Binaries, Client, Drives, Outcome, Side, Twins, wait_until};
 
 /// Exit code of what is unavailable, retries spent.
 const UNAVAILABLE: i32 = 5;
 /// Exit code of what is not there.
 const NOT_FOUND: i32 = 4;
 /// What changes something, as the header of a request has it.
-const CHANGES: [&str; 6] = ["commit", "put", "rm", "mv", "mkdir", "append"];
+const CHANGES: [&str; 7] = ["commit", "put", "rm", "mv", "mkdir", "append", "drop"];
 /// What a daemon says whose journal failed in the middle: what is on record shows when it is open again.
 const IN_DOUBT: &[u8] =
     b"{\"ok\":false,\"error\":\"journal-unavailable\",\"message\":\"the journal cannot be written\"}\n";
@@ -25,6 +25,8 @@ const IN_DOUBT: &[u8] =
 enum Answers {
     /// The daemon is gone with them.
     Lost,
+    /// The first one is lost with its connection.
+    FirstLost,
     InDoubt,
 }
 
@@ -34,20 +36,23 @@ fn before(daemon: &str, answers: Answers) -> String {
     let address = listener.local_addr().expect("a socket").to_string();
     let daemon = daemon.to_owned();
     thread::spawn(move || {
+        let mut is_first = true;
         loop {
             let (client, _) = listener.accept().expect("a client");
             let server = TcpStream::connect(&daemon).expect("a daemon");
+            let answers = if answers == Answers::FirstLost && !is_first { None } else { Some(answers) };
             pass_on(client, server, answers);
-            if answers == Answers::Lost {
+            if answers == Some(Answers::Lost) {
                 break;
             }
+            is_first = false;
         }
     });
     address
 }
 
-/// Hands on what both say, until one has no more to say. Answers to changes go their own way.
-fn pass_on(mut client: TcpStream, mut server: TcpStream, answers: Answers) {
+/// Hands on what both say, until one has no more to say. Answers to changes go their own way, if they do.
+fn pass_on(mut client: TcpStream, mut server: TcpStream, answers: Option<Answers>) {
     let asked = Arc::new(AtomicBool::new(false));
     let (mut from, mut to) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
     let is_asked = Arc::clone(&asked);
@@ -67,7 +72,7 @@ fn pass_on(mut client: TcpStream, mut server: TcpStream, answers: Answers) {
     let (mut bytes, mut held) = ([0; 4096], Vec::new());
     while let Ok(read @ 1..) = server.read(&mut bytes) {
         let mut said = bytes[..read].to_vec();
-        if asked.load(Ordering::SeqCst) {
+        if let Some(answers) = answers.filter(|_| asked.load(Ordering::SeqCst)) {
             held.append(&mut said);
             while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = held.drain(..=end).collect();
@@ -164,4 +169,31 @@ fn all_are_open(answers: Answers) {
     client.run(&["ls", "folder"]).expect(0);
     client.get("gone").expect(NOT_FOUND);
     twins.check_identical();
+}
+
+/// What is removed from beside the mirror has no id that would tell.
+#[test]
+fn who_asks_again_for_what_is_gone_is_told_that_it_may_have_been_done() {
+    let twins = twins();
+    let client = twins.client();
+    client.put("f", b"whole").expect(0);
+    twins.check_identical();
+    let at = twins.root(Side::B).join("f");
+    let modified = std::fs::metadata(&at).and_then(|meta| meta.modified()).expect("it is there");
+    std::fs::write(&at, b"wHole").expect("room");
+    let file = std::fs::File::options().write(true).open(&at).expect("it is there");
+    file.set_modified(modified).expect("it is ours");
+    client.run(&["scrub", "start"]).expect(0);
+    let lying = || client.run(&["aside", "--json"]).expect(0).json()["items"].as_array().expect("a list").clone();
+    wait_until("the damaged copy lies aside", || lying().len() == 1);
+    let name = format!("b:{}", lying()[0]["item"].as_str().expect("its name"));
+    let outcome = Client { address: before(twins.address(), Answers::FirstLost), ..client.clone() }
+        .run(&["aside", "drop", &name])
+        .expect(NOT_FOUND);
+    assert!(outcome.stderr.contains(&format!("{name} among what lies aside")), "{}", outcome.stderr);
+    says_that_it_is_open(&outcome);
+    assert!(lying().is_empty(), "it was done");
+    // Nobody had asked for this one before.
+    let outcome = client.run(&["aside", "drop", &name]).expect(NOT_FOUND);
+    assert!(!outcome.stderr.contains("is not known"), "{}", outcome.stderr);
 }

@@ -60,7 +60,8 @@ impl Client {
             len: Some(text.len() as u64),
             ..of(sentence, mutation(Op::Commit))
         };
-        self.change(async |link| send_body(link, &line, &mut Source::Memory(text.clone()), &mut |_| ()).await).await
+        self.change(&line, async |link| send_body(link, &line, &mut Source::Memory(text.clone()), &mut |_| ()).await)
+            .await
     }
 
     /// Lets others have it.
@@ -73,7 +74,8 @@ impl Client {
     pub async fn append(&mut self, path: &str, bytes: Bytes) -> Result<MutationAnswer, ClientError> {
         let (path, len) = (Some(path.to_owned()), Some(bytes.len() as u64));
         let line = RequestLine { path, len, ..mutation(Op::Append) };
-        self.change(async |link| send_body(link, &line, &mut Source::Memory(bytes.clone()), &mut |_| ()).await).await
+        self.change(&line, async |link| send_body(link, &line, &mut Source::Memory(bytes.clone()), &mut |_| ()).await)
+            .await
     }
 }
 

@@ -116,7 +116,7 @@ impl Client {
             ..mutation(Op::Put)
         };
         let address = self.address.clone();
-        self.change(async |link| {
+        self.change(&line, async |link| {
             if !source.is_whole() {
                 return Err(ClientError::CutOff { address: address.clone() });
             }
@@ -339,7 +339,7 @@ impl Client {
     /// Lets go of a drive. Waits as long as that takes.
     pub async fn eject(&mut self, drive: &str, wait: bool, force: bool) -> Result<EjectAnswer, ClientError> {
         let line = RequestLine { drive: Some(drive.to_owned()), wait, force, ..request(Op::Eject) };
-        self.change(async |link| {
+        self.change(&line, async |link| {
             link.ask(&line).await?;
             link.last_in_its_time().await
         })

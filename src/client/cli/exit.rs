@@ -134,7 +134,8 @@ impl CommandError {
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Client(ClientError::InDoubt(_)) | Self::NotStored { error: ClientError::InDoubt(_), .. } => Some(
-                "'fget info' or 'fget ls' shows what is there, once the daemon answers: look before you do it again",
+                "'fget info' or 'fget ls' shows what is there, 'fget aside' what is beside it, once the daemon answers: look \
+                 before you do it again",
             ),
             Self::Client(error) => match error {
                 ClientError::Unreachable { .. } => Some(

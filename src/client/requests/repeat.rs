@@ -22,7 +22,7 @@ impl Client {
 
     /// The same for what changes something.
     pub(super) async fn settle<T: DeserializeOwned>(&mut self, line: &RequestLine) -> Result<T, ClientError> {
-        self.change(async |link| {
+        self.change(line, async |link| {
             link.ask(line).await?;
             link.last().await
         })
@@ -41,6 +41,7 @@ impl Client {
     /// mean that nothing was done.
     pub(in crate::client) async fn change<T>(
         &mut self,
+        line: &RequestLine,
         mut attempt: impl AsyncFnMut(&mut Link) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
         let mut is_open = false;
@@ -51,11 +52,11 @@ impl Client {
                 outcome
             })
             .await;
-        outcome.map_err(
-            |error| {
-                if is_open && !error.is_verdict() { ClientError::InDoubt(Box::new(error)) } else { error }
-            },
-        )
+        outcome.map_err(|error| {
+            // Without an id a refusal is about this try alone: what it misses may be gone by the one before.
+            let is_known = line.id.is_some() && error.is_verdict();
+            if is_open && !is_known { ClientError::InDoubt(Box::new(error)) } else { error }
+        })
     }
 
     pub(in crate::client) async fn retry<T>(
