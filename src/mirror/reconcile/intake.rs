@@ -241,6 +241,9 @@ impl Mirror {
         is_unchanged(find).await?;
         let crc = upload.crc32();
         upload.commit(crc).await?;
+        // What lies there is known for the mirror's own once the lane has been there: whoever removes it before that would
+        // see it come back.
+        self.core.hurry_lanes();
         Ok(())
     }
 }
