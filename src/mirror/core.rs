@@ -11,17 +11,14 @@ use crate::clock;
 use crate::elapsed::Stopwatch;
 use crate::ids::{Lsn, NodeId, Nonce, PerSide, Side};
 use crate::journal::store::StoreError;
-use crate::journal::{Catalog as _, Change, DriveFact, FileNode, Journal, Keeping, Place, Released, Stage};
+use crate::journal::{Catalog as _, DriveFact, FileNode, Journal, Keeping, Place};
 use crate::mirror::attachment::Attachment;
-use crate::mirror::committer::{Audience, Committer, Durable, Names, Reporter};
-use crate::mirror::fair::{Class, Flow};
+use crate::mirror::committer::{Committer, Durable, Reporter};
 use crate::mirror::flaps::Ending;
 use crate::mirror::history::{History, Moment};
 use crate::mirror::hot::Hot;
 use crate::mirror::label::Serials;
-use crate::mirror::layout;
 use crate::mirror::limits::AsideMax;
-use crate::mirror::patient::TRY_AGAIN_AFTER;
 use crate::mirror::pool::Pool;
 use crate::mirror::quota::{Claims, Users};
 use crate::mirror::reconcile::inbox::Inbox;
@@ -36,9 +33,6 @@ use crate::mirror::state::DriveEvent;
 use crate::mirror::status::{Notice, SearchStatus};
 use crate::mirror::token::InstallToken;
 use crate::mirror::volume::{Disposition, VolumeError};
-
-/// Tries to remove a stage that nobody needs.
-const DROP_TRIES: u32 = 3;
 
 /// A drive that the mirror found to be gone; for the watcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,129 +311,6 @@ impl Core {
             message.push_str(&notice.what);
         }
         Refusal::Unavailable { drive: None, message }
-    }
-}
-
-/// What the committer tells, handed on. Weak: the committer must not keep the mirror alive.
-#[derive(Default)]
-pub(crate) struct Listener(OnceLock<Weak<Core>>);
-
-impl Listener {
-    /// Begins to hand on; nothing is committed before.
-    pub(crate) fn listen(&self, core: &Arc<Core>) {
-        self.0.get_or_init(|| Arc::downgrade(core));
-    }
-
-    fn core(&self) -> Option<Arc<Core>> {
-        self.0.get().and_then(Weak::upgrade)
-    }
-
-    /// `told`: what the drive has to tell of first, in case that the journal is lost: why it is not needed any more.
-    fn release(core: &Core, released: &[Released], told: Option<Lsn>) {
-        for item in released {
-            if let Some(attachment) = core.seat(item.side).releaser(item) {
-                let_go(&attachment, item, told);
-            }
-        }
-    }
-}
-
-/// Lets go of a stage on a drive that is there.
-pub(crate) fn let_go(attachment: &Arc<Attachment>, released: &Released, told: Option<Lsn>) {
-    match released.stage {
-        Stage::Log { arrival, segment, .. } => attachment.log.release(arrival, segment, released.ticket),
-        Stage::File => drop_stage_once_told(attachment, &layout::stage(released.ticket), told),
-    }
-}
-
-/// Removes a stage that nobody needs, in the drive's own time.
-pub(crate) fn drop_stage(attachment: &Arc<Attachment>, path: &str) {
-    drop_stage_once_told(attachment, path, None);
-}
-
-fn drop_stage_once_told(attachment: &Arc<Attachment>, path: &str, told: Option<Lsn>) {
-    drop_stage_trying(Leaving::begin(attachment), path, told, DROP_TRIES);
-}
-
-/// A stage that is being removed; counted until this is dropped.
-struct Leaving(Arc<Attachment>);
-
-impl Leaving {
-    fn begin(attachment: &Arc<Attachment>) -> Self {
-        attachment.leaving.send_modify(|count| *count += 1);
-        Self(Arc::clone(attachment))
-    }
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.leaving.send_modify(|count| *count -= 1);
-    }
-}
-
-/// A drive that has left is swept when it comes back, and so is a stage that stays behind an error that does not pass.
-fn drop_stage_trying(leaving: Leaving, path: &str, told: Option<Lsn>, tries: u32) {
-    let attachment = Arc::clone(&leaving.0);
-    let (volume, path) = (Arc::clone(&attachment.volume), path.to_owned());
-    let _ = attachment.io.start_job(Flow::own(Class::Background).call(), move || {
-        if told.is_some_and(|lsn| leaving.0.log.tell(lsn).is_none()) {
-            return;
-        }
-        let Err(error) = volume.remove_file(&path) else { return };
-        let left = match error.disposition {
-            Disposition::NotFound => return,
-            // Until it has passed: it says nothing of the stage.
-            Disposition::Shortage => tries,
-            Disposition::DriveLost
-            | Disposition::NoSpace
-            | Disposition::Refused
-            | Disposition::InTheWay
-            | Disposition::BadRead => tries - 1,
-        };
-        if left == 0 || leaving.0.is_gone() {
-            tracing::warn!(%error, "a stage stays");
-            return;
-        }
-        std::thread::sleep(TRY_AGAIN_AFTER);
-        // Behind what others asked for meanwhile.
-        drop_stage_trying(leaving, &path, None, left);
-    });
-}
-
-impl Audience for Listener {
-    fn committed(&self, changes: &[Change], released: &[Released], names: Names) {
-        let Some(core) = self.core() else { return };
-        let head = core.journal.head();
-        Self::release(&core, released, Some(head));
-        for attachment in core.attachments() {
-            attachment.log.later(changes, head);
-            match names {
-                _ if changes.is_empty() => {}
-                Names::CanWait => attachment.wake.ring_softly(clock::now()),
-                Names::Now => attachment.wake.hurry(),
-            }
-        }
-        core.tell_change();
-    }
-
-    fn noted(&self, released: &[Released]) {
-        let Some(core) = self.core() else { return };
-        Self::release(&core, released, None);
-        core.tell_change();
-    }
-
-    fn closed(&self) {
-        let Some(core) = self.core() else { return };
-        core.history.journal_closed(Moment::now());
-    }
-
-    fn reopened(&self) {
-        let Some(core) = self.core() else { return };
-        core.history.journal_opened(Moment::now());
-        for attachment in core.attachments() {
-            core.see_off(&attachment, "the journal was opened anew: the drive is verified again", Ending::Orderly);
-        }
-        core.tell_change();
     }
 }
 

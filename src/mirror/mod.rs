@@ -25,6 +25,7 @@ mod lane;
 mod lane_thread;
 pub(crate) mod layout;
 mod limits;
+mod listener;
 mod log_thread;
 pub(crate) mod manifest;
 #[expect(clippy::module_inception, reason = "the mirror's own face")]
@@ -44,6 +45,7 @@ mod pool;
 mod quota;
 mod reconcile;
 pub mod refusal;
+mod release;
 mod repairs;
 mod report;
 pub mod request;

@@ -13,7 +13,6 @@ use crate::journal::{
     Answered, Mutation, Precondition, Put, Receipt, Released, Request, Staged, Version, put_fingerprint,
 };
 use crate::mirror::attachment::Attachment;
-use crate::mirror::core::{drop_stage, let_go};
 use crate::mirror::drive_log::{Append, Record};
 use crate::mirror::fair::Flow;
 use crate::mirror::io::Gone;
@@ -23,6 +22,7 @@ use crate::mirror::mutate::refusal;
 use crate::mirror::pool::Held;
 use crate::mirror::quota::Claim;
 use crate::mirror::refusal::Refusal;
+use crate::mirror::release::{drop_stage, let_go};
 use crate::mirror::request::PutRequest;
 use crate::mirror::stage::StageFile;
 use crate::mirror::upload::leg::{Leg, Memory};
