@@ -24,6 +24,8 @@ use crate::journal::{
 
 /// Requests that one barrier serves at most.
 pub(crate) const BATCH_MAX: usize = 4096;
+/// Facts that are noted before commits have their turn again, and readers theirs.
+const FACTS_MAX: usize = 64;
 /// Between two attempts to open a failed journal.
 const REOPEN_EVERY: Duration = Duration::from_millis(500);
 /// Without commits, the running time is looked at so often …
@@ -68,6 +70,14 @@ pub(crate) struct Reporter {
     pub(crate) drive: DriveId,
 }
 
+/// Facts of a drive, some of which may be noted already.
+struct Report {
+    from: Reporter,
+    facts: std::vec::IntoIter<DriveFact>,
+    /// What those that are noted released.
+    released: Vec<Released>,
+}
+
 /// What the committer tells the mirror.
 pub(crate) trait Audience: Send + Sync {
     /// Mutations are visible: lanes have work, drive logs have records to take.
@@ -82,7 +92,7 @@ pub(crate) trait Audience: Send + Sync {
 
 enum Message {
     Commit(Box<Request>, oneshot::Sender<Result<Receipt, CommitError>>),
-    Note(Reporter, Vec<DriveFact>, Durable, mpsc::Sender<Result<Vec<Released>, StoreError>>),
+    Note(Report, Durable, mpsc::Sender<Result<Vec<Released>, StoreError>>),
     Attach(Side, DriveId, Arrival, mpsc::Sender<Attached>),
     Leave(Side, Arrival),
     Retire(Side, Arrival),
@@ -159,7 +169,8 @@ impl Committer {
         durable: Durable,
     ) -> Result<Vec<Released>, StoreError> {
         let (reply, answer) = mpsc::channel();
-        self.queue.send(Message::Note(reporter, facts, durable, reply)).map_err(|_| StoreError::Dead)?;
+        let report = Report { from: reporter, facts: facts.into_iter(), released: Vec::new() };
+        self.queue.send(Message::Note(report, durable, reply)).map_err(|_| StoreError::Dead)?;
         answer.recv().map_err(|_| StoreError::Dead)?
     }
 
@@ -239,6 +250,12 @@ impl Reopening {
     }
 }
 
+/// How far the noting of a report is.
+enum Noted {
+    All(Vec<Released>),
+    Some(Report),
+}
+
 struct Work {
     writer: Writer,
     reopening: Reopening,
@@ -253,10 +270,12 @@ impl Work {
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
             let wait = if self.writer.is_open() { LOOK_EVERY } else { self.reopening.due_in() };
-            match messages.recv_timeout(wait) {
-                Ok(message) => self.ready.push_back(message),
-                Err(RecvTimeoutError::Timeout) => self.keep_time(KEEP_TIME_EVERY),
-                Err(RecvTimeoutError::Disconnected) => return,
+            if self.ready.is_empty() {
+                match messages.recv_timeout(wait) {
+                    Ok(message) => self.ready.push_back(message),
+                    Err(RecvTimeoutError::Timeout) => self.keep_time(KEEP_TIME_EVERY),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
             while self.ready.len() < BATCH_MAX {
                 let Ok(message) = messages.try_recv() else { break };
@@ -274,14 +293,21 @@ impl Work {
         }
     }
 
-    /// Handles what is ready, in order: runs of commits by one barrier, and runs of facts together.
+    /// Handles what is ready, in order: runs of commits by one barrier. Of many facts it handles some, and leaves the
+    /// others for its next turn.
     fn turn(&mut self) -> bool {
         while let Some(message) = self.ready.pop_front() {
             match message {
                 Message::Commit(request, reply) => self.commits(*request, reply),
-                Message::Note(Reporter { side, drive }, facts, durable, reply) => {
-                    let enrolled = self.writer.is_enrolled(side, drive);
-                    let result = if enrolled { self.note(&facts, durable) } else { Err(StoreError::Dead) };
+                Message::Note(report, durable, reply) => {
+                    let result = match self.note(report, durable) {
+                        Ok(Noted::All(released)) => Ok(released),
+                        Ok(Noted::Some(rest)) => {
+                            self.ready.push_back(Message::Note(rest, durable, reply));
+                            return true;
+                        }
+                        Err(error) => Err(error),
+                    };
                     // A drive that has left meanwhile does not wait for the answer.
                     let _ = reply.send(result);
                 }
@@ -355,13 +381,22 @@ impl Work {
         let _ = self.writer.keep_time(self.running.at(clock::now()), at_least);
     }
 
-    fn note(&mut self, facts: &[DriveFact], durable: Durable) -> Result<Vec<Released>, StoreError> {
-        let released = self.writer.note(facts)?;
+    /// Notes some facts more; when it was the last of them, what all of them released.
+    fn note(&mut self, mut report: Report, durable: Durable) -> Result<Noted, StoreError> {
+        let Reporter { side, drive } = report.from;
+        if !self.writer.is_enrolled(side, drive) {
+            return Err(StoreError::Dead);
+        }
+        let facts: Vec<_> = report.facts.by_ref().take(FACTS_MAX).collect();
+        report.released.extend(self.writer.note(&facts)?);
+        if report.facts.len() > 0 {
+            return Ok(Noted::Some(report));
+        }
         if durable == Durable::Now {
             self.writer.barrier()?;
         }
-        self.audience.noted(&released);
-        Ok(released)
+        self.audience.noted(&report.released);
+        Ok(Noted::All(report.released))
     }
 
     /// One attempt. The store that failed answers reads until there is room for a new one.

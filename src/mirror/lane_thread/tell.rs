@@ -61,8 +61,15 @@ impl Worker<'_> {
         seat.set_unwatched(self.hints.unwatched());
         self.tell_aside();
         if step.worked {
+            let free = || seat.space().map(|space| space.free);
+            let before = free();
             self.tell_space();
             self.tell_of_room();
+            // The trash made room: what waits for it is tried at once, and asks for more if that is too little. Nobody
+            // knows while the journal is closed; it is tried again then.
+            if full && free() > before && self.lane.retry_stays().is_ok() {
+                self.asked_for_room = false;
+            }
         }
         // With room again a drive may have everything at once, and no further step says so.
         while let Some(event) = self.next_event(scan, full) {
