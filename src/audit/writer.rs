@@ -8,7 +8,7 @@ use crate::audit::files::{Files, NotWritten};
 use crate::audit::inbox::{Batch, Dropped, Wish};
 use crate::audit::saved::{self, Found, Position};
 use crate::clock;
-use crate::wire::{Missing, MissingLines, Time, Totals, line_of};
+use crate::wire::{Missing, MissingLines, Time, Totals, line_of, lines_of};
 
 /// How often the totals are saved, while they change.
 const SAVE_EVERY: Duration = Duration::from_mins(1);
@@ -75,7 +75,7 @@ impl Writer {
         if written.is_ok() {
             self.dropped = Dropped::default();
         }
-        let lines: Vec<u8> = batch.lines.iter().flat_map(line_of).collect();
+        let lines = lines_of(&batch.lines);
         let written = written.and_then(|()| self.files.append(&lines, batch.limits));
         self.position = self.files.position().unwrap_or(self.position);
         self.took(written, batch)

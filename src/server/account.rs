@@ -8,7 +8,7 @@ use crate::server::connection::Close;
 use crate::server::session::{Session, said};
 use crate::server::share;
 use crate::server::uses::LastUsed;
-use crate::wire::{AccountAnswer, AccountLine, ErrorName, Fault, Secret, Time, TokenLine, line_of};
+use crate::wire::{AccountAnswer, AccountLine, ErrorName, Fault, Secret, Time, TokenLine, lines_of};
 
 pub(crate) async fn change<S>(session: &mut Session<S>, change: Change) -> Result<(), Close>
 where
@@ -43,7 +43,7 @@ where
     let usage = |name: &str| said(mirror.usage(name)).map(Some);
     let lines = accounts.map_or_else(|| Ok(Vec::new()), |accounts| lines(&accounts, &uses.last(), usage));
     let body = match lines {
-        Ok(lines) => lines.iter().flat_map(line_of).collect::<Vec<u8>>(),
+        Ok(lines) => lines_of(&lines),
         Err(fault) => return session.connection.refuse(&fault).await,
     };
     session.connection.answer_body(&body).await

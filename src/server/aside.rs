@@ -6,7 +6,7 @@ use crate::ids::Side;
 use crate::mirror::request::{AsideItem, AsideWorth};
 use crate::server::connection::Close;
 use crate::server::session::{Session, said};
-use crate::wire::{AsideLine, DropAnswer, DropRequest, ErrorName, Fault, line_of};
+use crate::wire::{AsideLine, DropAnswer, DropRequest, ErrorName, Fault, lines_of};
 
 pub(crate) async fn list<S>(session: &mut Session<S>) -> Result<(), Close>
 where
@@ -14,7 +14,7 @@ where
 {
     match said(session.mirror.list_aside().await) {
         Ok(items) => {
-            let body: Vec<u8> = items.into_iter().flat_map(|item| line_of(&line(item))).collect();
+            let body = lines_of(items.into_iter().map(line));
             session.connection.answer_body(&body).await
         }
         Err(fault) => session.connection.refuse(&fault).await,

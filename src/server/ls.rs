@@ -13,7 +13,7 @@ use crate::server::connection::Close;
 use crate::server::info::kind;
 use crate::server::place::{self, Listed};
 use crate::server::session::{Session, recurse, said};
-use crate::wire::{EntryLine, Fault, ListRequest, Time, line_of};
+use crate::wire::{EntryLine, Fault, ListRequest, Time, lines_of};
 
 pub(crate) async fn perform<S>(session: &mut Session<S>, request: ListRequest) -> Result<(), Close>
 where
@@ -70,7 +70,7 @@ fn body(
         };
         entries.retain(|entry| is_seen(access, &folder, &entry.name));
     }
-    Ok(entries.into_iter().flat_map(|entry| line_of(&line(entry))).collect())
+    Ok(lines_of(entries.into_iter().map(line)))
 }
 
 /// In a folder that somebody may read there can be others that he may not.

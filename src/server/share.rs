@@ -8,7 +8,7 @@ use crate::server::connection::Close;
 use crate::server::door::ChangeRefused;
 use crate::server::place;
 use crate::server::session::{Session, said};
-use crate::wire::{DropAnswer, ErrorName, Fault, ShareLine, ShareRequest, line_of};
+use crate::wire::{DropAnswer, ErrorName, Fault, ShareLine, ShareRequest, lines_of};
 
 pub(crate) async fn share<S>(session: &mut Session<S>, request: ShareRequest) -> Result<(), Close>
 where
@@ -42,7 +42,7 @@ where
         Ok(shares) => shares,
         Err(fault) => return session.connection.refuse(&fault).await,
     };
-    let body: Vec<u8> = shares.into_iter().flat_map(|share| line_of(&line(&share))).collect();
+    let body = lines_of(shares.iter().map(line));
     session.connection.answer_body(&body).await
 }
 

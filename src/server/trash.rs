@@ -13,7 +13,7 @@ use crate::server::connection::Close;
 use crate::server::info::kind;
 use crate::server::place::{self, Listed};
 use crate::server::session::{Session, said};
-use crate::wire::{EmptiedAnswer, Fault, Time, TrashLine, Why, line_of};
+use crate::wire::{EmptiedAnswer, Fault, Time, TrashLine, Why, lines_of};
 
 pub(crate) async fn list<S>(session: &mut Session<S>, path: String) -> Result<(), Close>
 where
@@ -58,7 +58,7 @@ fn body(mirror: &Mirror, access: &Access, listed: Listed, limit: usize) -> Resul
         items.extend(said(mirror.trash(path, limit.saturating_sub(items.len())))?);
     }
     items.retain(|item| RelPath::parse(&item.path).is_ok_and(|path| access.may(Right::Read, &path)));
-    Ok(items.into_iter().flat_map(|item| line_of(&line(item))).collect())
+    Ok(lines_of(items.into_iter().map(line)))
 }
 
 fn line(item: TrashItem) -> TrashLine {

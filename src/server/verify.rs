@@ -9,7 +9,7 @@ use crate::digest::Crc32;
 use crate::mirror::request::{Contents, Verified, VerifyLine};
 use crate::server::connection::Close;
 use crate::server::session::{Session, said};
-use crate::wire::{ErrorName, Fault, Trailer, VerifiedLine, VerifyAnswer, VerifyFinding, line_of};
+use crate::wire::{ErrorName, Fault, Trailer, VerifiedLine, VerifyAnswer, VerifyFinding, line_of, lines_of};
 
 /// Lines that go in one chunk.
 const CHUNK_LINES_MAX: usize = 128;
@@ -33,7 +33,7 @@ where
     let mut crc = crc32fast::Hasher::new();
     let mut batch = Vec::new();
     while lines.recv_many(&mut batch, CHUNK_LINES_MAX).await > 0 {
-        let bytes: Vec<u8> = batch.drain(..).flat_map(|line| line_of(&verified(line))).collect();
+        let bytes = lines_of(batch.drain(..).map(verified));
         crc.update(&bytes);
         let mut head = String::new();
         // Writing to a String cannot fail.

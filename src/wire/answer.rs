@@ -10,12 +10,23 @@ use crate::wire::line::Secret;
 use crate::wire::text;
 use crate::wire::time::Time;
 
+/// What most answers fit in.
+const LINE_BYTES: usize = 256;
+
 /// A line of compact JSON with its newline.
 pub fn line_of<T: Serialize>(value: &T) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "the wire's types have text keys and no failing serializer")]
-    let mut line = serde_json::to_vec(value).expect("a type of the wire is JSON");
-    line.push(b'\n');
-    line
+    lines_of([value])
+}
+
+/// A line for each.
+pub fn lines_of<T: Serialize>(values: impl IntoIterator<Item = T>) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(LINE_BYTES);
+    for value in values {
+        #[expect(clippy::expect_used, reason = "the wire's types have text keys and no failing serializer")]
+        serde_json::to_writer(&mut lines, &value).expect("a type of the wire is JSON");
+        lines.push(b'\n');
+    }
+    lines
 }
 
 /// Reads a line that is either a `T` or a refusal.

@@ -22,7 +22,7 @@ pub use answer::{
     AccountAnswer, AccountLine, AsideLine, BodyAnswer, CopyState, DownloadAnswer, DropAnswer, EditAnswer, EjectAnswer,
     EmptiedAnswer, EntryLine, HelloAnswer, InfoAnswer, InfoCopy, Kind, MutationAnswer, ScrubAnswer, ScrubOrdered,
     ShareLine, SharedWith, TokenLine, Trailer, TrashLine, UndoAnswer, UsageAnswer, UsageNote, VerifiedLine,
-    VerifyAnswer, VerifyFinding, Why, line_of, read_answer,
+    VerifyAnswer, VerifyFinding, Why, line_of, lines_of, read_answer,
 };
 pub use audit::{AuditLine, Counts, LogLine, LogRequest, Missing, MissingLines, OK, Totals, TotalsDocument};
 pub use body::{BodyLength, BodyReader};

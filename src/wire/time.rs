@@ -27,7 +27,11 @@ impl fmt::Display for Time {
         let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
         write!(f, "{date}T{hour:02}:{minute:02}:{second:02}")?;
         if ns > 0 {
-            write!(f, ".{}", format!("{ns:09}").trim_end_matches('0'))?;
+            let (mut fraction, mut digits) = (ns, 9);
+            while fraction % 10 == 0 {
+                (fraction, digits) = (fraction / 10, digits - 1);
+            }
+            write!(f, ".{fraction:0digits$}")?;
         }
         f.write_str("Z")
     }
