@@ -7,20 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 use twinstick::digest::Crc32;
-use twinstick_rig::{Binaries, Drives, End, Raw, Side, Twins, wait_until};
+use twinstick_rig::{Binaries, Drives, End, Raw, Side, Stop, Twins, wait_until};
 
 fn twins() -> Twins {
     let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
     Twins::new(binaries, Drives::Plain)
-}
-
-/// Ends those who write when it goes, also by a panic.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
 
 /// Puts `prefix0`, `prefix1` and so on over one connection until told to stop, counting what is acknowledged.

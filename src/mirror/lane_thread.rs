@@ -100,10 +100,12 @@ impl Worker<'_> {
             if closing.is_none()
                 && let Some(until) = self.held_until()
             {
-                if let Err(error) = self.look_at_pressing_hints() {
-                    return self.fail(&error);
+                match self.look() {
+                    Ok(Next::Now) => {}
+                    Ok(Next::At(at)) => self.attachment.wake.doze(until.min(at)),
+                    Ok(Next::Asked) => self.attachment.wake.doze(until),
+                    Err(error) => return self.fail(&error),
                 }
-                self.attachment.wake.doze(until);
                 continue;
             }
             let step = match self.step() {

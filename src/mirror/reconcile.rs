@@ -1,6 +1,6 @@
 //! Taking in what somebody else changed on a drive: on another machine, or under the daemon.
 //!
-//! A lane without debts looks through its drive (`lane/look`), folder by folder along the catalog. What is missing is
+//! A lane that works off no debts looks through its drive (`lane/look`), folder by folder along the catalog. What is missing is
 //! restored. What was changed is set aside, and the mirror's version restored; what lies aside, and what is new, is
 //! then stored like a client's file, as a conflict copy where its name is taken. Nothing is ever concluded from a time
 //! stamp but that the bytes are to be read, and no absence is a deletion.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use twinstick_rig::{Drives, End, Side, Twins, pile_up, wait_until};
+use twinstick_rig::{Drives, End, Side, Stop, Twins, pile_up, wait_until};
 
 use crate::{aside, copies, files, twins, wait_for_both};
 
@@ -32,6 +32,7 @@ pub(crate) fn under_the_daemon(drives: Drives) {
             }
             done
         });
+        let stopping = Stop(&stop);
         fs::write(b.join("d/notes.txt"), "edited under the daemon").unwrap();
         fs::remove_file(b.join("d/gone.txt")).unwrap();
         fs::rename(b.join("e"), b.join("to another name")).unwrap();
@@ -42,7 +43,7 @@ pub(crate) fn under_the_daemon(drives: Drives) {
             let foreign = &client.status()["foreign"];
             foreign["changed"] == 1 && foreign["missing"].as_u64() >= Some(3) && foreign["new"].as_u64() >= Some(6)
         });
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         putting.join().unwrap()
     });
     wait_for_both(&twins, "all of it is on both drives", |root| {

@@ -1,5 +1,5 @@
-//! Looking for what somebody else changed on the drive. The lane does it, when it has no debts to work off: nobody else
-//! gives or takes names there, so what differs from the catalog was done by somebody else.
+//! Looking for what somebody else changed on the drive. The lane does it, when it works off no debts: nobody else gives
+//! or takes names there, so what differs from the catalog, and is not owed, was done by somebody else.
 
 mod doubts;
 mod hinted;

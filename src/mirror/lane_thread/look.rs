@@ -1,4 +1,4 @@
-//! The lane's thread, when nothing is owed: it looks for what somebody else changed on the drive.
+//! The lane's thread, when it installs nothing: it looks for what somebody else changed on the drive.
 
 use std::time::Duration;
 

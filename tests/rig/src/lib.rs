@@ -59,4 +59,4 @@ pub use transcript::check_transcript;
 pub use tree::{differences, half_files, inodes, pile_up, stages};
 pub use trials::{Needs, Trials};
 pub use twins::{Drives, Twins};
-pub use wait::{PATIENCE, seconds, wait_until};
+pub use wait::{PATIENCE, Stop, seconds, wait_until};

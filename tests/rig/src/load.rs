@@ -8,6 +8,7 @@ use std::thread;
 use crate::client::{Client, Outcome};
 use crate::model::{Model, Operation};
 use crate::random::Random;
+use crate::wait::Stop;
 
 /// Bounds of the sizes of files.
 #[derive(Clone, Copy, Debug)]
@@ -151,13 +152,6 @@ impl Worker {
 
 /// Lets all workers work while `act` goes on; returns when each has finished its last command.
 pub fn run_while<T>(workers: &mut [Worker], act: impl FnOnce() -> T) -> T {
-    /// Stops the workers also when `act` panics: the scope waits for them.
-    struct Stop<'a>(&'a AtomicBool);
-    impl Drop for Stop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Release);
-        }
-    }
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let guard = Stop(&stop);

@@ -1,5 +1,6 @@
 //! Waiting for a condition, never for a time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up: long, since machines under test are slow and shared.
@@ -15,6 +16,15 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
         std::thread::sleep(LOOK_AGAIN);
     }
     begin.elapsed()
+}
+
+/// Stops those who work beside a test when it goes, also by a panic: a scope waits for them.
+pub struct Stop<'a>(pub &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// A time for people.
