@@ -41,7 +41,7 @@ fn filled() {
 }
 
 fn filled_plain() {
-    let scale = Scale { fill_files: 2000, fill_largest_bytes: 160 << 20, ..scale() };
+    let scale = Scale { fill_files: 8000, fill_largest_bytes: 160 << 20, ..scale() };
     let ways = [Pull::Rename; 2];
     let mut twins = twins(Drives::Plain);
     scenario::a_blank_stick_is_filled_under_load_though_it_is_cut_short(&mut twins, Drives::Plain, scale, ways);

@@ -40,7 +40,7 @@ pub fn scale() -> Scale {
             clients: 16,
             pulls: 6,
             kills: 8,
-            fill_files: 2000,
+            fill_files: 8000,
             fill_largest_bytes: 160 << 20,
         }
     }

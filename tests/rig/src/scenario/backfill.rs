@@ -13,7 +13,7 @@ use crate::daemon::End;
 use crate::scale::Scale;
 use crate::stick::{Pull, Side};
 use crate::twins::{Drives, Twins};
-use crate::wait::wait_until;
+use crate::wait::{Stop, wait_until};
 
 /// Work that may be done twice for each interruption, but for one file.
 const REPEATED_BYTES_MAX: u64 = 64 << 20;
@@ -104,22 +104,13 @@ fn slot_path(number: usize, slot: usize) -> String {
     format!("client-{number}/{slot}")
 }
 
-/// Stops the clients also when the test panics: the scope waits for them.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 fn cut_short_again_and_again(twins: &mut Twins, scale: Scale, pulls: [Pull; 2]) {
     let cuts = [
         Cut::InLargest(How::Kill),
         Cut::InLargest(How::Pull(pulls[0])),
-        Cut::Left(70, How::Kill),
-        Cut::Left(45, How::Pull(pulls[1])),
-        Cut::Left(20, How::Kill),
+        Cut::Left(80, How::Kill),
+        Cut::Left(60, How::Pull(pulls[1])),
+        Cut::Left(40, How::Kill),
     ];
     assert_eq!(cuts.len() as u64, CUTS);
     let (mut seen, total) = (0, scale.fill_files as u64);
