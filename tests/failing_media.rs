@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
@@ -317,10 +317,19 @@ const DAMAGES: &[Damage] = &[
     ("bytes at the beginning are others", |journal| spoil(&journal.join("db"), 1, 16)),
     ("bytes in the middle are others", |journal| spoil(&journal.join("db"), 8, 16)),
     ("bytes everywhere are others", |journal| (0..16).for_each(|part| spoil(&journal.join("db"), part, 16))),
+    ("the log is gone", |journal| logs(journal).for_each(|log| fs::remove_file(log).expect("a log"))),
+    ("the log is empty", |journal| logs(journal).for_each(|log| cut(&log, 0))),
+    ("the log is torn", |journal| logs(journal).for_each(|log| cut(&log, 2))),
+    ("the log's first bytes are others", |journal| logs(journal).for_each(|log| spoil(&log, 0, 16))),
     ("all files are gone", |journal| {
         fs::remove_dir_all(journal).and_then(|()| fs::create_dir(journal)).expect("our own folder");
     }),
 ];
+
+/// The files of the write-ahead log.
+fn logs(journal: &Path) -> impl Iterator<Item = PathBuf> {
+    ["wal-0", "wal-1"].map(|name| journal.join(name)).into_iter().filter(|path| path.exists())
+}
 
 /// Keeps all but one part in `parts`; of one part nothing.
 fn cut(file: &Path, parts: u64) {
@@ -339,12 +348,14 @@ fn spoil(file: &Path, part: u64, parts: u64) {
 
 /// Whatever the damage, a daemon either does not start, or serves what was acknowledged, or serves nothing.
 fn damaged_journal() {
-    for (what, damage) in DAMAGES {
+    let ends = [("", End::Drain), (" after a kill", End::Kill)];
+    for ((what, damage), (when, end)) in DAMAGES.iter().flat_map(|damage| ends.map(|end| (damage, end))) {
+        let what = format!("{what}{when}");
         let mut twins = Twins::new(binaries(), Drives::Plain);
         let client = twins.client();
         prepare(&client);
         twins.check_identical();
-        twins.end(End::Drain);
+        twins.end(end);
         damage(&twins.state().join("journal"));
         let before = Side::BOTH.map(|side| inodes(twins.root(side)));
         let log = twins.dir().join("damaged.log");

@@ -3,6 +3,8 @@
 //! A value is its postcard encoding and a CRC-32 of that; a key is a letter and big-endian numbers,
 //! so that keys sort as their numbers do.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,8 +14,10 @@ use crate::journal::record::Place;
 use crate::journal::store::StoreError;
 use crate::path::Name;
 
-/// Version of the store's layout; a newer one is refused untouched.
-pub(super) const FORMAT: u32 = 1;
+/// Version of the store's layout; a newer one is refused untouched. The first has no write-ahead log, and is this one as
+/// soon as it is opened.
+pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMATS_READ: RangeInclusive<u32> = 1..=FORMAT;
 
 /// What a key's first byte says.
 #[derive(Clone, Copy, PartialEq, Eq)]

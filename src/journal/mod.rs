@@ -9,6 +9,7 @@
 mod alarm;
 mod apart;
 pub mod audit;
+pub mod buffered;
 mod catalog;
 mod change;
 mod codec;

@@ -61,8 +61,11 @@ impl Recovered {
         let plain = Plain(store);
         let missing = |what: &str| StoreError::Corrupt(format!("the journal has no {what}"));
         let format: u32 = plain.record(&codec::meta(Fact::Format))?.ok_or_else(|| missing("format"))?;
-        if format != codec::FORMAT {
+        if !codec::FORMATS_READ.contains(&format) {
             return Err(StoreError::Corrupt(format!("format {format}, this twinstickd knows {}", codec::FORMAT)));
+        }
+        if format != codec::FORMAT {
+            store.insert(&codec::meta(Fact::Format), &codec::encode(&codec::FORMAT))?;
         }
         let mut enrolment = plain.record(&codec::meta(Fact::Enrolment))?.ok_or_else(|| missing("enrolment"))?;
         let head = redo(store)?;

@@ -15,12 +15,11 @@ use std::fmt;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::journal::sled_copy;
-use crate::journal::store::{Contents, Pair, Pairs, Store, StoreError, StorePlace};
+use crate::journal::store::{Contents, Pair, Pairs, Store, StoreError};
 
 /// Free bytes of the boot disk below which the store is not opened.
 pub const SPACE_FLOOR_BYTES: u64 = 16 << 20;
@@ -28,10 +27,22 @@ pub const SPACE_FLOOR_BYTES: u64 = 16 << 20;
 /// sled's default of a gigabyte is too much for a small computer.
 const CACHE_BYTES: u64 = 16 << 20;
 
+/// A tree of its own, and the key in it, for the generation that is told below.
+const APPLIED: &[u8] = b"applied";
+
 /// sled's threads keep its lock a moment longer than its handle lives: so often it is asked for again …
 const LOCK_TRIES: u32 = 200;
 /// … and so long between.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Which changes a store has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Applied {
+    /// All up to this generation.
+    pub(super) generation: u64,
+    /// There were no others when it was closed.
+    pub(super) is_all: bool,
+}
 
 /// A sled database in a directory of its own.
 pub struct SledStore {
@@ -78,6 +89,26 @@ impl SledStore {
         })
     }
 
+    /// What it was last told to have.
+    pub(super) fn applied(&self) -> Result<Applied, StoreError> {
+        let value = self.read(|db| caught(|| db.open_tree(APPLIED)?.get(APPLIED)))?;
+        let Some(value) = value else { return Ok(Applied { generation: 0, is_all: true }) };
+        let parts = value.split_first_chunk().and_then(|(number, rest)| Some((number, rest.first()?)));
+        let (number, is_all) = parts.ok_or_else(|| StoreError::Corrupt("no generation".to_owned()))?;
+        Ok(Applied { generation: u64::from_be_bytes(*number), is_all: *is_all != 0 })
+    }
+
+    pub(super) fn set_applied(&self, applied: Applied) -> Result<(), StoreError> {
+        let mut value = applied.generation.to_be_bytes().to_vec();
+        value.push(applied.is_all.into());
+        self.write(|db| caught(|| db.open_tree(APPLIED)?.insert(APPLIED, value.as_slice())).map(drop))
+    }
+
+    #[cfg(test)]
+    pub(super) fn shut_for_test(&self) {
+        self.shut.store(true, Ordering::Release);
+    }
+
     fn read<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.damaged.load(Ordering::Acquire) {
             return Err(StoreError::Corrupt("found by an earlier call".to_owned()));
@@ -111,39 +142,29 @@ impl SledStore {
     }
 }
 
-/// The folder of a store, known to exist.
-#[derive(Debug)]
-pub struct SledPlace(PathBuf);
-
-impl SledPlace {
-    pub fn new(dir: PathBuf) -> Self {
-        Self(dir)
+/// As [`StorePlace::prepare`].
+pub(super) fn prepare(dir: &Path, contents: Contents) -> Result<(), StoreError> {
+    check_space(dir, SPACE_FLOOR_BYTES)?;
+    match contents {
+        Contents::Kept => {
+            sled_copy::try_disk(dir)?;
+            sled_copy::try_reading(dir).map_err(StoreError::Unreadable)?;
+        }
+        Contents::Copied => sled_copy::copy(dir)?,
     }
+    Ok(())
 }
 
-impl StorePlace for SledPlace {
-    fn prepare(&self, contents: Contents) -> Result<(), StoreError> {
-        check_space(&self.0, SPACE_FLOOR_BYTES)?;
-        match contents {
-            Contents::Kept => {
-                sled_copy::try_disk(&self.0)?;
-                sled_copy::try_reading(&self.0).map_err(StoreError::Unreadable)?;
-            }
-            Contents::Copied => sled_copy::copy(&self.0)?,
+/// Puts what was prepared where it is opened. The failed handle must have been dropped.
+pub(super) fn put_in_place(dir: &Path, contents: Contents) -> Result<(), StoreError> {
+    match contents {
+        Contents::Kept => {}
+        Contents::Copied => {
+            wait_for_lock(&dir.join("db"))?;
+            sled_copy::put_in_place(dir)?;
         }
-        Ok(())
     }
-
-    fn open(&self, contents: Contents) -> Result<Arc<dyn Store>, StoreError> {
-        match contents {
-            Contents::Kept => {}
-            Contents::Copied => {
-                wait_for_lock(&self.0.join("db"))?;
-                sled_copy::put_in_place(&self.0)?;
-            }
-        }
-        Ok(Arc::new(SledStore::open(&self.0)?))
-    }
+    Ok(())
 }
 
 impl Store for SledStore {
@@ -205,7 +226,7 @@ impl fmt::Debug for SledStore {
     }
 }
 
-fn check_space(dir: &Path, floor_bytes: u64) -> Result<(), StoreError> {
+pub(super) fn check_space(dir: &Path, floor_bytes: u64) -> Result<(), StoreError> {
     let space = rustix::fs::statvfs(dir).map_err(std::io::Error::from)?;
     if space.f_bavail.saturating_mul(space.f_frsize) < floor_bytes { Err(StoreError::NoSpace) } else { Ok(()) }
 }
@@ -382,16 +403,19 @@ mod tests {
         drop(store);
         let inode = || fs::metadata(dir.join("db")).unwrap().ino();
         let before = inode();
-        let place = SledPlace::new(dir.clone());
-        place.prepare(Contents::Kept).unwrap();
-        let kept = place.open(Contents::Kept).unwrap();
+        let open = |contents| {
+            put_in_place(&dir, contents).unwrap();
+            SledStore::open(&dir).unwrap()
+        };
+        prepare(&dir, Contents::Kept).unwrap();
+        let kept = open(Contents::Kept);
         assert_eq!(inode(), before);
         // What an earlier copying left half done.
         fs::create_dir(folder.path().join("journal.copy")).unwrap();
         fs::write(folder.path().join("journal.copy/db"), "half").unwrap();
-        place.prepare(Contents::Copied).unwrap();
+        prepare(&dir, Contents::Copied).unwrap();
         drop(kept);
-        let copied = place.open(Contents::Copied).unwrap();
+        let copied = open(Contents::Copied);
         assert_ne!(inode(), before);
         assert_eq!(copied.get(b"a").unwrap(), Some(b"1".to_vec()));
         copied.insert(b"b", b"2").unwrap();

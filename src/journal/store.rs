@@ -1,6 +1,6 @@
 //! Where the journal keeps its records. The one seam through which the boot disk is written.
 //!
-//! Two implementations: `SledStore` (the real one) and `MemStore` (live and durable state apart).
+//! Two implementations: `BufferedStore` (the real one, before a `SledStore`) and `MemStore` (live and durable state apart).
 
 use std::fmt;
 use std::sync::Arc;

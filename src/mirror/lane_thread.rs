@@ -100,11 +100,8 @@ impl Worker<'_> {
             if closing.is_none()
                 && let Some(until) = self.held_until()
             {
-                match self.look() {
-                    Ok(Next::Now) => {}
-                    Ok(Next::At(at)) => self.attachment.wake.doze(until.min(at)),
-                    Ok(Next::Asked) => self.attachment.wake.doze(until),
-                    Err(error) => return self.fail(&error),
+                if let Err(error) = self.look_until(until) {
+                    return self.fail(&error);
                 }
                 continue;
             }
@@ -175,6 +172,16 @@ impl Worker<'_> {
                 self.asked_for_room = false;
             }
         }
+    }
+
+    /// A turn of the search, or a pause where there is nothing to look at.
+    fn look_until(&mut self, until: Instant) -> Result<(), LaneError> {
+        match self.look()? {
+            Next::Now => {}
+            Next::At(at) => self.attachment.wake.doze(until.min(at)),
+            Next::Asked => self.attachment.wake.doze(until),
+        }
+        Ok(())
     }
 
     /// Until when small uploads go first; a drive that is behind has its debts first.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock;
 use crate::elapsed::{Elapsed, Stopwatch};
 use crate::ids::{DriveId, PerSide, Side};
-use crate::journal::sled_store::{SledPlace, SledStore};
+use crate::journal::buffered::{BufferedStore, StoreFolder};
 use crate::journal::store::StoreError;
 use crate::journal::{DriveFact, Enrolled, Enrolment, Journal, Writer};
 use crate::mirror::attachment::NewDrive;
@@ -88,7 +88,7 @@ impl Mirror {
 
     /// As [`Mirror::create`], for drives that ask this of names.
     pub fn create_for(state: &Path, enrolment: &Enrolment, namespaces: PerSide<Namespace>) -> Result<(), StoreError> {
-        let store = SledStore::open(&state.join(JOURNAL_FOLDER))?;
+        let store = BufferedStore::open(&state.join(JOURNAL_FOLDER))?;
         Writer::note_names(&store, namespaces)?;
         Writer::create(&store, enrolment)
     }
@@ -107,9 +107,9 @@ impl Mirror {
     /// on the channel.
     pub fn start(state: &Path, limits: MirrorLimits) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Lost>), StoreError> {
         let folder = state.join(JOURNAL_FOLDER);
-        let (journal, writer) = Writer::open(Arc::new(SledStore::open(&folder)?))?;
+        let (journal, writer) = Writer::open(Arc::new(BufferedStore::open(&folder)?))?;
         let nonce = writer.nonce().ok_or(StoreError::Dead)?;
-        let opener = Box::new(SledPlace::new(folder));
+        let opener = Box::new(StoreFolder::new(folder));
         let (lost, losses) = mpsc::unbounded_channel();
         let listener = Arc::new(Listener::default());
         let running = Stopwatch::start(writer.elapsed(), clock::now());

@@ -4,7 +4,7 @@ use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use twinstick::journal::sled_store::SledStore;
+use twinstick::journal::buffered::BufferedStore;
 use twinstick::journal::store::Store;
 
 /// Things in the aside folder with which a lane leaves what is in its way.
@@ -25,7 +25,7 @@ pub(crate) fn alter(path: &Path, at: u64) {
 
 /// Changes values in the journal's store behind its back: `change` says which it changed.
 pub(crate) fn alter_records(state: &Path, mut change: impl FnMut(&[u8], &mut Vec<u8>) -> bool) {
-    let store = SledStore::open(&state.join("journal")).unwrap();
+    let store = BufferedStore::open(&state.join("journal")).unwrap();
     let mut changed = 0;
     for pair in store.scan(&[], &[u8::MAX]).collect::<Vec<_>>() {
         let (key, mut value) = pair.unwrap();
@@ -40,7 +40,7 @@ pub(crate) fn alter_records(state: &Path, mut change: impl FnMut(&[u8], &mut Vec
 
 /// Removes records from the journal's store.
 pub(crate) fn remove_records(state: &Path, mut which: impl FnMut(&[u8]) -> bool) {
-    let store = SledStore::open(&state.join("journal")).unwrap();
+    let store = BufferedStore::open(&state.join("journal")).unwrap();
     let keys: Vec<_> = store.scan(&[], &[u8::MAX]).map(|pair| pair.unwrap().0).filter(|key| which(key)).collect();
     assert!(!keys.is_empty());
     for key in &keys {
@@ -51,7 +51,7 @@ pub(crate) fn remove_records(state: &Path, mut which: impl FnMut(&[u8]) -> bool)
 
 /// Puts the value of a record of the journal's store under another key as well.
 pub(crate) fn duplicate_record(state: &Path, under: impl Fn(&[u8]) -> Option<Vec<u8>>) {
-    let store = SledStore::open(&state.join("journal")).unwrap();
+    let store = BufferedStore::open(&state.join("journal")).unwrap();
     let mut pairs = store.scan(b"n", b"o").map(Result::unwrap);
     let (key, value) = pairs.find_map(|(key, value)| Some((under(&key)?, value))).unwrap();
     store.insert(&key, &value).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use twinstick::journal::sled_store::SledStore;
+use twinstick::journal::buffered::BufferedStore;
 use twinstick_rig::{End, Pull, Side};
 
 use crate::{CLEAN, DIFFERENCES, UNKNOWN, plain, stocked};
@@ -21,7 +21,7 @@ pub(crate) fn running() {
     twins.check_identical();
     twins.end(End::Drain);
     // Whoever has the journal open without the lock of the directory is seen as well.
-    let store = SledStore::open(&twins.state().join("journal")).unwrap();
+    let store = BufferedStore::open(&twins.state().join("journal")).unwrap();
     let said = twins.check(&[]).expect(UNKNOWN);
     assert!(said.stderr.contains("is in use by another process: stop it first"), "{}", said.stderr);
     drop(store);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::daemon::accounts::ACCOUNTS_FILE;
 use crate::daemon::adopt::error::AdoptError;
 use crate::journal::Beginning;
-use crate::journal::sled_store::SledStore;
+use crate::journal::buffered::BufferedStore;
 use crate::mirror::Mirror;
 use crate::mirror::adopt::Outcome;
 
@@ -44,7 +44,7 @@ pub(super) fn write(state: &Path, outcome: &Outcome, beginning: &Beginning) -> R
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&folder)(error)),
         Ok(()) | Err(_) => {}
     }
-    let store = SledStore::open(&folder)?;
+    let store = BufferedStore::open(&folder)?;
     outcome.import(&store, beginning)?;
     Ok(Begun { state: state.to_owned(), has_accounts: outcome.has_accounts() })
 }

@@ -71,7 +71,7 @@ impl Audit {
         let damaged = records::decode_all(store.as_ref(), found)?;
         let plain = Plain(store.as_ref());
         let format: Option<u32> = needed(&plain, Fact::Format, "format", found)?;
-        if let Some(format) = format.filter(|format| *format != codec::FORMAT) {
+        if let Some(format) = format.filter(|format| !codec::FORMATS_READ.contains(format)) {
             return Err(AuditError::NewerFormat { found: format });
         }
         let enrolment: Option<Enrolment> = needed(&plain, Fact::Enrolment, "enrolment", found)?;

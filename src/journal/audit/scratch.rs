@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::journal::audit::flaw::Flaw;
 use crate::journal::audit::log_file;
-use crate::journal::sled_store::{SPACE_FLOOR_BYTES, SledStore};
+use crate::journal::buffered::BufferedStore;
+use crate::journal::sled_store::SPACE_FLOOR_BYTES;
 use crate::journal::store::StoreError;
 
 /// Free bytes that must be left beside the copy: what the store wants at its opening, and what it may then write.
@@ -60,8 +61,8 @@ impl Scratch {
     }
 
     /// Opens the copy.
-    pub fn open(&self) -> Result<SledStore, StoreError> {
-        SledStore::open(&self.folder)
+    pub fn open(&self) -> Result<BufferedStore, StoreError> {
+        BufferedStore::open(&self.folder)
     }
 }
 
@@ -142,7 +143,7 @@ mod tests {
     fn a_copy_is_read_and_written_while_the_original_stays_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let (journal, folder) = (dir.path().join("journal"), dir.path().join("copy"));
-        let store = SledStore::open(&journal).unwrap();
+        let store = BufferedStore::open(&journal).unwrap();
         store.insert(b"a", b"1").unwrap();
         store.barrier().unwrap();
         assert!(matches!(Scratch::copy(&journal, &folder), Err(ScratchError::InUse(_))));
