@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec;
-use crate::journal::names::Folders;
+use crate::journal::folded::Folders;
 use crate::journal::record::{Blocks, Content, Debt, Entry, FileNode, Flags, Mark, Op};
 use crate::journal::store::{Store, StoreError};
 use crate::path::Name;
@@ -50,15 +50,18 @@ impl Catalog for Draft<'_> {
     }
 }
 
-impl Folders for Draft<'_> {
-    fn child_names(&self, parent: NodeId) -> Result<Vec<Name>, StoreError> {
+impl<'a> Folders for Draft<'a> {
+    fn child_names(
+        &self,
+        parent: NodeId,
+    ) -> Result<impl Iterator<Item = Result<Name, StoreError>> + use<'_, 'a>, StoreError> {
         let from = codec::children(parent);
         let to = codec::end_of(&from);
         let drafted = self.overlay.range(from.clone()..to.clone());
         let drafted = drafted.filter(|(_, value)| value.is_some()).map(|(key, _)| Ok(key.clone()));
         let stored = self.store.scan(&from, &to).map(|pair| Ok(pair?.0));
         let stored = stored.filter(|key| !key.as_ref().is_ok_and(|key| self.overlay.contains_key(key)));
-        drafted.chain(stored).map(|key: Result<Vec<u8>, StoreError>| codec::name_of(&key?)).collect()
+        Ok(drafted.chain(stored).map(|key: Result<Vec<u8>, StoreError>| codec::name_of(&key?)))
     }
 }
 

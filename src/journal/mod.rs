@@ -17,6 +17,7 @@ mod draft;
 mod elapsed;
 mod fact;
 mod fill;
+mod folded;
 mod import;
 #[cfg(test)]
 pub(crate) mod mem_store;

@@ -18,20 +18,13 @@ pub(super) fn namespaces(catalog: &impl Catalog) -> Result<PerSide<Namespace>, S
     Ok(PerSide { a: of(Side::A)?, b: of(Side::B)? })
 }
 
-/// A catalog whose folders can be listed.
-pub(super) trait Folders: Catalog {
-    /// The names in a folder, in no order.
-    fn child_names(&self, parent: NodeId) -> Result<Vec<Name>, StoreError>;
-}
-
-/// Why the names of `path` from `depth` on cannot come into the folder `parent`, if they cannot. A node that moves,
-/// from `leaving`, is not in its own way.
+/// Why the names of `path` from `depth` on cannot come into a folder, if they cannot. Where case is folded `alike` says
+/// which other name there is one with a new one.
 pub(super) fn refuse(
-    catalog: &impl Folders,
+    catalog: &impl Catalog,
     path: &RelPath,
-    parent: NodeId,
     depth: usize,
-    leaving: Option<&Place>,
+    alike: impl FnOnce(&Name) -> Result<Option<Name>, StoreError>,
 ) -> Result<Option<Precondition>, StoreError> {
     if let Err(why) = path.check_extent() {
         return Ok(Some(Precondition::Beyond { path: path.clone(), why }));
@@ -50,11 +43,8 @@ pub(super) fn refuse(
     };
     // Below the first new name everything is new.
     let Some(first) = path.names().get(depth) else { return Ok(None) };
-    let is_same = |name: &Name| folded(name.as_str()) == folded(first.as_str());
-    let stays = |name: &Name| leaving.is_none_or(|place| place.parent != parent || place.name != *name);
-    let other = catalog.child_names(parent)?.into_iter().find(|name| is_same(name) && stays(name));
     let file_system = namespace.file_system();
-    Ok(other.map(|other| Precondition::SameButCase { name: first.clone(), other, drive, file_system }))
+    Ok(alike(first)?.map(|other| Precondition::SameButCase { name: first.clone(), other, drive, file_system }))
 }
 
 /// Records read at once.

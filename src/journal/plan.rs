@@ -6,6 +6,7 @@ use crate::ids::{Arrival, Lsn, NodeId, PerSide, Side};
 use crate::journal::catalog::{Catalog, Resolved};
 use crate::journal::codec::{self, Fact};
 use crate::journal::draft::{Draft, bytes_of};
+use crate::journal::folded::FoldedNames;
 use crate::journal::names;
 use crate::journal::precondition::Precondition;
 use crate::journal::record::{
@@ -62,6 +63,7 @@ pub(super) struct Planner<'d, 'a> {
     pub(super) draft: &'d mut Draft<'a>,
     pub(super) counters: &'d mut Counters,
     pub(super) names: &'d NameCounts,
+    pub(super) folded: &'d FoldedNames,
     /// Of the request that is being planned.
     pub(super) names_max: Option<u64>,
     pub(super) released: Vec<Released>,
@@ -164,7 +166,9 @@ impl Planner<'_, '_> {
         depth: usize,
         leaving: Option<&Place>,
     ) -> Result<(), PlanError> {
-        match names::refuse(self.draft, path, parent, depth, leaving)? {
+        let from_here = leaving.filter(|place| place.parent == parent).map(|place| &place.name);
+        let alike = |name: &Name| self.folded.find(self.draft, parent, name, from_here);
+        match names::refuse(self.draft, path, depth, alike)? {
             Some(reason) => Err(reason.into()),
             None => self.check_room(path, parent, depth, leaving),
         }
@@ -397,8 +401,8 @@ impl Planner<'_, '_> {
         // The new place first: cut short between the two, a node has two places rather than none.
         self.draft.set(codec::node(&new_place), &node);
         self.draft.remove(codec::node(&old_place));
-        self.name_comes(&new_place);
         self.name_goes(&old_place);
+        self.name_comes(&new_place);
         let receipt = receipt(lsn, present);
         answered(self, &receipt);
         let deed = Deed::Move { from: from.to_string(), to: to.to_string() };

@@ -11,7 +11,8 @@ use crate::ids::{Epoch, Lsn, NodeId, Nonce, PerSide, RequestId, Side, Ticket};
 use crate::journal::alarm::{Alarm, Generation};
 use crate::journal::catalog::{Catalog, Child, Resolved};
 use crate::journal::codec;
-use crate::journal::names::{self, Folders};
+use crate::journal::folded::{FoldedNames, Folders};
+use crate::journal::names;
 use crate::journal::plan::above;
 use crate::journal::precondition::Precondition;
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
@@ -34,6 +35,7 @@ pub struct Journal {
     pub(super) nonces: RwLock<Vec<Nonce>>,
     pub(super) counts: Counts,
     pub(super) names: NameCounts,
+    pub(super) folded: FoldedNames,
     pub(super) alarm: Arc<Alarm>,
 }
 
@@ -89,11 +91,14 @@ impl Catalog for Snapshot<'_> {
     }
 }
 
-impl Folders for Snapshot<'_> {
-    fn child_names(&self, parent: NodeId) -> Result<Vec<Name>, StoreError> {
+impl<'a> Folders for Snapshot<'a> {
+    fn child_names(
+        &self,
+        parent: NodeId,
+    ) -> Result<impl Iterator<Item = Result<Name, StoreError>> + use<'_, 'a>, StoreError> {
         let prefix = codec::children(parent);
         let pairs = self.store()?.scan(&prefix, &codec::end_of(&prefix));
-        pairs.map(|pair| codec::name_of(&pair?.0)).collect()
+        Ok(pairs.map(|pair| codec::name_of(&pair?.0)))
     }
 }
 
@@ -273,7 +278,8 @@ impl Journal {
         if let Some(most) = names_max.filter(|most| self.names.is_full(parent, *most)) {
             return Ok(Some(Precondition::FolderFull { folder: above(path, depth), most }));
         }
-        names::refuse(&self.snapshot(), path, parent, depth, None)
+        let snapshot = self.snapshot();
+        names::refuse(&snapshot, path, depth, |name| self.folded.look(&snapshot, parent, name))
     }
 
     /// The serial of the last label that a drive was given, as far as it was noted.

@@ -89,11 +89,13 @@ impl Planner<'_, '_> {
     /// A new name is planned.
     pub(in crate::journal) fn name_comes(&self, place: &Place) {
         self.names.change(place.parent, |names| names + 1);
+        self.folded.come(place);
     }
 
     /// A name that there was is planned to be there no more.
     pub(in crate::journal) fn name_goes(&self, place: &Place) {
         self.names.change(place.parent, |names| names.saturating_sub(1));
+        self.folded.go(place);
     }
 }
 

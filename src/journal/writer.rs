@@ -15,6 +15,7 @@ use crate::journal::codec::{self, Fact, Space};
 use crate::journal::draft::Draft;
 use crate::journal::fact::{DriveFact, FactPlanner};
 use crate::journal::fill::filling;
+use crate::journal::folded::FoldedNames;
 use crate::journal::plan::{Counters, PlanError, Planner, Released};
 use crate::journal::precondition::Precondition;
 use crate::journal::reader::{Counts, Journal};
@@ -119,6 +120,7 @@ impl Writer {
             nonces: RwLock::new(nonces),
             counts: Counts::default(),
             names: NameCounts::default(),
+            folded: FoldedNames::default(),
             alarm: Arc::default(),
         });
         let mut writer = Self {
@@ -194,6 +196,7 @@ impl Writer {
         self.doubts = recovered.tally.doubts;
         self.recorded = recovered.elapsed;
         self.journal.names.forget();
+        self.journal.folded.forget();
         let counts = &self.journal.counts;
         counts.entries.store(recovered.entries, Ordering::Relaxed);
         counts.kept_items.store(recovered.tally.kept_items, Ordering::Release);
@@ -283,6 +286,7 @@ impl Writer {
             draft: &mut draft,
             counters: &mut self.counters,
             names: &self.journal.names,
+            folded: &self.journal.folded,
             names_max: None,
             released: Vec::new(),
         };
@@ -348,6 +352,9 @@ impl Writer {
         self.publish(store, &draft, None)?;
         if facts.iter().any(|fact| matches!(fact, DriveFact::Filled { .. })) {
             self.counters.filling = filling(store)?;
+        }
+        if facts.iter().any(|fact| matches!(fact, DriveFact::Names { .. })) {
+            self.journal.folded.forget();
         }
         Ok(released)
     }
@@ -420,6 +427,7 @@ impl Writer {
         self.blame(error);
         self.store = None;
         self.journal.names.forget();
+        self.journal.folded.forget();
         self.journal.counts.writable.store(false, Ordering::Release);
     }
 
