@@ -182,19 +182,19 @@ impl House {
                 let edits = Edits::new(&self.desk, peer);
                 // Each step in memory of its own: a session is idle for most of its time, and no larger then than it need be.
                 let beginning = Box::pin(begin(stream, self.terms(peer, pass), self.tls.borrow().clone()));
-                self.sessions.spawn(async move {
-                    let close = match beginning.await {
-                        Ok(begun) => {
-                            let serving: Pin<Box<dyn Future<Output = Close> + Send>> = match begun {
-                                Begun::Clear(connection) => {
-                                    Box::pin(Box::new(Session { connection, mirror, host, edits, transfers }).run())
-                                }
-                                Begun::Secured(connection) => {
-                                    Box::pin(Box::new(Session { connection, mirror, host, edits, transfers }).run())
-                                }
-                            };
-                            serving.await
+                let serving = move |begun| -> Pin<Box<dyn Future<Output = Close> + Send>> {
+                    match begun {
+                        Begun::Clear(connection) => {
+                            Box::pin(Box::new(Session { connection, mirror, host, edits, transfers }).run())
                         }
+                        Begun::Secured(connection) => {
+                            Box::pin(Box::new(Session { connection, mirror, host, edits, transfers }).run())
+                        }
+                    }
+                };
+                self.sessions.spawn(async move {
+                    let close = match beginning.await.map(serving) {
+                        Ok(session) => session.await,
                         Err(close) => close,
                     };
                     debug!(%peer, %close, "session ended");

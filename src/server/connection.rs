@@ -288,7 +288,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends the connection's last line, and reads on for a moment: a close with unread bytes
     /// would make the kernel send a reset, which can destroy the line before the client has read it.
     pub(crate) async fn end(&mut self, fault: Fault) -> Close {
-        let fault = fault.closing();
+        // In memory of its own: few sessions need it, and all would have room for it.
+        Box::pin(self.say_last(fault.closing())).await
+    }
+
+    async fn say_last(&mut self, fault: Fault) -> Close {
         self.terms.scribe.note_fault(&fault);
         let held = std::mem::take(&mut self.held);
         let line = line_of(&fault);
