@@ -88,6 +88,11 @@ impl Stand {
     pub(crate) async fn pull(&self, side: Side, how: Ending) {
         self.mirror.departed(side, self.visits, "pulled", how);
         self.wait_for(side, DriveState::Absent).await;
+        self.wait_for_threads(side).await;
+    }
+
+    /// Until they have ended a drive that comes is turned away, and the watcher brings it again.
+    pub(crate) async fn wait_for_threads(&self, side: Side) {
         let seat = self.mirror.core.seat(side);
         until("its threads have ended", || !seat.is_fenced(None)).await;
     }

@@ -35,6 +35,7 @@ async fn an_ejected_drive_has_everything_and_is_held_by_nobody() {
 
     // The other goes on; and this one is taken up when the watcher brings it.
     stand.make_folder("meanwhile").await;
+    stand.wait_for_threads(Side::B).await;
     drop(stand.plug_in(Side::B));
     stand.wait_for(Side::B, DriveState::InSync).await;
     assert!(stand.disks.b.mount().unwrap().stat("meanwhile").unwrap().is_some());
