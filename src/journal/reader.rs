@@ -1,6 +1,7 @@
 //! The journal as everybody but its writer sees it.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -17,7 +18,7 @@ use crate::journal::plan::above;
 use crate::journal::precondition::Precondition;
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
 use crate::journal::room::NameCounts;
-use crate::journal::store::{Pair, Store, StoreError};
+use crate::journal::store::{Pair, Pairs, Store, StoreError};
 use crate::journal::usage::Usage;
 use crate::namespace::{Namespace, folded};
 use crate::path::{Name, RelPath};
@@ -156,15 +157,35 @@ impl Snapshot<'_> {
 
     /// What is in a folder, by name, from `after` on; at most `limit`.
     pub fn children(&self, parent: NodeId, after: Option<&Name>, limit: usize) -> Result<Vec<Child>, StoreError> {
+        self.child_pairs(parent, after)?
+            .take(limit)
+            .map(|pair| pair.and_then(|(key, value)| Ok((codec::name_of(&key)?, codec::decode(&key, &value)?))))
+            .collect()
+    }
+
+    /// Shows what is in a folder, by name, from `after` on, until there is no more or `each` has seen enough.
+    pub fn each_child(
+        &self,
+        parent: NodeId,
+        after: Option<&Name>,
+        mut each: impl FnMut(Name, &Node) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        for pair in self.child_pairs(parent, after)? {
+            let (key, value) = pair?;
+            if each(codec::name_of(&key)?, &codec::decode(&key, &value)?).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn child_pairs(&self, parent: NodeId, after: Option<&Name>) -> Result<Pairs<'_>, StoreError> {
         let prefix = codec::children(parent);
         let from = match after {
             Some(name) => [prefix.as_slice(), name.as_str().as_bytes(), &[0]].concat(),
             None => prefix.clone(),
         };
-        let pairs = self.store()?.scan(&from, &codec::end_of(&prefix)).take(limit);
-        pairs
-            .map(|pair| pair.and_then(|(key, value)| Ok((codec::name_of(&key)?, codec::decode(&key, &value)?))))
-            .collect()
+        Ok(self.store()?.scan(&from, &codec::end_of(&prefix)))
     }
 
     /// Nodes of the catalog in order of places, behind `after`; at most `limit`.

@@ -1,10 +1,12 @@
 //! Looking: one file, a folder, what somebody's files come to.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::{Copy, FileNode, Node, Place, Quotas, Resolved, ScrubProgress};
+use crate::mirror::layout;
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::unreadable;
 use crate::mirror::quota::Users;
@@ -12,7 +14,7 @@ use crate::mirror::refusal::Refusal;
 use crate::mirror::request::{Copied, Info, InfoDrive, ListEntry, NodeKind, Recurse, Usage};
 use crate::path::{Name, RelPath};
 
-/// Children read at once.
+/// Children read at once: meanwhile nothing is committed.
 const PAGE: usize = 1024;
 
 impl Mirror {
@@ -76,23 +78,30 @@ impl Mirror {
     ) -> Result<(), Refusal> {
         let mut after: Option<Name> = None;
         loop {
-            let page = self.children(folder, after.as_ref(), PAGE)?;
-            let last = page.last().map(|(name, _)| name.clone());
-            for (name, node) in &page {
-                if entries.len() == limit {
-                    let what = "the listing's number of entries";
-                    return Err(Refusal::TooLarge { what, size: limit as u64 + 1, limit: limit as u64 });
+            let (mut seen, mut below, mut last) = (0, None, None);
+            let each = |name: Name, node: &Node| {
+                seen += 1;
+                let path = layout::join(above, name.as_str());
+                if let (Recurse::Yes, Node::Folder(folder)) = (recurse, node) {
+                    below = Some((folder.id, path.clone()));
                 }
-                let path = crate::mirror::layout::join(above, name.as_str());
-                entries.push(list_entry(path.clone(), node));
-                if let (Recurse::Yes, Node::Folder(below)) = (recurse, node) {
-                    self.list_folder(below.id, &path, recurse, limit, entries)?;
-                }
+                entries.push(list_entry(path, node));
+                last = Some(name);
+                let is_enough = seen == PAGE || entries.len() > limit || below.is_some();
+                if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let walked = self.core.journal.snapshot().each_child(folder, after.as_ref(), each).map_err(unreadable)?;
+            if entries.len() > limit {
+                let what = "the listing's number of entries";
+                return Err(Refusal::TooLarge { what, size: limit as u64 + 1, limit: limit as u64 });
             }
-            if page.len() < PAGE {
-                return Ok(());
+            if let Some((folder, path)) = below {
+                self.list_folder(folder, &path, recurse, limit, entries)?;
             }
-            after = last;
+            match walked {
+                ControlFlow::Continue(()) => return Ok(()),
+                ControlFlow::Break(()) => after = last,
+            }
         }
     }
 }
