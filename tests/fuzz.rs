@@ -3,20 +3,18 @@
 //! `TWINSTICK_FUZZ_INPUTS` sets how many for each target. For hours and with coverage: `fuzz/`.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a test tells its figures and keeps what fails")]
 
-use std::alloc::System;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cap::Cap;
 use libtest_mimic::{Arguments, Trial};
 use twinstick::fuzz::{TARGETS, Target};
-use twinstick_rig::Random;
+use twinstick_rig::{Counting, Random};
 
 /// Counts what is allocated: by one input at a time, since there is one thread.
 #[global_allocator]
-static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);
+static ALLOCATED: Counting = Counting::new();
 
 const INPUTS: usize = 100_000;
 /// Longest input: a line of the wire and a body behind it.
@@ -44,11 +42,11 @@ fn run(target: Target, inputs: usize) -> Result<(), libtest_mimic::Failed> {
             Some(seed) => seed.clone(),
             None => mutated(&seeds, &mut random),
         };
-        let before = ALLOCATED.total_allocated();
+        let before = ALLOCATED.allocated().bytes;
         if catch_unwind(|| (target.run)(&input)).is_err() {
             return Err(format!("a panic, {}", kept(target, &input)).into());
         }
-        let bytes = ALLOCATED.total_allocated() - before;
+        let bytes = ALLOCATED.allocated().bytes - before;
         if bytes > target.bytes_max + input.len() * target.bytes_a_byte_max {
             return Err(format!("{bytes} bytes allocated for {}, {}", input.len(), kept(target, &input)).into());
         }

@@ -4,6 +4,7 @@
 //! with what was seen: only tests call it.
 #![allow(clippy::disallowed_methods, reason = "a test rig makes files and waits for processes")]
 
+mod allocated;
 mod binaries;
 mod block_device;
 mod boot_disk;
@@ -27,6 +28,7 @@ mod raw;
 mod scale;
 pub mod scenario;
 mod stick;
+mod strace;
 mod terminal;
 mod transcript;
 mod tree;
@@ -34,6 +36,7 @@ mod trials;
 mod twins;
 mod wait;
 
+pub use allocated::{Allocated, Counting};
 pub use binaries::Binaries;
 pub use block_device::written;
 pub use boot_disk::BootDisk;
@@ -54,6 +57,7 @@ pub use random::Random;
 pub use raw::Raw;
 pub use scale::{Scale, is_full, scale};
 pub use stick::{Pull, Side, Stick};
+pub use strace::{SystemCall, calls_delayed, calls_during, count_by_name};
 pub use terminal::Terminal;
 pub use transcript::check_transcript;
 pub use tree::{differences, half_files, inodes, pile_up, stages};

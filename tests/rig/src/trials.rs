@@ -6,6 +6,7 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::namespace;
 use crate::network::own_address;
+use crate::strace::try_strace;
 
 /// What a test cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Needs {
     LoopMounts,
     /// An address beyond loopback.
     Network,
+    /// To see another process's system calls.
+    Strace,
 }
 
 /// The tests of one binary.
@@ -47,6 +50,7 @@ impl Trials {
                 Needs::Nothing => None,
                 Needs::LoopMounts => loop_mounts.clone().err(),
                 Needs::Network => own_address().is_none().then(|| "this machine is in no network".to_owned()),
+                Needs::Strace => try_strace().err(),
             };
             Trial::ignorable_test(name, move || match missing {
                 Some(reason) => Ok(Completion::ignored_with(reason)),
