@@ -7,6 +7,8 @@
 
 pub mod accounts;
 pub mod audit;
+#[doc(hidden)]
+pub mod bench;
 mod calendar;
 pub mod client;
 pub mod clock;

@@ -318,7 +318,7 @@ pub(super) fn name_of(key: &[u8]) -> Result<Name, StoreError> {
 }
 
 /// Encodes a value with its CRC.
-pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     #[expect(clippy::expect_used, reason = "postcard fails only on types that serde cannot size; ours are plain")]
     seal(postcard::to_stdvec(value).expect("a plain record encodes"))
 }

@@ -12,7 +12,7 @@ pub mod audit;
 pub mod buffered;
 mod catalog;
 mod change;
-mod codec;
+pub(crate) mod codec;
 mod draft;
 mod elapsed;
 mod fact;

@@ -356,7 +356,8 @@ fn as_lost(error: VolumeError) -> VolumeError {
     VolumeError { disposition: Disposition::DriveLost, ..error }
 }
 
-fn encode(buffer: &mut Vec<u8>, append: &Append, drive: DriveId, arrival: Arrival) {
+/// Adds a record with its bytes.
+pub(crate) fn encode(buffer: &mut Vec<u8>, append: &Append, drive: DriveId, arrival: Arrival) {
     #[expect(clippy::expect_used, reason = "postcard fails only on types that serde cannot size; ours are plain")]
     let head = postcard::to_stdvec(&append.record).expect("a plain record encodes");
     seal(buffer, &head, &append.payload, drive, arrival);
