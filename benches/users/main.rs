@@ -23,10 +23,7 @@ mod held;
 mod people;
 mod probe;
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -35,7 +32,7 @@ use std::time::{Duration, Instant};
 use people::People;
 use probe::{Probe, Times};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use twinstick_rig::{Binaries, Drives, Needs, Side, Trials, Twins, loop_device};
+use twinstick_rig::{Binaries, Drives, Needs, Side, Trials, Twins, fill_and_bypass};
 
 /// Rounds of each figure; what is printed is the median of them.
 const ROUNDS: usize = 5;
@@ -78,25 +75,9 @@ fn twins() -> Twins {
     let binaries = Binaries::new(env!("CARGO_BIN_EXE_twinstickd"), env!("CARGO_BIN_EXE_fget"));
     let twins = Twins::without_trash(binaries, Drives::Loop { bytes: DRIVE_BYTES });
     for side in Side::BOTH {
-        settle(twins.root(side));
+        fill_and_bypass(twins.root(side));
     }
     twins
-}
-
-/// Has a loop-mounted drive behave as a stick does: it has all its blocks, and what is synced on it waits for nothing that
-/// only the machine below has in its cache.
-fn settle(root: &Path) {
-    let device = format!("/dev/loop{}", loop_device(root));
-    assert!(Command::new("losetup").args(["--direct-io=on", &device]).status().unwrap().success());
-    let path = root.join("fill");
-    let mut file = File::create(&path).unwrap();
-    let zeros = vec![0; 1 << 20];
-    while file.write_all(&zeros).is_ok() {}
-    // It is full, as it should be.
-    drop(file.sync_all());
-    drop(file);
-    fs::remove_file(path).unwrap();
-    assert!(Command::new("sync").arg("-f").arg(root).status().unwrap().success());
 }
 
 /// A mirror with users, whose files some small ones are.

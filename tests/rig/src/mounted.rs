@@ -1,6 +1,7 @@
 //! File systems in images, mounted wherever a test wants them.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -130,6 +131,23 @@ pub fn blocks_of(image: &Path, name: &str) -> Vec<Range<u64>> {
     let blocks: Vec<u64> = blocks.split_whitespace().map(|block| block.parse().expect("a number")).collect();
     assert!(!blocks.is_empty(), "{name} has no blocks");
     blocks.into_iter().map(|block| block * size..(block + 1) * size).collect()
+}
+
+/// Has a loop-mounted drive behave as a stick does: it has all its blocks, and what is synced on it waits for nothing that
+/// only the machine below has in its cache.
+#[track_caller]
+pub fn fill_and_bypass(place: &Path) {
+    let device = format!("/dev/loop{}", loop_device(place));
+    attempt(tool("losetup").args(["--direct-io=on", &device])).expect("losetup");
+    let path = place.join("fill");
+    let mut file = File::create(&path).expect("a new file");
+    let zeros = vec![0; 1 << 20];
+    while file.write_all(&zeros).is_ok() {}
+    // It is full, as it should be.
+    drop(file.sync_all());
+    drop(file);
+    fs::remove_file(path).expect("the file is there");
+    attempt(tool("sync").arg("-f").arg(place)).expect("sync");
 }
 
 /// Forgets what the kernel has cached of a file, so that the next read asks the medium.

@@ -8,8 +8,8 @@ const ENTERED: &str = "TWINSTICK_RIG_NAMESPACE";
 /// Size of the image that shows whether loop mounts work here.
 const TRY_BYTES: u64 = 8 << 20;
 
-/// Starts this test binary again in a private mount namespace. `Err` says why loop mounts are not possible.
-pub(crate) fn enter() -> Result<(), String> {
+/// Starts this binary again in a private mount namespace. `Err` says why loop mounts are not possible.
+pub fn enter() -> Result<(), String> {
     if std::env::var_os(ENTERED).is_some() {
         return try_loop_mount();
     }
