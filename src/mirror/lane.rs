@@ -170,6 +170,8 @@ struct Batch {
     /// Drafts made ready for a version. The node may have another one by the time it is placed.
     drafts: BTreeMap<Ticket, String>,
     folders: BTreeSet<String>,
+    /// Paths of folders that are where they belong, until this batch moves one.
+    ready: BTreeMap<NodeId, String>,
     /// Whether a file was given a name: then its sync has something to do.
     named_file: bool,
     /// Nodes on their way through `converge`, against loops.
@@ -315,6 +317,13 @@ impl Lane {
 
     /// Works off some debts, copying from `peer` what this drive lacks. `now_ns` is told to people, nothing else.
     pub(crate) fn step(&mut self, peer: Option<Neighbour>, now_ns: i64) -> Result<Step, LaneError> {
+        self.volume.keep_folders();
+        let step = self.work_off(peer, now_ns);
+        self.volume.release_folders();
+        step
+    }
+
+    fn work_off(&mut self, peer: Option<Neighbour>, now_ns: i64) -> Result<Step, LaneError> {
         if peer.as_ref().is_none_or(|peer| peer.steps.are_at_rest()) {
             self.in_motion.clear();
         }
@@ -461,6 +470,7 @@ impl Batch {
             segments: BTreeMap::new(),
             drafts: BTreeMap::new(),
             folders: BTreeSet::new(),
+            ready: BTreeMap::new(),
             named_file: false,
             under_way: BTreeSet::new(),
             mended: BTreeSet::new(),

@@ -7,6 +7,7 @@ mod device;
 mod errno;
 mod fat;
 mod file;
+mod kept;
 mod lock;
 mod probe;
 mod syncs;
@@ -20,12 +21,15 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfsMountFlags};
+use rustix::fs::{
+    AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes, StatxFlags,
+};
 use rustix::io::Errno;
 
 pub use self::device::{BlockStat, Device, Identity, MountId, Standing};
 use self::errno::Act;
 use self::file::OsFile;
+use self::kept::Kept;
 pub use self::lock::{DriveLock, LOCK_PATH, LockError};
 use self::syncs::Syncs;
 pub(crate) use self::unmount::MountEntry;
@@ -70,6 +74,7 @@ pub struct OsVolume {
     namespace: Namespace,
     cache: Cache,
     syncs: Syncs,
+    kept: Kept,
 }
 
 /// Whether the page cache is asked without asking the drive.
@@ -96,7 +101,16 @@ impl OsVolume {
             magic if QUICK_MAGICS.contains(&magic) => (FsKind::Atomic, Namespace::Any, Cache::Asked),
             _ => (FsKind::Atomic, Namespace::Any, Cache::LeftAlone),
         };
-        Ok(Self { root: handle, place, identity, kind, namespace, cache, syncs: Syncs::of(kind) })
+        Ok(Self {
+            root: handle,
+            place,
+            identity,
+            kind,
+            namespace,
+            cache,
+            syncs: Syncs::of(kind),
+            kept: Kept::default(),
+        })
     }
 
     /// Where it was opened.
@@ -170,13 +184,50 @@ impl OsVolume {
     }
 
     /// The folder that holds `path`'s last name, to work in relative to it, and that name.
-    fn parent<'a>(&self, path: &'a VolumePath) -> rustix::io::Result<(OwnedFd, &'a str)> {
+    fn parent<'a>(&self, path: &'a VolumePath) -> rustix::io::Result<(Arc<OwnedFd>, &'a str)> {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         // The kernel would take these for the folder itself or the one above it.
         if matches!(name, "" | "." | "..") {
             return Err(Errno::INVAL);
         }
-        Ok((self.open_below(above, WAY, Mode::empty(), ResolveFlags::empty())?, name))
+        let folder = self.kept.get(above, || self.open_below(above, WAY, Mode::empty(), ResolveFlags::empty()))?;
+        Ok((folder, name))
+    }
+
+    /// Makes a file in a folder that may be kept.
+    fn create_in(&self, path: &VolumePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let (folder, name) = self.parent(path)?;
+        rustix::fs::openat2(&folder, name, flags, FILE_MODE, BENEATH)
+    }
+
+    /// What a name in a kept folder is; `None` where no folder is kept, or the kernel does not say what is mounted there.
+    fn stat_in_kept(&self, path: &VolumePath) -> Option<rustix::io::Result<Meta>> {
+        if !self.kept.is_on() || path.is_empty() {
+            return None;
+        }
+        let stat = self.parent(path).and_then(|(folder, name)| {
+            let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+            rustix::fs::statx(
+                &folder,
+                name,
+                flags,
+                StatxFlags::TYPE | StatxFlags::MODE | StatxFlags::SIZE | StatxFlags::MTIME,
+            )
+        });
+        match stat {
+            Ok(stat) if !stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => None,
+            Ok(stat) if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => Some(Err(Errno::XDEV)),
+            Ok(stat) => Some(Ok(file::meta_of(&stat, self.kind))),
+            Err(errno) => Some(Err(errno)),
+        }
+    }
+
+    /// Lets go of kept folders where one may have been lost, or moved with what is in it.
+    fn or_forget<T>(&self, done: rustix::io::Result<T>) -> rustix::io::Result<T> {
+        if matches!(done, Err(Errno::NOENT | Errno::NOTDIR)) {
+            self.kept.forget();
+        }
+        done
     }
 
     fn rename_free(&self, from: &VolumePath, to: &VolumePath) -> rustix::io::Result<()> {
@@ -250,10 +301,9 @@ impl Volume for OsVolume {
             FsKind::Atomic => None,
             FsKind::Fat => Some(self.open_folder(layout::parent(path)).map_err(Act::Change.of("create", path))?),
         };
-        let change = || self.open_below(path, flags, FILE_MODE, ResolveFlags::empty());
         let opened = match &folder {
-            None => change(),
-            Some(folder) => self.syncs.enter(folder, change),
+            None => self.or_forget(self.create_in(path, flags)),
+            Some(folder) => self.syncs.enter(folder, || self.open_below(path, flags, FILE_MODE, ResolveFlags::empty())),
         };
         let handle = opened.map_err(Act::Change.of("create", path))?;
         Ok(Arc::new(OsFile::made(handle, folder, path, (self.kind, &self.syncs))))
@@ -269,11 +319,11 @@ impl Volume for OsVolume {
     }
 
     fn stat(&self, path: &VolumePath) -> Result<Option<Meta>> {
-        let flags = OFlags::PATH | PLAIN;
-        let found = self
-            .open_below(path, flags, Mode::empty(), ResolveFlags::empty())
-            .and_then(rustix::fs::fstat)
-            .map(|stat| file::meta(&stat, self.kind));
+        let found = self.stat_in_kept(path).unwrap_or_else(|| {
+            self.open_below(path, OFlags::PATH | PLAIN, Mode::empty(), ResolveFlags::empty())
+                .and_then(rustix::fs::fstat)
+                .map(|stat| file::meta(&stat, self.kind))
+        });
         match found {
             Ok(meta) => Ok(Some(meta)),
             // Behind a file or a link there is nothing of this drive's.
@@ -301,19 +351,23 @@ impl Volume for OsVolume {
 
     fn rename(&self, from: &VolumePath, to: &VolumePath) -> Result<()> {
         match self.kind {
-            FsKind::Atomic => self.rename_free(from, to).map_err(Act::Change.of("rename", from)),
+            FsKind::Atomic => self.or_forget(self.rename_free(from, to)).map_err(Act::Change.of("rename", from)),
             FsKind::Fat => self.rename_on_fat(from, to),
+        }?;
+        // Anything but a draft may be a folder, with kept ones in it.
+        if layout::parent(from) != layout::STAGE_FOLDER {
+            self.kept.forget();
         }
+        Ok(())
     }
 
     fn replace(&self, from: &VolumePath, to: &VolumePath) -> Result<()> {
         assert!(self.kind == FsKind::Atomic, "on FAT nothing is renamed over an existing name");
-        self.parent(from)
-            .and_then(|(from_folder, from_name)| {
-                let (to_folder, to_name) = self.parent(to)?;
-                rustix::fs::renameat(from_folder, from_name, to_folder, to_name)
-            })
-            .map_err(Act::Change.of("replace", to))
+        let replaced = self.parent(from).and_then(|(from_folder, from_name)| {
+            let (to_folder, to_name) = self.parent(to)?;
+            rustix::fs::renameat(from_folder, from_name, to_folder, to_name)
+        });
+        self.or_forget(replaced).map_err(Act::Change.of("replace", to))
     }
 
     fn link(&self, path: &VolumePath, second: &VolumePath) -> Result<()> {
@@ -331,15 +385,26 @@ impl Volume for OsVolume {
     }
 
     fn remove_folder(&self, path: &VolumePath) -> Result<()> {
+        self.kept.forget();
         self.remove("remove folder", path, AtFlags::REMOVEDIR)
     }
 
+    fn keep_folders(&self) {
+        self.kept.begin();
+    }
+
+    fn release_folders(&self) {
+        self.kept.end();
+    }
+
     fn sync_folder(&self, path: &VolumePath) -> Result<()> {
+        self.kept.forget();
         let folder = self.open_folder(path).map_err(Act::Change.of("open folder to sync", path))?;
         self.syncs.fsync(folder).map_err(Act::Sync.of("sync folder", path))
     }
 
     fn sync_all(&self) -> Result<()> {
+        self.kept.forget();
         match self.kind {
             FsKind::Atomic => self.syncs.syncfs(&self.root).map_err(Act::Sync.of("sync all", "")),
             FsKind::Fat => self.sync_all_on_fat(),

@@ -118,6 +118,14 @@ impl Volume for OwnFolders {
         self.inner.remove_folder(path)
     }
 
+    fn keep_folders(&self) {
+        self.inner.keep_folders();
+    }
+
+    fn release_folders(&self) {
+        self.inner.release_folders();
+    }
+
     // Nothing was synced of a folder that is not found, so that this is no second try of a failed sync.
     fn sync_folder(&self, path: &VolumePath) -> Result<()> {
         self.within(path, || self.inner.sync_folder(path))

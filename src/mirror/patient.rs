@@ -112,6 +112,14 @@ impl Volume for Patient {
         insist(|| self.inner.remove_folder(path))
     }
 
+    fn keep_folders(&self) {
+        self.inner.keep_folders();
+    }
+
+    fn release_folders(&self) {
+        self.inner.release_folders();
+    }
+
     fn sync_folder(&self, path: &VolumePath) -> Result<()> {
         insist(|| self.inner.sync_folder(path))
     }

@@ -176,6 +176,10 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// Reads the label from the medium itself, past the page cache; writes nothing.
     fn probe(&self) -> Result<()>;
     /// What its block device has completed so far, to compare only; `None` where there is none. Never blocks.
+    /// Folders in which names are given or looked at may stay open from one to the next, until they are released, or
+    /// synced: at most for one step of a lane, since others may move them.
+    fn keep_folders(&self) {}
+    fn release_folders(&self) {}
     fn device_work(&self) -> Option<u64>;
     /// Where it is mounted, to be unmounted when nothing is open on it any more; `None` where there is no such thing.
     fn mount_point(&self) -> Option<MountPoint>;

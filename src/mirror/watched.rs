@@ -68,18 +68,31 @@ impl Watched {
         work(inner.as_ref())
     }
 
+    /// What needs nobody on record: it asks the drive nothing.
+    fn of_present(&self, work: impl FnOnce(&dyn Volume)) {
+        let inner = self.inner.lock().clone();
+        inner.as_deref().map(work);
+    }
+
     fn watch_file(&self, file: Arc<dyn VolumeFile>, path: &VolumePath) -> Arc<dyn VolumeFile> {
         Arc::new(WatchedFile::new(file, path, &self.ledger, &self.files))
     }
 }
 
-/// Watches a drive until it stalls or leaves; whether it stalled. Sleeps while nothing is under way on it.
+/// Watches a drive until it stalls or leaves; whether it stalled. Sleeps while nothing is under way on it: not between
+/// calls that follow one another, for to be woken by each costs more than most of them.
 pub(crate) fn stalls(volume: &Watched, stall_after: impl Fn() -> std::time::Duration) -> bool {
     let ledger = &volume.ledger;
     while ledger.wait_for_call() {
         let mut judge = Judge::new(clock::now(), volume.progress());
-        while let Some(oldest) = ledger.oldest() {
-            match judge.look(clock::now(), oldest, volume.progress(), stall_after()) {
+        let mut begun = None;
+        loop {
+            let (now, oldest) = (clock::now(), ledger.oldest());
+            let begun_before = begun.replace(ledger.begun());
+            if oldest.is_none() && begun == begun_before {
+                break;
+            }
+            match judge.look(now, oldest.unwrap_or(now), volume.progress(), stall_after()) {
                 Verdict::Stalled => return true,
                 Verdict::Waits(at_most) => ledger.wait_for_end(at_most),
             }
@@ -166,6 +179,14 @@ impl Volume for Watched {
 
     fn remove_folder(&self, path: &VolumePath) -> Result<()> {
         self.call("remove folder", path, |inner| inner.remove_folder(path))
+    }
+
+    fn keep_folders(&self) {
+        self.of_present(|inner| inner.keep_folders());
+    }
+
+    fn release_folders(&self) {
+        self.of_present(|inner| inner.release_folders());
     }
 
     fn sync_folder(&self, path: &VolumePath) -> Result<()> {

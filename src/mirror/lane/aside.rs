@@ -95,6 +95,7 @@ impl Lane {
     /// Moves a file or folder that the mirror did not write into the aside folder; false where that is full. `lsn`
     /// is that of the mirror's version.
     pub(super) fn set_aside(&mut self, batch: &mut Batch, path: &str, cause: Cause, lsn: Lsn) -> Result<bool> {
+        batch.ready.clear();
         let bytes = measure(self.volume.as_ref(), path)?;
         if !self.has_room_aside(batch, bytes)? {
             return Ok(false);

@@ -7,7 +7,7 @@ use crate::mirror::lane::way::{Wanted, Way};
 use crate::mirror::lane::{Batch, Lane, LaneError, Progress, Stay};
 use crate::mirror::layout;
 use crate::mirror::reconcile::aside::Cause;
-use crate::mirror::volume::{Disposition, FileKind, FsKind};
+use crate::mirror::volume::{Disposition, FileKind, FsKind, Result as VolumeResult};
 
 /// Children of a removed folder that one step looks at.
 const CHILDREN_MAX: usize = 256;
@@ -93,10 +93,13 @@ impl Lane {
                     }
                 }
             },
-            Content::Folder => match self.remove_folder(batch, id, debt, &path)? {
-                Progress::There => {}
-                progress => return Ok(progress),
-            },
+            Content::Folder => {
+                batch.ready.clear();
+                match self.remove_folder(batch, id, debt, &path)? {
+                    Progress::There => {}
+                    progress => return Ok(progress),
+                }
+            }
         }
         self.work.removed += 1;
         batch.touch(&path);
@@ -135,6 +138,7 @@ impl Lane {
 
     fn place_folder(&mut self, batch: &mut Batch, id: NodeId, debt: &Debt, place: &Place) -> Result<Progress> {
         let Some(parent) = self.folder_ready(batch, place.parent)? else { return Ok(Progress::Deferred) };
+        batch.ready.clear();
         let path = layout::join(&parent, place.name.as_str());
         let from = match &debt.have {
             Some(held) => self.path_at(batch, &held.place)?,
@@ -370,25 +374,44 @@ impl Lane {
         over: Over,
     ) -> Result<Progress> {
         let Some(from) = self.ready(batch, file) else { return Ok(self.stay(batch, file)) };
-        if self.volume.stat(&from)?.is_none() {
-            self.report_missing_stage(batch, place, file);
-            return Ok(Progress::Deferred);
-        }
-        match (over, self.volume.kind()) {
-            (Over::Nothing, _) => self.volume.rename(&from, path)?,
-            (Over::Older, FsKind::Atomic) => self.volume.replace(&from, path)?,
-            // FAT: a cut during a rename over a name cross-links both.
-            (Over::Older, FsKind::Fat) => {
-                self.volume.remove_file(path)?;
-                self.volume.sync_folder(layout::parent(path))?;
-                self.volume.rename(&from, path)?;
+        let named = match self.give_name(&from, path, over) {
+            Err(error) if error.disposition == Disposition::NotFound => {
+                if self.volume.stat(&from)?.is_none() {
+                    self.report_missing_stage(batch, place, file);
+                    return Ok(Progress::Deferred);
+                }
+                // The folder that was there for the last file has gone.
+                batch.ready.clear();
+                if self.folder_ready(batch, place.parent)?.is_none() {
+                    return Ok(Progress::Deferred);
+                }
+                self.give_name(&from, path, over)
             }
-        }
+            named => named,
+        };
+        named?;
         batch.drafts.remove(&file.version.ticket);
         batch.named_file = true;
         batch.touch(&from);
         batch.touch(path);
         Ok(placed(batch, file.id, place, Content::File { version: file.version, observed: None }))
+    }
+
+    /// `NotFound` where there are no bytes, or no folder. Then nothing was done.
+    fn give_name(&self, from: &str, path: &str, over: Over) -> VolumeResult<()> {
+        let volume = self.volume.as_ref();
+        match (over, volume.kind()) {
+            (Over::Nothing, _) => volume.rename(from, path),
+            (Over::Older, FsKind::Atomic) => volume.replace(from, path),
+            // FAT: a cut during a rename over a name cross-links both.
+            (Over::Older, FsKind::Fat) => {
+                // What takes its place is opened: without that the older one stays.
+                volume.open(from)?;
+                volume.remove_file(path)?;
+                volume.sync_folder(layout::parent(path))?;
+                volume.rename(from, path)
+            }
+        }
     }
 
     /// Why a file's bytes are not ready.
@@ -407,6 +430,9 @@ impl Lane {
         if let Some(path) = layout::fixed(id) {
             return Ok(Some(path.to_owned()));
         }
+        if let Some(path) = batch.ready.get(&id) {
+            return Ok(Some(path.clone()));
+        }
         if self.converge(batch, id)? != Progress::There {
             return Ok(None);
         }
@@ -419,6 +445,7 @@ impl Lane {
             self.volume.make_folder(&path)?;
             batch.touch(&path);
         }
+        batch.ready.insert(id, path.clone());
         Ok(Some(path))
     }
 }

@@ -95,6 +95,7 @@ impl Lane {
         if !self.is_told(debt.lsn) {
             return Ok(());
         }
+        batch.ready.clear();
         let Some(held) = debt.have.clone().filter(|held| held.place.is_same_to(self.volume.namespace(), place)) else {
             // It only may have been there. This lane knows that it is not: that is to be recorded.
             batch.placed.insert(id, debt.have);

@@ -4,7 +4,7 @@ use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, RawMode, Stat, Statx, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use crate::mirror::os_volume::errno::Act;
@@ -156,25 +156,31 @@ impl VolumeFile for OsFile {
 }
 
 pub(super) fn meta(stat: &Stat, kind: FsKind) -> Meta {
-    let mode = stat.st_mode;
+    let rest = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    let mtime_ns = stat.st_mtime.saturating_mul(NS_PER_S).saturating_add(rest);
+    meta_from(stat.st_mode, Observed { size: stat.st_size.try_into().unwrap_or(0), mtime_ns }, kind)
+}
+
+/// As [`meta`], of what statx says.
+pub(super) fn meta_of(stat: &Statx, kind: FsKind) -> Meta {
+    let mtime_ns = stat.stx_mtime.tv_sec.saturating_mul(NS_PER_S).saturating_add(i64::from(stat.stx_mtime.tv_nsec));
+    meta_from(stat.stx_mode.into(), Observed { size: stat.stx_size, mtime_ns }, kind)
+}
+
+fn meta_from(mode: RawMode, observed: Observed, kind: FsKind) -> Meta {
     Meta {
         kind: match FileType::from_raw_mode(mode) {
             FileType::RegularFile => FileKind::File,
             FileType::Directory => FileKind::Folder,
             _ => FileKind::Other,
         },
-        observed: Observed { size: stat.st_size.try_into().unwrap_or(0), mtime_ns: mtime_ns(stat) },
+        observed,
         executable: match kind {
             FsKind::Atomic => Mode::from_raw_mode(mode).contains(Mode::XUSR),
             // The mount's options make all files look executable, or none.
             FsKind::Fat => false,
         },
     }
-}
-
-fn mtime_ns(stat: &Stat) -> i64 {
-    let rest = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
-    stat.st_mtime.saturating_mul(NS_PER_S).saturating_add(rest)
 }
 
 /// Reads until `buf` is full or the file ends.

@@ -45,7 +45,16 @@ fn text(volume: &OsVolume, path: &str) -> String {
 fn taken_for(kind: FsKind, volume: &OsVolume) -> OsVolume {
     let root = volume.root.try_clone().unwrap();
     let (place, identity, namespace) = (volume.place.clone(), volume.identity, Namespace::Any);
-    OsVolume { root, place, identity, kind, namespace, cache: Cache::Asked, syncs: Syncs::of(kind) }
+    OsVolume {
+        root,
+        place,
+        identity,
+        kind,
+        namespace,
+        cache: Cache::Asked,
+        syncs: Syncs::of(kind),
+        kept: Kept::default(),
+    }
 }
 
 #[test]
@@ -62,9 +71,73 @@ fn nothing_is_synced_on_fat_while_a_name_is_added() {
 
 #[test]
 fn a_real_volume_keeps_the_contract_in_the_order_for_fat_too() {
-    let (_folder, volume) = drive();
     for kind in [FsKind::Atomic, FsKind::Fat] {
+        let (_folder, volume) = drive();
         check(&taken_for(kind, &volume));
+    }
+}
+
+#[test]
+fn a_real_volume_keeps_the_contract_while_folders_are_kept() {
+    for kind in [FsKind::Atomic, FsKind::Fat] {
+        let (_folder, volume) = drive();
+        let volume = taken_for(kind, &volume);
+        volume.keep_folders();
+        check(&volume);
+    }
+}
+
+/// A drive whose folder `d` is kept.
+fn keeping() -> (TempDir, OsVolume) {
+    let (folder, volume) = drive();
+    volume.keep_folders();
+    volume.make_folder("d").unwrap();
+    put(&volume, "d/old", b"old");
+    assert!(volume.stat("d/old").unwrap().is_some());
+    (folder, volume)
+}
+
+#[test]
+fn a_kept_folder_that_the_mirror_moves_or_removes_is_looked_for_anew() {
+    let (_folder, volume) = keeping();
+    volume.rename("d", "e").unwrap();
+    assert_eq!(volume.stat("d/old").unwrap(), None);
+    assert!(volume.stat("e/old").unwrap().is_some());
+    volume.remove_file("e/old").unwrap();
+    volume.remove_folder("e").unwrap();
+    volume.make_folder("e").unwrap();
+    put(&volume, "e/new", b"new");
+    assert!(volume.stat("e/new").unwrap().is_some());
+}
+
+#[test]
+fn a_kept_folder_that_somebody_deletes_is_missed_once() {
+    let (_folder, volume) = keeping();
+    put(&volume, "f", b"f");
+    fs::remove_dir_all(volume.place().join("d")).unwrap();
+    assert_eq!(disposition(volume.rename("f", "d/f")), Some(Disposition::NotFound));
+    volume.make_folder("d").unwrap();
+    volume.rename("f", "d/f").unwrap();
+    assert!(volume.stat("d/f").unwrap().is_some());
+    fs::remove_dir_all(volume.place().join("d")).unwrap();
+    fs::create_dir(volume.place().join("d")).unwrap();
+    assert_eq!(disposition(volume.create("d/g")), Some(Disposition::NotFound));
+    put(&volume, "d/g", b"g");
+    assert_eq!(fs::read(volume.place().join("d/g")).unwrap(), b"g");
+}
+
+#[test]
+fn no_folder_is_kept_beyond_a_sync_or_its_release() {
+    let ends: [fn(&OsVolume); 3] = [
+        |volume| volume.sync_all().unwrap(),
+        |volume| volume.sync_folder("d").unwrap(),
+        |volume| volume.release_folders(),
+    ];
+    for end in ends {
+        let (_folder, volume) = keeping();
+        end(&volume);
+        fs::rename(volume.place().join("d"), volume.place().join("elsewhere")).unwrap();
+        assert_eq!(volume.stat("d/old").unwrap(), None);
     }
 }
 

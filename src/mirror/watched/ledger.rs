@@ -52,6 +52,11 @@ impl Ledger {
         book.under_way.first_key_value().filter(|_| !book.ended).map(|(_, began)| *began)
     }
 
+    /// How many there were so far.
+    pub(super) fn begun(&self) -> u64 {
+        self.book.lock().begun
+    }
+
     pub(super) fn returned(&self) -> u64 {
         self.book.lock().returned
     }
