@@ -1,6 +1,7 @@
 //! Times as RFC 3339 text, in nanoseconds since 1970, before 1970 too.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,6 +10,11 @@ use crate::calendar::Date;
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
+/// Bytes of the longest text: `2026-02-03T04:05:06.789123456Z`.
+const TEXT_BYTES: usize = 30;
+/// Where year, month, day, hour, minute, second and nanosecond are in it.
+const PLACES: [Range<usize>; 7] = [0..4, 5..7, 8..10, 11..13, 14..16, 17..19, 20..29];
+const SECONDS_END: usize = 19;
 
 /// Nanoseconds since 1970, written as `2026-02-03T04:05:06.789Z`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,19 +27,45 @@ pub struct BadTime(String);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, ns) = (self.0.div_euclid(NS_PER_SECOND), self.0.rem_euclid(NS_PER_SECOND));
-        let date = Date::from_days(seconds.div_euclid(SECONDS_PER_DAY));
+        f.write_str(Text::of(*self).as_str())
+    }
+}
+
+/// A time as text, made without the formatting machinery: a listing has thousands.
+struct Text {
+    bytes: [u8; TEXT_BYTES],
+    len: usize,
+}
+
+impl Text {
+    fn of(time: Time) -> Self {
+        let (seconds, ns) = (time.0.div_euclid(NS_PER_SECOND), time.0.rem_euclid(NS_PER_SECOND));
+        let Date { year, month, day } = Date::from_days(seconds.div_euclid(SECONDS_PER_DAY));
         let of_day = seconds.rem_euclid(SECONDS_PER_DAY);
-        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        write!(f, "{date}T{hour:02}:{minute:02}:{second:02}")?;
-        if ns > 0 {
-            let (mut fraction, mut digits) = (ns, 9);
-            while fraction % 10 == 0 {
-                (fraction, digits) = (fraction / 10, digits - 1);
-            }
-            write!(f, ".{fraction:0digits$}")?;
+        let mut text = Self { bytes: *b"0000-00-00T00:00:00.000000000Z", len: TEXT_BYTES };
+        let numbers = [year, month, day, of_day / 3600, of_day / 60 % 60, of_day % 60, ns];
+        for (number, place) in numbers.into_iter().zip(PLACES) {
+            text.write(number.unsigned_abs(), place);
         }
-        f.write_str("Z")
+        // A fraction ends with its last digit, and where there is none nothing separates it.
+        while text.len > SECONDS_END + 1 && matches!(text.bytes.get(text.len - 2), Some(b'0' | b'.')) {
+            text.len -= 1;
+        }
+        if let Some(last) = text.bytes.get_mut(text.len - 1) {
+            *last = b'Z';
+        }
+        text
+    }
+
+    fn write(&mut self, mut number: u64, place: Range<usize>) {
+        for digit in self.bytes.get_mut(place).into_iter().flatten().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
     }
 }
 
@@ -91,7 +123,7 @@ fn number(text: &str, digits: usize) -> Option<i64> {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        crate::wire::text::serialize(self, serializer)
+        serializer.serialize_str(Text::of(*self).as_str())
     }
 }
 
