@@ -1,5 +1,6 @@
 //! Changes in memory that the store below has not got yet, and reading through them.
 
+use std::cmp;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -86,7 +87,8 @@ impl Cursor {
         Self { table, page: VecDeque::new(), from, to: to.to_vec(), is_end: false }
     }
 
-    fn peek(&mut self) -> Option<&[u8]> {
+    /// Has the next slot at hand, if there is one.
+    fn fetch(&mut self) {
         if self.page.is_empty() && !self.is_end {
             let from = self.from.as_ref().map(Vec::as_slice);
             self.page = self.table.page(from, Bound::Excluded(&self.to), PAGE);
@@ -95,6 +97,10 @@ impl Cursor {
                 self.from = Bound::Excluded(last.clone());
             }
         }
+    }
+
+    /// The next slot's key, as far as it was fetched.
+    fn next_key(&self) -> Option<&[u8]> {
         self.page.front().map(|(key, _)| key.as_slice())
     }
 
@@ -120,6 +126,20 @@ impl<'a> Merge<'a> {
         let ahead = below.next();
         Self { tables, below, ahead }
     }
+
+    /// The newest of the tables whose next key is the least of all.
+    fn least(&mut self) -> Option<usize> {
+        let mut least: Option<(usize, &[u8])> = None;
+        self.tables.iter_mut().for_each(Cursor::fetch);
+        for (number, cursor) in self.tables.iter().enumerate() {
+            if let Some(key) = cursor.next_key()
+                && least.is_none_or(|(_, least)| key < least)
+            {
+                least = Some((number, key));
+            }
+        }
+        least.map(|(number, _)| number)
+    }
 }
 
 impl Iterator for Merge<'_> {
@@ -127,36 +147,31 @@ impl Iterator for Merge<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let mut least: Option<Vec<u8>> = None;
-            for cursor in &mut self.tables {
-                if let Some(key) = cursor.peek()
-                    && least.as_ref().is_none_or(|least| key < least.as_slice())
-                {
-                    least = Some(key.to_vec());
-                }
-            }
+            let least = self.least();
+            let key = least.and_then(|number| self.tables.get(number)?.next_key());
             let below = match &self.ahead {
-                Some(Ok((key, _))) => Some(key),
+                Some(Ok((below, _))) => key.map_or(cmp::Ordering::Less, |key| below.as_slice().cmp(key)),
                 Some(Err(_)) => {
                     self.tables.clear();
                     return self.ahead.take();
                 }
-                None => None,
+                None => cmp::Ordering::Greater,
             };
-            let Some(key) = least.filter(|least| below.is_none_or(|below| least <= below)) else {
-                let next = if self.ahead.is_some() { self.below.next() } else { None };
-                return std::mem::replace(&mut self.ahead, next);
-            };
-            if below == Some(&key) {
-                self.ahead = self.below.next();
-            }
-            let mut newest = None;
-            for cursor in &mut self.tables {
-                if cursor.peek() == Some(&key) {
-                    newest = newest.or(cursor.take());
+            if below != cmp::Ordering::Greater {
+                let next = self.below.next();
+                let hidden_or_next = std::mem::replace(&mut self.ahead, next);
+                if below == cmp::Ordering::Less {
+                    return hidden_or_next;
                 }
             }
-            if let Some((key, Slot { value: Some(value), .. })) = newest {
+            let newest = least.and_then(|number| self.tables.get_mut(number)?.take());
+            let (key, slot) = newest?;
+            for older in &mut self.tables {
+                if older.next_key() == Some(&key) {
+                    older.take();
+                }
+            }
+            if let Some(value) = slot.value {
                 return Some(Ok((key, value)));
             }
         }
