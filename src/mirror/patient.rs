@@ -163,6 +163,10 @@ impl VolumeFile for PatientFile {
         insist(|| self.inner.write_at(bytes, offset))
     }
 
+    fn write_pieces_at(&self, pieces: &[&[u8]], offset: u64) -> Result<()> {
+        insist(|| self.inner.write_pieces_at(pieces, offset))
+    }
+
     fn preallocate(&self, len: u64) -> Result<()> {
         insist(|| self.inner.preallocate(len))
     }

@@ -121,6 +121,14 @@ pub trait VolumeFile: Send + Sync {
     fn forget_cached(&self) -> Result<()>;
     /// Writes all of `bytes`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
+    /// Writes all of several pieces, one behind the other: where it can, in one go.
+    fn write_pieces_at(&self, pieces: &[&[u8]], mut offset: u64) -> Result<()> {
+        for piece in pieces {
+            self.write_at(piece, offset)?;
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
     /// Whether writes go past the page cache from now on, which the caller asks for: each must then have its bytes, its
     /// position and its length on multiples of [`DIRECT_ALIGNMENT`]. False where the file system cannot, or would not
     /// be faster for it.
@@ -168,6 +176,10 @@ pub trait Volume: Send + Sync + fmt::Debug {
     fn remove_file(&self, path: &VolumePath) -> Result<()>;
     /// Removes an empty folder; `InTheWay` where it is not empty.
     fn remove_folder(&self, path: &VolumePath) -> Result<()>;
+    /// Folders in which names are given or looked at may stay open from one to the next, until they are released, or
+    /// synced: at most for one step of a lane, since others may move them.
+    fn keep_folders(&self) {}
+    fn release_folders(&self) {}
     /// Makes the names in a folder durable.
     fn sync_folder(&self, path: &VolumePath) -> Result<()>;
     /// Writes back all dirty data and names; needs a file's sync after it to flush the drive's own cache.
@@ -176,10 +188,6 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// Reads the label from the medium itself, past the page cache; writes nothing.
     fn probe(&self) -> Result<()>;
     /// What its block device has completed so far, to compare only; `None` where there is none. Never blocks.
-    /// Folders in which names are given or looked at may stay open from one to the next, until they are released, or
-    /// synced: at most for one step of a lane, since others may move them.
-    fn keep_folders(&self) {}
-    fn release_folders(&self) {}
     fn device_work(&self) -> Option<u64>;
     /// Where it is mounted, to be unmounted when nothing is open on it any more; `None` where there is no such thing.
     fn mount_point(&self) -> Option<MountPoint>;

@@ -1,6 +1,6 @@
 //! An open file on a real drive.
 
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -90,6 +90,12 @@ impl VolumeFile for OsFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         self.grow(offset + bytes.len() as u64);
         write_full(&self.handle, bytes, offset).map_err(Act::Change.of("write", &self.path))
+    }
+
+    fn write_pieces_at(&self, pieces: &[&[u8]], offset: u64) -> Result<()> {
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        self.grow(offset + len as u64);
+        write_all(&self.handle, pieces, offset).map_err(Act::Change.of("write", &self.path))
     }
 
     fn go_direct(&self, direct: bool) -> Result<bool> {
@@ -196,6 +202,23 @@ pub(super) fn read_full(handle: &OwnedFd, buf: &mut [u8], mut offset: u64) -> ru
         rest = rest.get_mut(count..).unwrap_or_default();
     }
     Ok(len - rest.len())
+}
+
+/// Writes all of several pieces, one behind the other.
+fn write_all(handle: &OwnedFd, pieces: &[&[u8]], mut offset: u64) -> rustix::io::Result<()> {
+    let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut rest = slices.as_mut_slice();
+    // Empty ones at the front would be taken for a file system that writes nothing.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let count = retry_on_intr(|| rustix::io::pwritev(handle, rest, offset))?;
+        if count == 0 {
+            return Err(Errno::IO);
+        }
+        offset += count as u64;
+        IoSlice::advance_slices(&mut rest, count);
+    }
+    Ok(())
 }
 
 pub(super) fn write_full(handle: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> rustix::io::Result<()> {

@@ -122,6 +122,10 @@ impl VolumeFile for WatchedFile {
         self.call("write", |file| file.write_at(bytes, offset))
     }
 
+    fn write_pieces_at(&self, pieces: &[&[u8]], offset: u64) -> Result<()> {
+        self.call("write", |file| file.write_pieces_at(pieces, offset))
+    }
+
     fn go_direct(&self, direct: bool) -> Result<bool> {
         self.call("fcntl", |file| file.go_direct(direct))
     }

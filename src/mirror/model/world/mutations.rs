@@ -343,7 +343,7 @@ pub(super) fn mutation_of(upload: &Upload) -> Mutation {
 
 fn stage_file(drive: &Drive, bytes: &[u8], ticket: Ticket) -> Result<Stage, VolumeError> {
     let stage = StageFile::create(Arc::clone(&drive.volume), ticket)?;
-    stage.write_at(bytes, 0)?;
+    stage.write_at(&[bytes], 0)?;
     stage.finish(Attributes { mtime_ns: 5, executable: false })
 }
 
