@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ids::{PerSide, Side};
+use crate::ids::{NodeId, PerSide, Side};
 use crate::mirror::mirror::Mirror;
 use crate::mirror::state::DriveState;
 
@@ -33,12 +33,15 @@ impl Mirror {
     /// least; but for what no drive has whole any more. A drive that is absent is waited for.
     pub async fn wait_in_sync(&self) {
         let head = self.core.journal.head();
+        let mut seen = PerSide { a: NodeId::ROOT, b: NodeId::ROOT };
         let mut changed = self.core.changed.subscribe();
         loop {
             changed.mark_unchanged();
             self.core.hurry_lanes();
             let states = PerSide::new(|side| self.core.seat(side).state());
-            if are_in_sync(states, |side| self.core.lacks(side, head)) || changed.changed().await.is_err() {
+            if are_in_sync(states, |side| self.core.still_lacks(side, head, seen.get_mut(side)))
+                || changed.changed().await.is_err()
+            {
                 return;
             }
         }
@@ -46,7 +49,7 @@ impl Mirror {
 }
 
 /// Whether every drive that counts has everything. Parked ones don't, but one at least must.
-fn are_in_sync(states: PerSide<DriveState>, lacks: impl Fn(Side) -> bool) -> bool {
+fn are_in_sync(states: PerSide<DriveState>, mut lacks: impl FnMut(Side) -> bool) -> bool {
     let mut counted = Side::BOTH.into_iter().filter(|side| *states.get(*side) != DriveState::Parked).peekable();
     counted.peek().is_some() && counted.all(|side| *states.get(side) == DriveState::InSync && !lacks(side))
 }

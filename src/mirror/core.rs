@@ -333,18 +333,41 @@ impl Core {
 
     /// Whether a drive still lacks something committed up to `head` that a drive has, or will have.
     pub(crate) fn lacks(&self, side: Side, head: Lsn) -> bool {
-        const PAGE: usize = 1024;
-        let mut at = NodeId::ROOT;
+        let mut seen = NodeId::ROOT;
+        self.still_lacks(side, head, &mut seen)
+    }
+
+    /// As [`Core::lacks`], for who asks again and again: `seen` is the node that was found lacking last, at first the
+    /// root. A look from the root passes all that was owed and is not any more.
+    pub(crate) fn still_lacks(&self, side: Side, head: Lsn, seen: &mut NodeId) -> bool {
+        loop {
+            match self.lacking(side, head, *seen) {
+                Ok(Some(id)) => {
+                    *seen = id;
+                    return true;
+                }
+                // Nobody knows while the journal is closed.
+                Err(_) => return true,
+                Ok(None) if *seen == NodeId::ROOT => return false,
+                // One before it may be owed again.
+                Ok(None) => *seen = NodeId::ROOT,
+            }
+        }
+    }
+
+    /// The first node, from one on, of which a drive lacks something.
+    fn lacking(&self, side: Side, head: Lsn, from: NodeId) -> Result<Option<NodeId>, StoreError> {
+        const PAGE: usize = 64;
+        let mut at = from;
         let mut losses = None;
         loop {
-            // Nobody knows while the journal is closed.
-            let Ok(page) = self.journal.snapshot().debts(side, at, PAGE) else { return true };
-            let Some((last, _)) = page.last() else { return false };
+            let page = self.journal.snapshot().debts(side, at, PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(None) };
             at = last.next();
             let owed = page.iter().filter(|(_, debt)| debt.lsn <= head);
             for (id, debt) in owed {
                 if losses.get_or_insert_with(|| self.seat(side).losses()).get(id) != Some(&debt.lsn) {
-                    return true;
+                    return Ok(Some(*id));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::ids::Side;
+use crate::ids::{NodeId, Side};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::mirror::{Loss, Mirror};
 use crate::mirror::mutate::unreadable;
@@ -133,14 +133,14 @@ impl Mirror {
     /// now; how many paths that is.
     async fn finish(&self, attachment: &Attachment, loss: Loss) -> Result<u64, Refusal> {
         let (side, head) = (attachment.side, self.core.journal.head());
-        let mut changed = self.core.changed.subscribe();
+        let (mut changed, mut seen) = (self.core.changed.subscribe(), NodeId::ROOT);
         loop {
             changed.mark_unchanged();
             if attachment.is_gone() {
                 return Err(self.not_there(side));
             }
             let (behind, stays) = (self.behind(side).paths, self.core.seat(side).stays().len() as u64);
-            if !self.core.lacks(side, head) {
+            if !self.core.still_lacks(side, head, &mut seen) {
                 return Ok(stays.min(behind));
             }
             if stays > 0 && behind <= stays {

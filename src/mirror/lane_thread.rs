@@ -67,6 +67,8 @@ struct Worker<'a> {
     newest_aside: Vec<(String, AsideItem)>,
     /// What was committed up to here was missed while the drive was away.
     replay_head: Lsn,
+    /// What the drive was last found to lack of that.
+    lacking: NodeId,
     hold: Hold,
 }
 

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::ids::{Lsn, PerSide, Side};
+use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::store::StoreError;
 use crate::journal::{Attached, DriveFact};
 use crate::mirror::attachment::{Attachment, NewDrive};
@@ -215,6 +215,7 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
         newest_aside,
         asked_for_room,
         replay_head,
+        lacking: NodeId::ROOT,
         hold: Hold::default(),
     };
     let arrival = attachment.arrival;

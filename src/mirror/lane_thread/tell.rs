@@ -98,7 +98,7 @@ impl Worker<'_> {
     }
 
     /// What a step means for the drive's state.
-    fn next_event(&self, scan: &mut Scan, full: bool) -> Option<DriveEvent> {
+    fn next_event(&mut self, scan: &mut Scan, full: bool) -> Option<DriveEvent> {
         let side = self.attachment.side;
         match (self.core.seat(side).state(), full) {
             (DriveState::Replaying | DriveState::Backfilling | DriveState::InSync, true) => Some(DriveEvent::NoRoom),
@@ -108,7 +108,9 @@ impl Worker<'_> {
                 }
                 Some(self.core.way_back(side))
             }
-            (DriveState::Replaying | DriveState::Backfilling, false) if !self.core.lacks(side, self.replay_head) => {
+            (DriveState::Replaying | DriveState::Backfilling, false)
+                if !self.core.still_lacks(side, self.replay_head, &mut self.lacking) =>
+            {
                 scan.catch_up(clock::now());
                 // Where this is lost, the next arrival finds that nothing is left to be filled.
                 let filled = vec![DriveFact::Filled { side }];
