@@ -82,6 +82,10 @@ impl Store for Alarmed {
         Box::new(self.store.scan(from, to).inspect(|pair| self.notice(pair)))
     }
 
+    fn failure(&self) -> Option<StoreError> {
+        self.store.failure()
+    }
+
     fn barrier(&self) -> Result<(), StoreError> {
         self.store.barrier()
     }

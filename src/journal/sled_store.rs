@@ -35,6 +35,12 @@ const LOCK_TRIES: u32 = 200;
 /// … and so long between.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
+/// What records of the log are told apart by from all that is none.
+pub(super) type Salt = [u8; 16];
+
+/// How the log's records are written that the salt below stands for.
+const LOG_FORMAT: u8 = 2;
+
 /// Which changes a store has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Applied {
@@ -42,6 +48,8 @@ pub(super) struct Applied {
     pub(super) generation: u64,
     /// There were no others when it was closed.
     pub(super) is_all: bool,
+    /// Of the records that came since; none in the first format of the log.
+    pub(super) salt: Option<Salt>,
 }
 
 /// A sled database in a directory of its own.
@@ -92,15 +100,29 @@ impl SledStore {
     /// What it was last told to have.
     pub(super) fn applied(&self) -> Result<Applied, StoreError> {
         let value = self.read(|db| caught(|| db.open_tree(APPLIED)?.get(APPLIED)))?;
-        let Some(value) = value else { return Ok(Applied { generation: 0, is_all: true }) };
-        let parts = value.split_first_chunk().and_then(|(number, rest)| Some((number, rest.first()?)));
-        let (number, is_all) = parts.ok_or_else(|| StoreError::Corrupt("no generation".to_owned()))?;
-        Ok(Applied { generation: u64::from_be_bytes(*number), is_all: *is_all != 0 })
+        let Some(value) = value else { return Ok(Applied { generation: 0, is_all: true, salt: None }) };
+        let parts = value.split_first_chunk().and_then(|(number, rest)| Some((number, rest.split_first()?)));
+        let (number, (is_all, rest)) = parts.ok_or_else(|| StoreError::Corrupt("no generation".to_owned()))?;
+        let salt = match rest.split_first() {
+            None => None,
+            Some((&LOG_FORMAT, salt)) => {
+                Some(salt.try_into().map_err(|_| StoreError::Corrupt("no salt of its log".to_owned()))?)
+            }
+            Some((format, _)) => {
+                let what = format!("its log has format {format}, of a newer version of twinstick: start that one");
+                return Err(StoreError::Unreadable(std::io::Error::other(what)));
+            }
+        };
+        Ok(Applied { generation: u64::from_be_bytes(*number), is_all: *is_all != 0, salt })
     }
 
     pub(super) fn set_applied(&self, applied: Applied) -> Result<(), StoreError> {
         let mut value = applied.generation.to_be_bytes().to_vec();
         value.push(applied.is_all.into());
+        if let Some(salt) = applied.salt {
+            value.push(LOG_FORMAT);
+            value.extend_from_slice(&salt);
+        }
         self.write(|db| caught(|| db.open_tree(APPLIED)?.insert(APPLIED, value.as_slice())).map(drop))
     }
 
@@ -306,6 +328,22 @@ mod tests {
 
     fn keys(store: &SledStore, from: &[u8], to: &[u8]) -> Vec<Vec<u8>> {
         store.scan(from, to).map(|pair| pair.unwrap().0).collect()
+    }
+
+    #[test]
+    fn which_changes_it_has_is_read_as_it_was_told_and_of_a_newer_version_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SledStore::open(dir.path()).unwrap();
+        assert_eq!(store.applied().unwrap(), Applied { generation: 0, is_all: true, salt: None });
+        for salt in [None, Some([3; 16])] {
+            let applied = Applied { generation: 7, is_all: false, salt };
+            store.set_applied(applied).unwrap();
+            assert_eq!(store.applied().unwrap(), applied);
+        }
+        let newer = [&7_u64.to_be_bytes()[..], &[0, LOG_FORMAT + 1], &[3; 20]].concat();
+        store.write(|db| caught(|| db.open_tree(APPLIED)?.insert(APPLIED, newer)).map(drop)).unwrap();
+        let error = store.applied().unwrap_err().to_string();
+        assert!(error.contains("newer version"), "{error}");
     }
 
     #[test]

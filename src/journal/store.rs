@@ -24,6 +24,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn remove(&self, key: &[u8]) -> Result<(), StoreError>;
     /// Pairs with `from <= key < to`, in order of keys. Changes made meanwhile may be seen or not.
     fn scan<'a>(&'a self, from: &[u8], to: &[u8]) -> Pairs<'a>;
+    /// What ended it behind its callers' backs, told once.
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
     /// Makes all earlier inserts and removes durable. After an error drop the handle and open the store again.
     fn barrier(&self) -> Result<(), StoreError>;
 }

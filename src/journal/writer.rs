@@ -418,7 +418,9 @@ impl Writer {
     /// A reader found that a store fails: if it is not another one by now, it is opened anew as if the writer had.
     pub fn doubt(&mut self, generation: Generation) {
         if self.is_open() && self.generation == generation {
-            self.fail(&StoreError::Dead);
+            // What happened in the background says more of what is to be opened then.
+            let error = self.store.as_ref().and_then(|store| store.failure()).unwrap_or(StoreError::Dead);
+            self.fail(&error);
         }
     }
 

@@ -5,9 +5,10 @@
 //! their second use on a record overwrites what was written, and a sync has no block to allocate and no length to
 //! record.
 //!
-//! A record's CRC covers its generation and number: what a former use of the file left counts for nothing. The last
-//! record may be torn: its barrier has never returned. One that is followed by another was synced, so that damage to it
-//! is told apart from that.
+//! A record's CRC covers its generation and number, and a salt that the store below keeps and each opening renews: what a
+//! former use of the file left counts for nothing, nor does what a client had written that looks like a record. The last
+//! record of all may be torn: its barrier has never returned. One that is followed by another was synced, so that damage
+//! to it is told apart from that; each tells how many there are in the generation before its own.
 #![allow(clippy::disallowed_methods, reason = "the journal lives on the boot disk, never on a drive")]
 
 use std::collections::BTreeMap;
@@ -16,15 +17,19 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::journal::sled_store::Applied;
+use crate::journal::sled_store::{Applied, Salt};
 use crate::journal::store::StoreError;
 
 /// What a file grows by.
 const GROWTH_BYTES: u64 = 256 << 10;
 const NAMES: [&str; 2] = ["wal-0", "wal-1"];
-const MAGIC: &[u8; 4] = b"twW1";
-/// Magic, CRC-32 of what follows, generation, number, bytes of the changes, bytes as they are compressed.
-const HEAD_BYTES: usize = 4 + 4 + 8 + 8 + 4 + 4;
+const MAGIC: &[u8; 4] = b"twW2";
+/// Before records were salted and told of the generation before.
+const FIRST_MAGIC: &[u8; 4] = b"twW1";
+/// Magic, CRC-32 of salt and what follows, generation, number, records of the generation before, bytes of the changes,
+/// bytes as they are compressed.
+const HEAD_BYTES: usize = 4 + 4 + 8 + 8 + 8 + 4 + 4;
+const FIRST_HEAD_BYTES: usize = HEAD_BYTES - 8;
 /// Where records begin, so that they are found behind damage.
 const ALIGNMENT: usize = 64;
 
@@ -96,11 +101,12 @@ pub(super) struct Log {
     generation: u64,
     /// Of the next record, within its generation.
     number: u64,
+    /// Records of the generation before.
+    before: u64,
+    salt: Salt,
     at: u64,
     /// The record that is written.
     record: Vec<u8>,
-    /// Nothing was ever written to it.
-    is_new: bool,
 }
 
 #[derive(Debug)]
@@ -109,22 +115,27 @@ struct Part {
     len: u64,
 }
 
-/// Changes that a log has and the store below may not have, by generation, as [`decode`] reads them.
-pub(super) type Kept = BTreeMap<u64, Vec<Vec<u8>>>;
+/// Changes that a log has and the store below may not have, by generation.
+pub(super) type Kept = BTreeMap<u64, Generation>;
+
+#[derive(Default)]
+pub(super) struct Generation {
+    /// As [`decode`] reads them.
+    pub(super) records: Vec<Vec<u8>>,
+    /// How many its records say that there were in the one before.
+    before: Option<u64>,
+}
 
 impl Log {
     /// Opens the log in a folder, or makes one there where the store has all changes, and reads what came after those
-    /// that it has. The next record is the first of a generation of its own.
-    pub(super) fn open(dir: &Path, applied: Applied) -> Result<(Self, Kept), StoreError> {
-        let Applied { generation: applied, is_all } = applied;
-        let (mut kept, mut is_new) = (Kept::new(), true);
+    /// that it has. The next record is the first of a generation of its own, with a salt of its own.
+    pub(super) fn open(dir: &Path, applied: Applied, salt: Salt) -> Result<(Self, Kept), StoreError> {
+        let Applied { generation: applied, is_all, salt: old_salt } = applied;
+        let mut kept = Kept::new();
         for name in NAMES {
             match std::fs::read(dir.join(name)) {
                 Ok(bytes) if !is_all && (bytes.len() as u64) < GROWTH_BYTES => return Err(damaged("it is cut short")),
-                Ok(bytes) => {
-                    read_records(&bytes, applied, &mut kept)?;
-                    is_new &= bytes.is_empty();
-                }
+                Ok(bytes) => read_records(&bytes, applied, old_salt.as_ref(), &mut kept)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if !is_all {
                         return Err(damaged("a part of it is gone"));
@@ -136,6 +147,11 @@ impl Log {
         for (generation, expected) in kept.keys().zip(applied + 1..) {
             if *generation != expected {
                 return Err(damaged("changes are missing between it and the store"));
+            }
+        }
+        for (earlier, later) in kept.values().zip(kept.values().skip(1)) {
+            if later.before.is_some_and(|before| before != earlier.records.len() as u64) {
+                return Err(damaged("the last record before others is not there"));
             }
         }
         let files = NAMES.map(|name| {
@@ -151,7 +167,7 @@ impl Log {
         let files = [first?, second?];
         File::open(dir)?.sync_all()?;
         let generation = kept.keys().last().copied().unwrap_or(applied) + 1;
-        Ok((Self { files, generation, number: 0, at: 0, record: Vec::new(), is_new }, kept))
+        Ok((Self { files, generation, number: 0, before: 0, salt, at: 0, record: Vec::new() }, kept))
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -163,15 +179,15 @@ impl Log {
         self.at
     }
 
-    /// Whether the file that is written is the first one.
+    /// Whether the store below has got nothing from it yet.
     pub(super) fn is_new(&self) -> bool {
-        self.is_new
+        self.generation == 1
     }
 
     /// Goes on in the other file, whose changes the store below has.
     pub(super) fn turn(&mut self) {
-        self.is_new = false;
         self.generation += 1;
+        self.before = self.number;
         (self.number, self.at) = (0, 0);
     }
 
@@ -185,9 +201,10 @@ impl Log {
         let mut fields = Vec::with_capacity(HEAD_BYTES);
         fields.extend_from_slice(&self.generation.to_le_bytes());
         fields.extend_from_slice(&self.number.to_le_bytes());
+        fields.extend_from_slice(&self.before.to_le_bytes());
         fields.extend_from_slice(&len_of(changes.len())?.to_le_bytes());
         fields.extend_from_slice(&len_of(packed)?.to_le_bytes());
-        let crc = crc_of(&fields, body.get(..packed).unwrap_or_default());
+        let crc = crc_of(&self.salt, &fields, body.get(..packed).unwrap_or_default());
         head.copy_from_slice(&[MAGIC.as_slice(), &crc.to_le_bytes(), &fields].concat());
         record.resize((HEAD_BYTES + packed).next_multiple_of(ALIGNMENT), 0);
         record.get_mut(HEAD_BYTES + packed..).unwrap_or_default().fill(0);
@@ -219,8 +236,9 @@ fn len_of(len: usize) -> io::Result<u32> {
     u32::try_from(len).map_err(io::Error::other)
 }
 
-fn crc_of(fields: &[u8], body: &[u8]) -> u32 {
+fn crc_of(salt: &[u8], fields: &[u8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
+    hasher.update(salt);
     hasher.update(fields);
     hasher.update(body);
     hasher.finalize()
@@ -230,43 +248,53 @@ fn crc_of(fields: &[u8], body: &[u8]) -> u32 {
 struct Record<'a> {
     generation: u64,
     number: u64,
+    before: Option<u64>,
     len: usize,
+    head_bytes: usize,
     packed: &'a [u8],
 }
 
 /// Adds the changes of a file's records that came after a generation.
-fn read_records(bytes: &[u8], applied: u64, kept: &mut Kept) -> Result<(), StoreError> {
+fn read_records(bytes: &[u8], applied: u64, salt: Option<&Salt>, kept: &mut Kept) -> Result<(), StoreError> {
     let mut at = 0;
     while at < bytes.len() {
-        let Some(record) = bytes.get(at..).and_then(record_at) else {
+        let Some(record) = bytes.get(at..).and_then(|bytes| record_at(bytes, salt)) else {
             at += ALIGNMENT;
             continue;
         };
-        at += (HEAD_BYTES + record.packed.len()).next_multiple_of(ALIGNMENT);
+        at += (record.head_bytes + record.packed.len()).next_multiple_of(ALIGNMENT);
         if record.generation <= applied {
             continue;
         }
-        let records = kept.entry(record.generation).or_default();
-        if record.number != records.len() as u64 {
+        let generation = kept.entry(record.generation).or_default();
+        if record.number != generation.records.len() as u64 {
             return Err(damaged("a record in its midst is not there"));
         }
+        generation.before = record.before;
         let changes = lz4_flex::block::decompress(record.packed, record.len);
-        records.push(changes.map_err(|error| damaged(&error.to_string()))?);
+        generation.records.push(changes.map_err(|error| damaged(&error.to_string()))?);
     }
     Ok(())
 }
 
-fn record_at(bytes: &[u8]) -> Option<Record<'_>> {
-    let mut rest = bytes.strip_prefix(MAGIC)?;
+/// A record, salted where the store has a salt.
+fn record_at<'a>(bytes: &'a [u8], salt: Option<&Salt>) -> Option<Record<'a>> {
+    let mut rest = bytes.strip_prefix(if salt.is_some() { MAGIC } else { FIRST_MAGIC })?;
     let crc = u32::from_le_bytes(take_array(&mut rest)?);
     let fields = rest;
     let generation = u64::from_le_bytes(take_array(&mut rest)?);
     let number = u64::from_le_bytes(take_array(&mut rest)?);
+    let before = match salt {
+        Some(_) => Some(u64::from_le_bytes(take_array(&mut rest)?)),
+        None => None,
+    };
     let len = u32::from_le_bytes(take_array(&mut rest)?) as usize;
     let packed = u32::from_le_bytes(take_array(&mut rest)?) as usize;
     let fields = fields.get(..fields.len() - rest.len())?;
     let packed = rest.get(..packed)?;
-    (crc_of(fields, packed) == crc).then_some(Record { generation, number, len, packed })
+    let head_bytes = if salt.is_some() { HEAD_BYTES } else { FIRST_HEAD_BYTES };
+    let salt = salt.map(Salt::as_slice).unwrap_or_default();
+    (crc_of(salt, fields, packed) == crc).then_some(Record { generation, number, before, len, head_bytes, packed })
 }
 
 fn take_array<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {

@@ -16,6 +16,8 @@
 //! The changes of later generations are redone from the log when the store is opened: each is a whole value, so that
 //! doing it again does no harm.
 
+#[cfg(test)]
+mod edge_tests;
 mod log;
 mod table;
 #[cfg(test)]
@@ -23,16 +25,18 @@ mod tests;
 
 use std::fmt;
 use std::ops::{Bound, RangeInclusive};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
+use crate::ids::random;
 use crate::journal::buffered::log::Log;
 use crate::journal::buffered::table::{Merge, Slot, Table};
-use crate::journal::sled_store::{self, Applied, SledStore};
+use crate::journal::sled_store::{self, Applied, Salt, SledStore};
 use crate::journal::store::{Contents, Pairs, Store, StoreError, StorePlace};
 
 /// A table's part of the computer's memory …
@@ -43,6 +47,8 @@ const TABLE_BYTES: RangeInclusive<u64> = 8 << 20..=32 << 20;
 const FREE_BYTES_LEAST: u64 = 1 << 20;
 /// Keys that go to sled between two looks at whether the store is closed.
 const PAGE: usize = 256;
+/// Changes that may lie in memory alone.
+const CHANGES_BYTES_MAX: usize = 1 << 20;
 
 /// What is kept until changes go to sled; as much may be on its way there.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +87,7 @@ struct Pending {
 struct Shared {
     dir: PathBuf,
     sled: SledStore,
+    salt: Salt,
     tables: RwLock<Tables>,
     /// The next barrier.
     barrier: AtomicU64,
@@ -106,6 +113,8 @@ struct Work {
     /// Of the applying thread, until a caller was told.
     failure: Option<StoreError>,
     closing: bool,
+    /// The thread is at work on sled.
+    is_applying: bool,
 }
 
 impl BufferedStore {
@@ -117,10 +126,11 @@ impl BufferedStore {
     fn open_within(dir: &Path, limits: Limits) -> Result<Self, StoreError> {
         let sled = SledStore::open(dir)?;
         let applied = sled.applied()?;
-        let (log, kept) = Log::open(dir, applied)?;
+        let salt = random();
+        let (log, kept) = Log::open(dir, applied, salt)?;
         // Only the last change of a key is written: a table of all of them finds it.
         let table = Table::default();
-        for record in kept.values().flatten() {
+        for record in kept.values().flat_map(|generation| &generation.records) {
             log::decode(record, |(key, value)| {
                 table.set(key, Slot { value: value.map(<[u8]>::to_vec), barrier: 0 });
                 Ok(())
@@ -129,11 +139,12 @@ impl BufferedStore {
         apply(&sled, &table, None, &|| false)?;
         let generation = kept.keys().last().copied().unwrap_or(applied.generation);
         // From now on the log belongs to it.
-        sled.set_applied(Applied { generation, is_all: false })?;
+        sled.set_applied(Applied { generation, is_all: false, salt: Some(salt) })?;
         sled.barrier()?;
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             sled,
+            salt,
             tables: RwLock::new(Tables { active: Arc::default(), frozen: None }),
             barrier: AtomicU64::new(1),
             work: Mutex::default(),
@@ -149,11 +160,34 @@ impl BufferedStore {
 
     fn change(&self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
         self.shared.check_open()?;
-        log::encode(&mut self.log.lock().changes, key, value);
+        let mut pending = self.log.lock();
+        log::encode(&mut pending.changes, key, value);
         let barrier = self.shared.barrier.load(Ordering::Acquire);
         let active = Arc::clone(&self.shared.tables.read().active);
         active.set(key, Slot { value: value.map(<[u8]>::to_vec), barrier });
-        Ok(())
+        if pending.changes.len() < CHANGES_BYTES_MAX {
+            return Ok(());
+        }
+        // What comes before a barrier may be durable earlier. Else all that somebody changes at once lay in memory.
+        self.append(&mut pending)
+    }
+
+    /// Makes the changes so far durable.
+    fn append(&self, pending: &mut Pending) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let Pending { log, changes } = pending;
+        let synced = sled_store::check_space(&shared.dir, FREE_BYTES_LEAST)
+            .and_then(|()| log.append(changes).map_err(StoreError::from))
+            .and_then(|()| {
+                changes.clear();
+                shared.barrier.fetch_add(1, Ordering::AcqRel);
+                self.turn_if_full(log)
+            });
+        if synced.is_err() {
+            shared.shut();
+            shared.wait_for_rest();
+        }
+        synced
     }
 
     /// Hands the table to the applying thread where it is full, as soon as that is done with the one before.
@@ -170,19 +204,11 @@ impl BufferedStore {
             return Ok(());
         }
         let mut work = shared.work.lock();
-        while work.generation.is_some() && !shared.shut.load(Ordering::Acquire) {
-            shared.turned.wait(&mut work);
-        }
-        if let Some(error) = work.failure.take() {
-            return Err(error);
-        }
-        if shared.shut.load(Ordering::Acquire) {
-            return Err(StoreError::Dead);
-        }
+        shared.wait_until_applied(&mut work)?;
         shared.freeze(&mut work, log.generation());
         work.is_ripe = is_new;
         log.turn();
-        Ok(())
+        if is_new { shared.wait_until_applied(&mut work) } else { Ok(()) }
     }
 }
 
@@ -222,21 +248,12 @@ impl Store for BufferedStore {
     fn barrier(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
         shared.check_open()?;
-        let Pending { log, changes } = &mut *self.log.lock();
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let synced = sled_store::check_space(&shared.dir, FREE_BYTES_LEAST)
-            .and_then(|()| log.append(changes).map_err(StoreError::from))
-            .and_then(|()| {
-                changes.clear();
-                shared.barrier.fetch_add(1, Ordering::AcqRel);
-                self.turn_if_full(log)
-            });
-        if synced.is_err() {
-            shared.shut();
-        }
-        synced
+        let mut pending = self.log.lock();
+        if pending.changes.is_empty() { Ok(()) } else { self.append(&mut pending) }
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.shared.work.lock().failure.take()
     }
 }
 
@@ -246,6 +263,24 @@ impl Shared {
             return Ok(());
         }
         Err(self.work.lock().failure.take().unwrap_or(StoreError::Dead))
+    }
+
+    /// Returns once sled has all but the active table.
+    fn wait_until_applied(&self, work: &mut MutexGuard<'_, Work>) -> Result<(), StoreError> {
+        while work.generation.is_some() && !self.shut.load(Ordering::Acquire) {
+            self.turned.wait(work);
+        }
+        match work.failure.take() {
+            Some(error) => Err(error),
+            None if self.shut.load(Ordering::Acquire) => Err(StoreError::Dead),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns once nothing is written to sled any more: from now on its files may be copied.
+    fn wait_for_rest(&self) {
+        let mut work = self.work.lock();
+        self.turned.wait_while(&mut work, |work| work.is_applying);
     }
 
     fn shut(&self) {
@@ -277,14 +312,18 @@ impl Shared {
                 loop {
                     match work.generation {
                         _ if self.shut.load(Ordering::Acquire) => return,
-                        Some(generation) if work.is_ripe || work.closing => break generation,
+                        Some(generation) if work.is_ripe || work.closing => {
+                            work.is_applying = true;
+                            break generation;
+                        }
                         None if work.closing => return,
                         Some(_) | None => self.turned.wait(&mut work),
                     }
                 }
             };
-            let applied = self.apply_frozen(Applied { generation, is_all: false });
+            let applied = self.caught_apply(generation);
             let mut work = self.work.lock();
+            work.is_applying = false;
             match applied {
                 Ok(()) => work.generation = None,
                 Err(error) => {
@@ -297,7 +336,12 @@ impl Shared {
         }
     }
 
-    fn apply_frozen(&self, applied: Applied) -> Result<(), StoreError> {
+    /// A defect ends the store as an error does: else whoever waits for the thread would wait for ever.
+    fn caught_apply(&self, generation: u64) -> Result<(), StoreError> {
+        catch_unwind(AssertUnwindSafe(|| self.apply_frozen(generation, false))).unwrap_or(Err(StoreError::Dead))
+    }
+
+    fn apply_frozen(&self, generation: u64, is_all: bool) -> Result<(), StoreError> {
         let (active, frozen) = {
             let tables = self.tables.read();
             (Arc::clone(&tables.active), tables.frozen.clone())
@@ -306,11 +350,11 @@ impl Shared {
             let is_given_up = || self.shut.load(Ordering::Acquire);
             // A later change that is durable has taken a key's place: it comes to sled with its own generation.
             let durable = || self.barrier.load(Ordering::Acquire) - 1;
-            if !apply(&self.sled, &frozen, Some((&active, &durable)), &is_given_up)? {
+            if !apply(&self.sled, &frozen, Some((&active, &durable)), &is_given_up)? || is_given_up() {
                 return Ok(());
             }
         }
-        self.sled.set_applied(applied)?;
+        self.sled.set_applied(Applied { generation, is_all, salt: Some(self.salt) })?;
         self.sled.barrier()?;
         self.tables.write().frozen = None;
         Ok(())
@@ -324,7 +368,7 @@ impl Shared {
         }
         let generation = pending.log.generation();
         self.freeze(&mut self.work.lock(), generation);
-        self.apply_frozen(Applied { generation, is_all: true })
+        self.apply_frozen(generation, true)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::journal::record::{Enrolled, Enrolment};
 use crate::journal::writer::Writer;
 
 /// So small that tables and files turn all the time.
-const SMALL: Limits = Limits { table_bytes: 4096, log_bytes: 2048 };
+pub(super) const SMALL: Limits = Limits { table_bytes: 4096, log_bytes: 2048 };
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -55,7 +55,7 @@ fn expect(store: &dyn Store, model: &Model, random: &mut Random) {
 }
 
 /// What lies there, as after the end of the process.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());
@@ -68,7 +68,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Waits until the applying thread has nothing to do, so that files can be copied.
-fn settle(store: &BufferedStore) {
+pub(super) fn settle(store: &BufferedStore) {
     store.shared.ripen();
     let mut work = store.shared.work.lock();
     while work.generation.is_some() {
