@@ -22,7 +22,7 @@ use std::time::Duration;
 use common::guest::{Guest, HELLO, run, until};
 use tokio::sync::{Barrier, Semaphore};
 use tokio::task::JoinSet;
-use twinstick_rig::{Binaries, Drives, Memory, Needs, Side, Trials, Twins, is_full, stages, wait_until};
+use twinstick_rig::{Binaries, Drives, Memory, Needs, Process, Side, Trials, Twins, is_full, stages, wait_until};
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const CROWD: usize = 1000;
@@ -133,13 +133,18 @@ fn idle_connections() {
     });
 }
 
+/// The daemon's process, when it has open what it opens once there is something to write, and keeps open from then on.
+fn warmed_up(twins: &Twins) -> Process {
+    twins.client().put("small", &[3; 1000]).expect(0);
+    let process = twins.process();
+    wait_until("all its files are open", || process.open("/manifest/") == 2 && process.open("/log/audit-") == 1);
+    process
+}
+
 fn passing_crowd() {
     let (twins, address) = twins("");
     let (warm_up, crowd) = if is_full() { (10_000, 100_000) } else { (1000, 3000) };
-    twins.client().put("small", &[3; 1000]).expect(0);
-    let process = twins.process();
-    // What it opens when there is first something to write stays open from then on.
-    wait_until("all its files are open", || process.open("/manifest/") == 2 && process.open("/log/audit-") == 1);
+    let process = warmed_up(&twins);
     let (descriptors, threads) = (process.descriptors(), process.threads());
     let gone = || {
         wait_until("descriptors are where they were", || process.descriptors() <= descriptors);
@@ -212,14 +217,15 @@ async fn come_and_go(address: SocketAddr, from: Ipv4Addr, number: usize) {
 fn killed_client() {
     let (twins, address) = on(Drives::Loop { bytes: DRIVE_BYTES }, "");
     let half = usize::try_from(DRIVE_BYTES).unwrap() / 2;
-    let process = twins.process();
-    let descriptors = process.descriptors();
+    let process = warmed_up(&twins);
+    let open = process.open_files();
     let staged = || Side::BOTH.into_iter().all(|side| !stages(twins.root(side)).is_empty());
     let nothing_left = || {
         for side in Side::BOTH {
             wait_until("no stage is left", || stages(twins.root(side)).is_empty());
         }
-        wait_until("its descriptors are closed", || process.descriptors() <= descriptors);
+        let is_closed = |now: &[String]| now.len() <= open.len() && !now.iter().any(|file| file.contains("/stage/"));
+        wait_until("its descriptors are closed", || is_closed(&process.open_files()));
     };
 
     let mut fget = Command::new(&twins.client().fget);

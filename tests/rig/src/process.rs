@@ -39,22 +39,24 @@ impl Process {
         fs::read_dir(self.path("fd")).expect("it runs").count()
     }
 
-    /// Open files with this in their paths.
-    pub fn open(self, part: &str) -> usize {
+    /// What its descriptors are of, in order.
+    pub fn open_files(self) -> Vec<String> {
         let files = fs::read_dir(self.path("fd")).expect("it runs").filter_map(Result::ok);
         // One that was closed meanwhile is none.
-        let is_it = |name: PathBuf| fs::read_link(name).is_ok_and(|target| target.to_string_lossy().contains(part));
-        files.filter(|file| is_it(file.path())).count()
+        let targets = files.filter_map(|file| fs::read_link(file.path()).ok());
+        let mut targets: Vec<_> = targets.map(|target| target.to_string_lossy().into_owned()).collect();
+        targets.sort_unstable();
+        targets
+    }
+
+    /// Open files with this in their paths.
+    pub fn open(self, part: &str) -> usize {
+        self.open_files().iter().filter(|target| target.contains(part)).count()
     }
 
     /// Connections, and what else is a socket.
     pub fn sockets(self) -> usize {
-        let files = fs::read_dir(self.path("fd")).expect("it runs").filter_map(Result::ok);
-        // One that was closed meanwhile is none.
-        let is_socket =
-            |name: PathBuf| fs::read_link(name).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"));
-        let sockets = files.filter(|file| is_socket(file.path()));
-        sockets.count()
+        self.open_files().iter().filter(|target| target.starts_with("socket:")).count()
     }
 
     /// Ticks of 10 ms that it worked, for itself and in the kernel.
