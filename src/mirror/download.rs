@@ -256,7 +256,7 @@ impl Download {
     async fn read(&self, copy: &mut OpenCopy, number: u64, fetch: Fetch) -> Result<Block, Failure> {
         let fetched = match fetch {
             Fetch::UnderWay(answer) => Err(answer),
-            Fetch::Into(held) => match self.read_cached(copy, number)? {
+            Fetch::Into(held) => match self.read_cached(copy, number, &held)? {
                 Some(block) => Ok((block, held)),
                 None => Err(self.start_read(copy, number, held).ok_or(Failure::Gone)?),
             },
@@ -279,16 +279,19 @@ impl Download {
         Ok(block)
     }
 
-    fn read_cached(&self, copy: &OpenCopy, number: u64) -> Result<Option<Vec<u8>>, Failure> {
+    fn read_cached(&self, copy: &OpenCopy, number: u64, held: &Held) -> Result<Option<Vec<u8>>, Failure> {
         if copy.attachment.is_gone() {
             return Err(Failure::Gone);
         }
-        let mut block = vec![0; self.block_len(number)];
+        let mut block = held.buffer(self.block_len(number));
         let offset = copy.source.offset + number * BLOCK_BYTES as u64;
         match copy.file.read_cached_at(&mut block, offset) {
             Ok(Some(read)) if read == block.len() => Ok(Some(block)),
             // A short read: the rest is not in the page cache, or not there; the drive tells.
-            Ok(Some(_) | None) => Ok(None),
+            Ok(Some(_) | None) => {
+                held.take_back(block);
+                Ok(None)
+            }
             Err(error) => Err(Failure::Error(error)),
         }
     }
@@ -304,7 +307,7 @@ impl Download {
         let file = Arc::clone(&copy.file);
         let (len, offset) = (self.block_len(number), copy.source.offset + number * BLOCK_BYTES as u64);
         let read = move || {
-            let mut block = vec![0; len];
+            let mut block = held.buffer(len);
             let read = file.read_at(&mut block, offset)?;
             block.truncate(read);
             Ok((block, held))
