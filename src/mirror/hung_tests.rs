@@ -4,16 +4,13 @@
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::ids::{PerSide, Side};
-use crate::journal::Receipt;
 use crate::mirror::MirrorLimits;
 use crate::mirror::core::Parting;
 use crate::mirror::flaps::Ending;
 use crate::mirror::label;
 use crate::mirror::layout;
-use crate::mirror::request::{Asker, BodySource, Overwrite, Priority, PutRequest, Span};
+use crate::mirror::request::{Asker, Priority, Span};
 use crate::mirror::sim_volume::{CallKind, Which};
 use crate::mirror::stand::{Stand, until};
 use crate::mirror::state::DriveState;
@@ -40,27 +37,6 @@ fn hang_next(stand: &Stand, side: Side, which: Which) -> Sender<()> {
     let (hold, waits) = channel::<()>();
     stand.disks.get(side).before_next(which, move || assert!(waits.recv().is_err(), "it is only dropped"));
     hold
-}
-
-async fn put(stand: &Stand, path: &str, bytes: usize) -> Receipt {
-    let path = RelPath::parse(path).unwrap();
-    let len = Some(bytes as u64);
-    let request = PutRequest {
-        path,
-        overwrite: Overwrite::Yes,
-        len,
-        mtime_ns: Some(5),
-        executable: false,
-        owner: String::new(),
-        asker: Asker::own(Priority::Normal),
-        source: BodySource::Client,
-        limited: crate::mirror::request::Limited::Yes,
-        id: None,
-    };
-    let mut upload = stand.mirror.begin_put(request).await.unwrap();
-    upload.write(Bytes::from(vec![7; bytes])).await.unwrap();
-    let crc = upload.crc32();
-    upload.commit(crc).await.unwrap()
 }
 
 async fn get(stand: &Stand, path: &str) -> usize {
@@ -105,7 +81,7 @@ async fn a_put_waits_for_a_drive_that_hangs_until_that_is_fenced_and_the_drive_u
     for bytes in [10, LARGE] {
         let mut stand = stand().await;
         let hold = hang_next(&stand, Side::B, STAGING);
-        let receipt = put(&stand, "f", bytes).await;
+        let receipt = stand.put("f", bytes).await;
         assert_eq!(receipt.drives, [Side::A]);
         assert_eq!(stand.state(Side::B), DriveState::Fenced);
         let first = stand.visits;
@@ -127,7 +103,7 @@ async fn a_put_waits_for_a_drive_that_hangs_until_that_is_fenced_and_the_drive_u
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_from_a_drive_that_hangs_goes_on_with_the_other() {
     let stand = stand().await;
-    put(&stand, "f", LARGE).await;
+    stand.put("f", LARGE).await;
     tokio::time::timeout(Duration::from_secs(20), stand.mirror.wait_in_sync()).await.unwrap();
     // Whichever drive is read from: it hangs in the middle, and so does whoever asks it again.
     let holds = PerSide::new(|side| (side == Side::A).then(|| hang(&stand, side, 4)));
@@ -159,14 +135,14 @@ async fn another_device_passes_the_fence_and_old_calls_reach_neither() {
     drop(stand.plug_in_as(Side::B, Some(5)));
     stand.wait_for(Side::B, DriveState::InSync).await;
     let hold = hang_next(&stand, Side::B, STAGING);
-    put(&stand, "f", 10).await;
+    stand.put("f", 10).await;
     assert_eq!(stand.state(Side::B), DriveState::Fenced);
     drop(stand.plug_in_as(Side::B, Some(5)));
     assert_eq!(stand.state(Side::B), DriveState::Fenced);
     drop(stand.plug_in_as(Side::B, Some(6)));
     stand.wait_for(Side::B, DriveState::InSync).await;
     drop(hold);
-    put(&stand, "g", 10).await;
+    stand.put("g", 10).await;
     tokio::time::timeout(Duration::from_secs(20), stand.mirror.wait_in_sync()).await.unwrap();
     assert_eq!(stand.state(Side::B), DriveState::InSync);
 }
@@ -175,7 +151,7 @@ async fn another_device_passes_the_fence_and_old_calls_reach_neither() {
 async fn a_lane_that_copies_from_a_drive_that_hangs_is_not_held_up() {
     let mut stand = stand().await;
     stand.pull(Side::B, Ending::Orderly).await;
-    put(&stand, "f", LARGE).await;
+    stand.put("f", LARGE).await;
     until("drive a has it", || stand.mirror.behind(Side::A).paths == 0).await;
     // Nobody but the lane of drive b reads files of drive a.
     let hold = hang_next(&stand, Side::A, |kind, _| kind == CallKind::Read);
@@ -196,7 +172,7 @@ async fn a_lane_that_copies_from_a_drive_that_hangs_is_not_held_up() {
 async fn the_mirror_closes_although_a_drive_hangs() {
     let stand = stand().await;
     let hold = hang_next(&stand, Side::B, STAGING);
-    put(&stand, "f", 10).await;
+    stand.put("f", 10).await;
     // Not even its limit is needed.
     tokio::time::timeout(Duration::from_secs(20), stand.mirror.close(Duration::from_hours(1))).await.unwrap();
     drop(hold);

@@ -34,8 +34,11 @@ use crate::mirror::volume::{FsKind, Volume};
 
 pub(crate) use arrive::start;
 
-/// Quiet time before a checkpoint.
+/// Quiet time before a checkpoint …
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
+/// … and where so much was installed that to read it back, should the drive leave now, takes longer than a checkpoint.
+const CHECKPOINT_SOON: Duration = Duration::from_millis(100);
+const MUCH: Fresh = Fresh { files: 64, bytes: 8 << 20 };
 /// Between two checkpoints under load.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// What may be installed between two checkpoints, beside one step's: all of it is read back when the drive leaves in
@@ -67,6 +70,8 @@ struct Worker<'a> {
     newest_aside: Vec<(String, AsideItem)>,
     /// What was committed up to here was missed while the drive was away.
     replay_head: Lsn,
+    /// What was installed since the last checkpoint.
+    fresh: Fresh,
     /// What the drive was last found to lack of that.
     lacking: NodeId,
     hold: Hold,
@@ -79,7 +84,6 @@ impl Worker<'_> {
         let mut checkpointed = clock::now();
         let mut forgotten = checkpointed;
         let mut unsettled = true;
-        let mut fresh = Fresh::default();
         let mut closing: Option<Instant> = None;
         // From here on the log is told of commits; those before are in the debts.
         let begun = self.keeper.take_debts(&self.core.journal, self.replay_head).and_then(|()| self.take_stock());
@@ -112,7 +116,7 @@ impl Worker<'_> {
                 Err(error) => return self.fail(&error),
             };
             unsettled |= step.worked;
-            fresh = fresh.plus(step.fresh);
+            self.fresh = self.fresh.plus(step.fresh);
             self.tell(&mut scan, &step);
             let turn = match closing {
                 Some(_) => Ok(Turn::Done),
@@ -139,9 +143,10 @@ impl Worker<'_> {
                 Ok(next) => next,
                 Err(error) => return self.fail(&error),
             };
-            let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY || fresh.is_beyond(UNSETTLED_MAX);
+            let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY || self.fresh.is_beyond(UNSETTLED_MAX);
             let wait = match (quiet, unsettled) {
                 (false, _) => None,
+                (true, true) if self.fresh.is_beyond(MUCH) => Some(CHECKPOINT_SOON),
                 (true, true) => Some(CHECKPOINT_AFTER),
                 (true, false) if self.lane.stays().is_empty() && !self.lane.awaits_peer() => Some(SLEEP_MAX),
                 (true, false) => Some(RETRY_AFTER),
@@ -159,7 +164,7 @@ impl Worker<'_> {
                     return self.fail(&error);
                 }
                 checkpointed = clock::now();
-                (unsettled, fresh) = (false, Fresh::default());
+                (unsettled, self.fresh) = (false, Fresh::default());
             } else if is_idle {
                 let retried = if now.duration_since(forgotten) > RETRY_HOPELESS_AFTER {
                     forgotten = now;

@@ -83,3 +83,21 @@ async fn a_drive_that_is_unmounted_and_mounted_again_and_again_is_not_parked() {
         stand.wait_for(Side::B, DriveState::InSync).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_arrival_reads_back_does_not_gather_from_one_pull_to_the_next() {
+    const FILES: usize = 500;
+    // A step's files may come behind the last that a checkpoint is due for.
+    const AT_MOST: usize = 2048 + 1024;
+    let mut stand = Stand::new(MirrorLimits::default()).await;
+    for round in 0..8 {
+        stand.pull(Side::B, Ending::Orderly).await;
+        for number in 0..FILES {
+            stand.put(&format!("{round}-{number}"), 10).await;
+        }
+        drop(stand.plug_in(Side::B));
+        stand.wait_for(Side::B, DriveState::InSync).await;
+        let unsettled = stand.mirror.core.journal.snapshot().unsettled(Side::B).unwrap().len();
+        assert!(unsettled <= AT_MOST, "{unsettled} in round {round}");
+    }
+}

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::ids::{Arrival, DriveId, Epoch, Lsn, MirrorId, PerSide, Side};
-use crate::journal::{Enrolled, Enrolment};
+use crate::journal::{Enrolled, Enrolment, Receipt};
 use crate::mirror::attachment::NewDrive;
 use crate::mirror::core::Lost;
 use crate::mirror::flaps::Ending;
 use crate::mirror::label::{self, Label};
-use crate::mirror::request::Recurse;
+use crate::mirror::request::{Asker, BodySource, Limited, Overwrite, Priority, PutRequest, Recurse};
 use crate::mirror::sim_volume::SimDisk;
 use crate::mirror::state::DriveState;
 use crate::mirror::volume::FsKind;
@@ -107,6 +108,26 @@ impl Stand {
 
     pub(crate) async fn make_folder(&self, path: &str) {
         self.mirror.make_folder(&RelPath::parse(path).unwrap(), Recurse::No, None).await.unwrap();
+    }
+
+    /// Puts a file of sevens.
+    pub(crate) async fn put(&self, path: &str, bytes: usize) -> Receipt {
+        let request = PutRequest {
+            path: RelPath::parse(path).unwrap(),
+            overwrite: Overwrite::Yes,
+            len: Some(bytes as u64),
+            mtime_ns: Some(5),
+            executable: false,
+            owner: String::new(),
+            asker: Asker::own(Priority::Normal),
+            source: BodySource::Client,
+            limited: Limited::Yes,
+            id: None,
+        };
+        let mut upload = self.mirror.begin_put(request).await.unwrap();
+        upload.write(Bytes::from(vec![7; bytes])).await.unwrap();
+        let crc = upload.crc32();
+        upload.commit(crc).await.unwrap()
     }
 }
 

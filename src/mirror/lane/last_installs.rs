@@ -40,6 +40,8 @@ impl Search<'_> {
             let Some(folder) = self.folder_path(place.parent)? else { continue };
             let path = layout::join(&folder, place.name.as_str());
             let found = compare_bytes(self.volume, &path, &file.version)?;
+            arrived.files += 1;
+            arrived.bytes += file.version.size;
             self.judge(arrived, &path, place, file, found);
         }
         match self.volume.kind() {

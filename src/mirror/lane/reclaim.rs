@@ -35,6 +35,10 @@ pub(crate) struct Arrived {
     pub(crate) staged: BTreeMap<(Arrival, u32), BTreeSet<Ticket>>,
     /// Nodes that were being worked on when the drive left: what lies at their places may be half of the mirror's own.
     pub(crate) shaken: BTreeSet<NodeId>,
+    /// Files that were read back, to be read again at the next arrival but for a checkpoint.
+    pub(crate) files: u64,
+    /// Of these files.
+    pub(crate) bytes: u64,
 }
 
 /// Looks through a drive that came. `exposed` is the head of the journal when it was last there.

@@ -18,6 +18,7 @@ use crate::mirror::io::IoPool;
 use crate::mirror::label::{self, Label, LabelError};
 use crate::mirror::lane::{Known, Lane, LaneError, look_again, reclaim};
 use crate::mirror::lane_thread::Worker;
+use crate::mirror::lane_thread::fresh::Fresh;
 use crate::mirror::lane_thread::hold::Hold;
 use crate::mirror::log_thread::LogHandle;
 use crate::mirror::manifest::{Head, Keeper};
@@ -202,6 +203,7 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
     let mut lane = Lane::new(side, label.arrivals, Arc::clone(&core.journal), Arc::clone(&drive.volume), telling);
     lane.set_shaken(arrived.shaken);
     let replay_head = core.journal.head();
+    let fresh = Fresh { files: arrived.files, bytes: arrived.bytes };
     let hints = Hints::start(side, &drive.path, &attachment.wake)?;
     let (volume, newest_aside, asked_for_room) = (Arc::clone(&drive.volume), Vec::new(), false);
     let work = Worker {
@@ -215,6 +217,7 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
         newest_aside,
         asked_for_room,
         replay_head,
+        fresh,
         lacking: NodeId::ROOT,
         hold: Hold::default(),
     };
