@@ -8,6 +8,7 @@ use crate::ids::{Lsn, NodeId, PerSide, Side};
 use crate::journal::catalog::Catalog;
 use crate::journal::codec;
 use crate::journal::folded::Folders;
+use crate::journal::owed::Step;
 use crate::journal::record::{Blocks, Content, Debt, Entry, FileNode, Flags, Mark, Op};
 use crate::journal::store::{Store, StoreError};
 use crate::path::Name;
@@ -31,6 +32,8 @@ pub(super) struct Draft<'a> {
 pub(super) struct Tally {
     pub(super) paths: PerSide<i64>,
     pub(super) bytes: PerSide<i64>,
+    /// Debts that came and went.
+    pub(super) debts: Vec<(Side, NodeId, Step)>,
     /// Debts of nodes that may be elsewhere than recorded.
     pub(super) doubts: PerSide<i64>,
     pub(super) entries: i64,
@@ -174,6 +177,11 @@ impl<'a> Draft<'a> {
     /// Sets, changes or clears a debt; keeps the index of claims and the counts with it.
     pub(super) fn set_debt(&mut self, side: Side, id: NodeId, old: Option<&Debt>, new: Option<&Debt>) {
         *self.tally.paths.get_mut(side) += i64::from(new.is_some()) - i64::from(old.is_some());
+        match (old, new) {
+            (None, Some(_)) => self.tally.debts.push((side, id, Step::Came)),
+            (Some(_), None) => self.tally.debts.push((side, id, Step::Went)),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
         let bytes = |debt: Option<&Debt>| debt.map_or(0, |debt| debt.bytes.cast_signed());
         *self.tally.bytes.get_mut(side) += bytes(new) - bytes(old);
         let doubtful = |debt: Option<&Debt>| i64::from(debt.is_some_and(|debt| !debt.maybe.is_empty()));

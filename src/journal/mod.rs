@@ -24,6 +24,7 @@ pub(crate) mod mem_store;
 mod names;
 #[cfg(test)]
 mod order_tests;
+mod owed;
 mod plan;
 mod precondition;
 mod reader;

@@ -14,6 +14,7 @@ use crate::journal::catalog::{Catalog, Child, Resolved};
 use crate::journal::codec;
 use crate::journal::folded::{FoldedNames, Folders};
 use crate::journal::names;
+use crate::journal::owed::Owed;
 use crate::journal::plan::above;
 use crate::journal::precondition::Precondition;
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
@@ -45,6 +46,7 @@ pub struct Journal {
 pub(super) struct Counts {
     pub(super) head: AtomicU64,
     pub(super) entries: AtomicI64,
+    pub(super) owed: Owed,
     pub(super) paths: PerSide<AtomicI64>,
     pub(super) bytes: PerSide<AtomicI64>,
     pub(super) kept_items: AtomicI64,
@@ -202,11 +204,19 @@ impl Snapshot<'_> {
 
     /// A drive's debts in order of nodes, from `from` on; at most `limit`.
     pub fn debts(&self, side: Side, from: NodeId, limit: usize) -> Result<Vec<(NodeId, Debt)>, StoreError> {
-        let end = codec::end_of(&codec::debts(side));
-        let pairs = self.store()?.scan(&codec::debt(side, from), &end).take(limit);
-        pairs
-            .map(|pair| pair.and_then(|(key, value)| Ok((codec::debtor(&key)?, codec::decode(&key, &value)?))))
-            .collect()
+        let store = self.store()?;
+        let (mut debts, mut at) = (Vec::new(), Some(from));
+        while let Some((start, end)) = at.and_then(|at| self.counts.owed.next(side, at))
+            && debts.len() < limit
+        {
+            at = end;
+            let end = end.map_or_else(|| codec::end_of(&codec::debts(side)), |end| codec::debt(side, end));
+            for pair in store.scan(&codec::debt(side, start), &end).take(limit - debts.len()) {
+                let (key, value) = pair?;
+                debts.push((codec::debtor(&key)?, codec::decode(&key, &value)?));
+            }
+        }
+        Ok(debts)
     }
 
     /// Nodes that lie, or may lie, in a folder of a drive though they belong elsewhere; at most `limit`.

@@ -8,6 +8,7 @@ use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact, Space};
 use crate::journal::draft::{Tally, settled};
 use crate::journal::fill::{filling, settle_fills};
+use crate::journal::owed::{self, Spans, Step};
 use crate::journal::plan::Counters;
 use crate::journal::record::{Content, Debt, Enrolment, Entry, Flags, Held, Mark, Op};
 use crate::journal::store::{Store, StoreError};
@@ -45,6 +46,7 @@ pub(super) struct Recovered {
     pub(super) entries: i64,
     pub(super) answers: u64,
     pub(super) tally: Tally,
+    pub(super) owed: PerSide<Spans>,
 }
 
 /// Reads single records of a store.
@@ -91,6 +93,7 @@ impl Recovered {
             entries: count(store, Space::Entry)?.cast_signed(),
             answers: count(store, Space::AnswerOrder)?,
             tally: Tally::default(),
+            owed: PerSide::default(),
         };
         recovered.read_flags(store)?;
         recovered.read_debts(store)?;
@@ -121,6 +124,7 @@ impl Recovered {
             for pair in store.scan(&space, &codec::end_of(&space)) {
                 let (key, value) = pair?;
                 let debt: Debt = codec::decode(&key, &value)?;
+                owed::count(self.owed.get_mut(side), codec::debtor(&key)?, Step::Came);
                 *self.tally.paths.get_mut(side) += 1;
                 *self.tally.bytes.get_mut(side) += debt.bytes.cast_signed();
                 *self.tally.doubts.get_mut(side) += i64::from(!debt.maybe.is_empty());

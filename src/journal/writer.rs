@@ -205,6 +205,7 @@ impl Writer {
             counts.paths.get(side).store(*recovered.tally.paths.get(side), Ordering::Release);
             counts.bytes.get(side).store(*recovered.tally.bytes.get(side), Ordering::Release);
         }
+        counts.owed.replace(recovered.owed);
         counts.head.store(self.counters.head.0, Ordering::Release);
         counts.writable.store(true, Ordering::Release);
         *self.journal.enrolment.write() = Arc::new(recovered.enrolment);
@@ -379,6 +380,7 @@ impl Writer {
                 return Err(error);
             }
             counts.head.store(self.counters.head.0, Ordering::Release);
+            counts.owed.note(&draft.tally.debts);
             for side in Side::BOTH {
                 counts.paths.get(side).fetch_add(*draft.tally.paths.get(side), Ordering::AcqRel);
                 counts.bytes.get(side).fetch_add(*draft.tally.bytes.get(side), Ordering::AcqRel);
