@@ -20,7 +20,7 @@ use twinstick::digest::Crc32;
 use twinstick::editing::{Document, LeaseId};
 use twinstick::ids::{Arrival, DriveId, Lsn, MirrorId, NodeId, PerSide, Side, Ticket};
 use twinstick::journal::buffered::BufferedStore;
-use twinstick::journal::store::{Pairs, Store, StoreError};
+use twinstick::journal::store::{IVec, Pair, Pairs, Store, StoreError};
 use twinstick::journal::{
     Enrolled, Enrolment, Journal, Mutation, Node, Overwrite, Put, Quotas, Request, Stage, Staged, Version, Writer,
 };
@@ -40,15 +40,15 @@ criterion_main!(parts);
 
 /// A store in memory, which takes no time for a barrier: what is left is the journal's own work.
 #[derive(Debug, Default)]
-struct InMemory(RwLock<BTreeMap<Vec<u8>, Vec<u8>>>);
+struct InMemory(RwLock<BTreeMap<IVec, IVec>>);
 
 impl Store for InMemory {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         Ok(self.0.read().get(key).cloned())
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.0.write().insert(key.to_vec(), value.to_vec());
+        self.0.write().insert(key.into(), value.into());
         Ok(())
     }
 
@@ -58,7 +58,7 @@ impl Store for InMemory {
     }
 
     fn scan<'a>(&'a self, from: &[u8], to: &[u8]) -> Pairs<'a> {
-        let (mut from, to) = (from.to_vec(), to.to_vec());
+        let (mut from, to) = (IVec::from(from), IVec::from(to));
         // One at a time, as a real one: what is inserted meanwhile may be seen.
         Box::new(std::iter::from_fn(move || {
             let (key, value) = {
@@ -69,7 +69,7 @@ impl Store for InMemory {
                 let (key, value) = pairs.range(from.clone()..to.clone()).next()?;
                 (key.clone(), value.clone())
             };
-            from = [key.as_slice(), &[0]].concat();
+            from = [key.as_ref(), &[0]].concat().into();
             Some(Ok((key, value)))
         }))
     }
@@ -135,7 +135,7 @@ fn codec(c: &mut Criterion) {
     let store = Arc::new(InMemory::default());
     let mut desk = Desk::new(Arc::clone(&store) as Arc<dyn Store>);
     desk.commit(100);
-    let records: Vec<(Vec<u8>, Vec<u8>)> = store.0.read().clone().into_iter().collect();
+    let records: Vec<Pair> = store.0.read().clone().into_iter().collect();
     let nodes: Vec<Node> =
         desk.journal.snapshot().nodes(None, CHILDREN).unwrap().into_iter().map(|(_, node)| node).collect();
     let mut group = c.benchmark_group("codec");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::journal::store::{Pairs, Store, StoreError};
+use crate::journal::store::{IVec, Pairs, Store, StoreError};
 
 /// Which of the stores that a journal had, one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Alarmed {
 }
 
 impl Store for Alarmed {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         let result = self.store.get(key);
         self.notice(&result);
         result

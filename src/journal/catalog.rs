@@ -6,13 +6,13 @@ use crate::digest::Crc32;
 use crate::ids::{NodeId, Side};
 use crate::journal::codec;
 use crate::journal::record::{Blocks, Debt, FileNode, Node, PAGE_BLOCKS, Place, block_count};
-use crate::journal::store::StoreError;
+use crate::journal::store::{IVec, StoreError};
 use crate::journal::usage::Usage;
 use crate::path::{Name, RelPath};
 
 /// Something that has the catalog's keys: the store, or a draft of what the store will be.
 pub trait Catalog {
-    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn value(&self, key: &[u8]) -> Result<Option<IVec>, StoreError>;
 
     fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         self.value(key)?.map(|bytes| codec::decode(key, &bytes)).transpose()

@@ -10,7 +10,7 @@ use crate::journal::codec;
 use crate::journal::folded::Folders;
 use crate::journal::owed::Step;
 use crate::journal::record::{Blocks, Content, Debt, Entry, FileNode, Flags, Mark, Op};
-use crate::journal::store::{Store, StoreError};
+use crate::journal::store::{IVec, Pair, Store, StoreError};
 use crate::path::Name;
 
 /// Reads through to the store, keeps changes to itself.
@@ -45,9 +45,9 @@ pub(super) struct Tally {
 }
 
 impl Catalog for Draft<'_> {
-    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn value(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         match self.overlay.get(key) {
-            Some(value) => Ok(value.clone()),
+            Some(value) => Ok(value.as_deref().map(IVec::from)),
             None => self.store.get(key),
         }
     }
@@ -61,10 +61,10 @@ impl<'a> Folders for Draft<'a> {
         let from = codec::children(parent);
         let to = codec::end_of(&from);
         let drafted = self.overlay.range(from.clone()..to.clone());
-        let drafted = drafted.filter(|(_, value)| value.is_some()).map(|(key, _)| Ok(key.clone()));
-        let stored = self.store.scan(&from, &to).map(|pair| Ok(pair?.0));
-        let stored = stored.filter(|key| !key.as_ref().is_ok_and(|key| self.overlay.contains_key(key)));
-        Ok(drafted.chain(stored).map(|key: Result<Vec<u8>, StoreError>| codec::name_of(&key?)))
+        let drafted = drafted.filter(|(_, value)| value.is_some()).map(|(key, _)| codec::name_of(key));
+        let is_drafted = |pair: &Pair| self.overlay.contains_key::<[u8]>(&pair.0);
+        let stored = self.store.scan(&from, &to).filter(move |pair| !pair.as_ref().is_ok_and(is_drafted));
+        Ok(drafted.chain(stored.map(|pair| codec::name_of(&pair?.0))))
     }
 }
 
@@ -115,21 +115,21 @@ impl<'a> Draft<'a> {
     }
 
     /// The keys of what a drive installed since its last checkpoint, with no entry that says so.
-    pub(super) fn fresh(&self, side: Side) -> Result<Vec<Vec<u8>>, StoreError> {
+    pub(super) fn fresh(&self, side: Side) -> Result<Vec<IVec>, StoreError> {
         let from = codec::all_fresh(side);
         let to = codec::end_of(&from);
-        let added = self.overlay.range(from.clone()..to.clone()).map(|(key, _)| Ok(key.clone()));
+        let added = self.overlay.range(from.clone()..to.clone()).map(|(key, _)| Ok(IVec::from(key.as_slice())));
         self.store.scan(&from, &to).map(|pair| Ok(pair?.0)).chain(added).collect()
     }
 
     /// All pairs whose keys start with `prefix`.
-    pub(super) fn pairs(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+    pub(super) fn pairs(&self, prefix: &[u8]) -> Result<BTreeMap<IVec, IVec>, StoreError> {
         let to = codec::end_of(prefix);
         let mut pairs: BTreeMap<_, _> = self.store.scan(prefix, &to).collect::<Result<_, _>>()?;
         for (key, value) in self.overlay.range(prefix.to_vec()..to) {
             match value {
-                Some(value) => drop(pairs.insert(key.clone(), value.clone())),
-                None => drop(pairs.remove(key)),
+                Some(value) => drop(pairs.insert(key.as_slice().into(), value.as_slice().into())),
+                None => drop(pairs.remove(key.as_slice())),
             }
         }
         Ok(pairs)
@@ -145,7 +145,7 @@ impl<'a> Draft<'a> {
             if names >= at_most {
                 break;
             }
-            names += u64::from(!self.overlay.contains_key(&pair?.0));
+            names += u64::from(!self.overlay.contains_key::<[u8]>(&pair?.0));
         }
         Ok(names)
     }
@@ -158,7 +158,7 @@ impl<'a> Draft<'a> {
             return Ok(true);
         }
         for pair in self.store.scan(&from, &to) {
-            if !self.overlay.contains_key(&pair?.0) {
+            if !self.overlay.contains_key::<[u8]>(&pair?.0) {
                 return Ok(true);
             }
         }

@@ -241,7 +241,7 @@ impl FactPlanner<'_, '_> {
 
     fn checkpoint(&mut self, side: Side) -> Result<(), StoreError> {
         for key in self.draft.fresh(side)? {
-            self.draft.remove(key);
+            self.draft.remove(key.to_vec());
         }
         if self.unsettled.get(side).is_empty() {
             return Ok(());

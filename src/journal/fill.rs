@@ -226,7 +226,7 @@ fn for_each_page(
     loop {
         let page: Vec<_> = store.scan(&from, &end).take(PAGE).collect::<Result<_, _>>()?;
         let Some((last, _)) = page.last() else { return Ok(()) };
-        from = [last.as_slice(), &[0]].concat();
+        from = [last.as_ref(), &[0]].concat();
         let mut draft = Draft::new(store);
         for (key, value) in &page {
             look(&mut draft, key, value)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::journal::store::{Pair, Pairs, Store, StoreError};
+use crate::journal::store::{IVec, Pair, Pairs, Store, StoreError};
 
 /// The pairs of a store.
 pub(crate) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -189,13 +189,17 @@ impl MemStore {
 
     fn first_in(&self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Option<Pair>, StoreError> {
         let state = self.alive()?;
-        Ok(state.live.range::<[u8], _>(range).next().map(|(key, value)| (key.clone(), value.clone())))
+        Ok(state
+            .live
+            .range::<[u8], _>(range)
+            .next()
+            .map(|(key, value)| (key.as_slice().into(), value.as_slice().into())))
     }
 }
 
 impl Store for MemStore {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.alive()?.live.get(key).cloned())
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        Ok(self.alive()?.live.get(key).map(|value| value.as_slice().into()))
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
@@ -223,7 +227,7 @@ impl Store for MemStore {
             }
             let next = self.first_in((start, Bound::Excluded(&to))).transpose();
             match &next {
-                Some(Ok((key, _))) => from = Bound::Excluded(key.clone()),
+                Some(Ok((key, _))) => from = Bound::Excluded(key.to_vec()),
                 Some(Err(_)) | None => ended = true,
             }
             next
@@ -265,7 +269,7 @@ mod tests {
     use super::*;
 
     fn keys(store: &dyn Store) -> String {
-        store.scan(b"", b"\xff").map(|pair| String::from_utf8(pair.unwrap().0).unwrap()).collect()
+        store.scan(b"", b"\xff").map(|pair| String::from_utf8(pair.unwrap().0.to_vec()).unwrap()).collect()
     }
 
     #[test]
@@ -280,7 +284,7 @@ mod tests {
         assert_eq!(store.scan(b"b", b"b").count(), 0);
         assert_eq!(store.scan(b"c", b"b").count(), 0);
         assert_eq!(store.get(b"c").unwrap(), None);
-        assert_eq!(store.get(b"d").unwrap(), Some(b"v".to_vec()));
+        assert_eq!(store.get(b"d").unwrap(), Some("v".into()));
     }
 
     #[test]

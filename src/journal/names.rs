@@ -60,7 +60,7 @@ impl Journal {
             let snapshot = self.snapshot();
             let page: Vec<_> = snapshot.store()?.scan(&from, &end).take(PAGE).collect::<Result<_, _>>()?;
             let Some((last, _)) = page.last() else { return Ok(misfits) };
-            from = [last.as_slice(), &[0]].concat();
+            from = [last.as_ref(), &[0]].concat();
             for (key, value) in &page {
                 let place = Place::new(NodeId(codec::number_of(key)?), codec::name_of(key)?);
                 if std::mem::replace(&mut folder, place.parent) != place.parent {

@@ -19,7 +19,7 @@ use crate::journal::plan::above;
 use crate::journal::precondition::Precondition;
 use crate::journal::record::{Answered, Debt, Enrolment, Entry, FileNode, Fill, Flags, Fresh, Mark, Node, Place};
 use crate::journal::room::NameCounts;
-use crate::journal::store::{Pair, Pairs, Store, StoreError};
+use crate::journal::store::{IVec, Pair, Pairs, Store, StoreError};
 use crate::journal::usage::Usage;
 use crate::namespace::{Namespace, folded};
 use crate::path::{Name, RelPath};
@@ -85,7 +85,7 @@ impl Drop for Single {
 }
 
 impl Catalog for Snapshot<'_> {
-    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn value(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.store()?.get(key)
     }
 
@@ -371,7 +371,7 @@ impl Journal {
             let snapshot = self.snapshot();
             let page: Vec<_> = snapshot.store()?.scan(&from, &end).take(PAGE).collect::<Result<_, _>>()?;
             let Some((last, _)) = page.last() else { return Ok(bytes) };
-            from = [last.as_slice(), &[0]].concat();
+            from = [last.as_ref(), &[0]].concat();
             for (key, value) in &page {
                 match codec::decode(key, value)? {
                     Node::File(file) => bytes += file.version.size,

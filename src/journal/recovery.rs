@@ -11,7 +11,7 @@ use crate::journal::fill::{filling, settle_fills};
 use crate::journal::owed::{self, Spans, Step};
 use crate::journal::plan::Counters;
 use crate::journal::record::{Content, Debt, Enrolment, Entry, Flags, Held, Mark, Op};
-use crate::journal::store::{Store, StoreError};
+use crate::journal::store::{IVec, Store, StoreError};
 use crate::journal::trash::Kept;
 use crate::journal::usage;
 
@@ -53,7 +53,7 @@ pub(super) struct Recovered {
 pub(super) struct Plain<'a>(pub(super) &'a dyn Store);
 
 impl Catalog for Plain<'_> {
-    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn value(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.0.get(key)
     }
 }
@@ -265,7 +265,7 @@ fn mend_claims(store: &dyn Store) -> Result<(), StoreError> {
         let claims = codec::claims(side);
         for pair in store.scan(&claims, &codec::end_of(&claims)) {
             let (key, _) = pair?;
-            if missing.remove(&key).is_none() {
+            if missing.remove::<[u8]>(&key).is_none() {
                 stale.push(key);
             }
         }

@@ -14,7 +14,7 @@ use crate::journal::catalog::Catalog;
 use crate::journal::codec;
 use crate::journal::reader::{Journal, Snapshot};
 use crate::journal::record::{Copy, FileNode, Node, Place};
-use crate::journal::store::StoreError;
+use crate::journal::store::{Pair, StoreError};
 
 /// Files named one by one that a scrub did not find right, or could not look at.
 const UNVERIFIED_MAX: usize = 100;
@@ -137,7 +137,7 @@ impl Snapshot<'_> {
         let space = codec::all(codec::Space::Node);
         let from = after.map_or_else(|| space.clone(), |place| [codec::node(place).as_slice(), &[0]].concat());
         let pairs = self.store()?.scan(&from, &codec::end_of(&space)).take(limit);
-        let node = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let node = |(key, value): Pair| {
             let place = Place::new(NodeId(codec::number_of(&key)?), codec::name_of(&key)?);
             Ok((place, codec::decode(&key, &value)?))
         };

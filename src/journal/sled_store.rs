@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::journal::sled_copy;
-use crate::journal::store::{Contents, Pair, Pairs, Store, StoreError};
+use crate::journal::store::{Contents, IVec, Pairs, Store, StoreError};
 
 /// Free bytes of the boot disk below which the store is not opened.
 pub const SPACE_FLOOR_BYTES: u64 = 16 << 20;
@@ -190,8 +190,8 @@ pub(super) fn put_in_place(dir: &Path, contents: Contents) -> Result<(), StoreEr
 }
 
 impl Store for SledStore {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(|db| Ok(caught(|| db.get(key))?.map(|value| value.to_vec())))
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        self.read(|db| caught(|| db.get(key)))
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
@@ -213,7 +213,7 @@ impl Store for SledStore {
         Box::new(std::iter::from_fn(move || {
             let next = self.read(|_| caught(|| range.as_mut().and_then(Iterator::next).transpose()));
             match next {
-                Ok(pair) => pair.map(|(key, value)| Ok::<Pair, _>((key.to_vec(), value.to_vec()))),
+                Ok(pair) => pair.map(Ok),
                 // A store found damaged when the scan ends has nothing more to say.
                 Err(error) => range.take().map(|_| Err(error)),
             }
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     fn keys(store: &SledStore, from: &[u8], to: &[u8]) -> Vec<Vec<u8>> {
-        store.scan(from, to).map(|pair| pair.unwrap().0).collect()
+        store.scan(from, to).map(|pair| pair.unwrap().0.to_vec()).collect()
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
         let store = SledStore::open(&path).unwrap();
         let expected: Vec<_> = (10..700_u32).filter(|n| *n != 500).map(|n| n.to_be_bytes().to_vec()).collect();
         assert_eq!(keys(&store, &10_u32.to_be_bytes(), &700_u32.to_be_bytes()), expected);
-        assert_eq!(store.get(&7_u32.to_be_bytes()).unwrap(), Some(7_u32.to_le_bytes().to_vec()));
+        assert_eq!(store.get(&7_u32.to_be_bytes()).unwrap(), Some((&7_u32.to_le_bytes()[..]).into()));
         assert_eq!(store.get(&500_u32.to_be_bytes()).unwrap(), None);
         assert!(keys(&store, b"b", b"a").is_empty());
     }
@@ -379,7 +379,7 @@ mod tests {
         assert!(matches!(scan.next(), Some(Ok((key, _))) if key == b"b"));
         assert!(scan.next().is_none());
         drop(scan);
-        assert_eq!(store.get(b"a").unwrap(), Some(b"1".to_vec()));
+        assert_eq!(store.get(b"a").unwrap(), Some("1".into()));
         assert_eq!(keys(&store, b"a", b"z"), [b"a", b"b"]);
         assert!(matches!(store.insert(b"a", b""), Err(StoreError::Dead)));
         assert!(matches!(store.remove(b"a"), Err(StoreError::Dead)));
@@ -421,7 +421,7 @@ mod tests {
         fs::write(&half, b"").unwrap();
         let store = SledStore::open(dir.path()).unwrap();
         assert!(!half.exists());
-        assert_eq!(store.get(b"a").unwrap(), Some(b"1".to_vec()));
+        assert_eq!(store.get(b"a").unwrap(), Some("1".into()));
     }
 
     #[test]
@@ -455,7 +455,7 @@ mod tests {
         drop(kept);
         let copied = open(Contents::Copied);
         assert_ne!(inode(), before);
-        assert_eq!(copied.get(b"a").unwrap(), Some(b"1".to_vec()));
+        assert_eq!(copied.get(b"a").unwrap(), Some("1".into()));
         copied.insert(b"b", b"2").unwrap();
         copied.barrier().unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -5,8 +5,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// Bytes of a key or a value, as sled has them: cloned without a copy.
+pub use sled::IVec;
+
 /// A key with its value.
-pub type Pair = (Vec<u8>, Vec<u8>);
+pub type Pair = (IVec, IVec);
 
 /// Pairs in order of keys. After an error there are no more.
 pub type Pairs<'a> = Box<dyn Iterator<Item = Result<Pair, StoreError>> + 'a>;
@@ -19,7 +22,7 @@ pub type Pairs<'a> = Box<dyn Iterator<Item = Result<Pair, StoreError>> + 'a>;
 /// The first error ends the handle's writing: it refuses every change and barrier from then on. As far as the
 /// implementation can, it goes on to answer reads, from what was live, until it is dropped.
 pub trait Store: Send + Sync + fmt::Debug {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError>;
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
     fn remove(&self, key: &[u8]) -> Result<(), StoreError>;
     /// Pairs with `from <= key < to`, in order of keys. Changes made meanwhile may be seen or not.

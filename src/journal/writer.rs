@@ -409,7 +409,7 @@ impl Writer {
         for pair in store.scan(&space, &codec::end_of(&space)).take(surplus as usize) {
             let (key, value) = pair?;
             let id: RequestId = codec::decode(&key, &value)?;
-            draft.remove(key);
+            draft.remove(key.to_vec());
             draft.remove(codec::answer(&id));
             self.answers -= 1;
         }

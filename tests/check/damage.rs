@@ -28,7 +28,8 @@ pub(crate) fn alter_records(state: &Path, mut change: impl FnMut(&[u8], &mut Vec
     let store = BufferedStore::open(&state.join("journal")).unwrap();
     let mut changed = 0;
     for pair in store.scan(&[], &[u8::MAX]).collect::<Vec<_>>() {
-        let (key, mut value) = pair.unwrap();
+        let (key, value) = pair.unwrap();
+        let mut value = value.to_vec();
         if change(&key, &mut value) {
             store.insert(&key, &value).unwrap();
             changed += 1;

@@ -25,7 +25,7 @@ use crate::journal::catalog::Catalog;
 use crate::journal::codec::{self, Fact};
 use crate::journal::record::{Debt, Enrolment, Node, Place};
 use crate::journal::recovery;
-use crate::journal::store::{Store, StoreError};
+use crate::journal::store::{IVec, Store, StoreError};
 use crate::path::{Name, RelPath};
 
 /// Most folders above a node, far above what a path may have; deeper means that the catalog has a loop.
@@ -203,7 +203,7 @@ impl Audit {
 }
 
 impl Catalog for Audit {
-    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn value(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.store.get(key)
     }
 }
@@ -212,7 +212,7 @@ impl Catalog for Audit {
 struct Plain<'a>(&'a dyn Store);
 
 impl Catalog for Plain<'_> {
-    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn value(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.0.get(key)
     }
 }

@@ -152,7 +152,7 @@ mod tests {
         fs::create_dir_all(folder.join("left by a look that was killed")).unwrap();
         let scratch = Scratch::copy(&journal, &folder).unwrap();
         let copy = scratch.open().unwrap();
-        assert_eq!(copy.get(b"a").unwrap(), Some(b"1".to_vec()));
+        assert_eq!(copy.get(b"a").unwrap(), Some("1".into()));
         copy.insert(b"a", b"2").unwrap();
         copy.barrier().unwrap();
         drop(copy);

@@ -45,7 +45,7 @@ fn check_paths(audit: &Audit, found: &mut dyn FnMut(Flaw)) -> Result<(), StoreEr
         let (key, value) = pair?;
         let Ok(lsn) = codec::decode::<Lsn>(&key, &value) else { continue };
         match audit.record::<Kept>(&codec::kept(lsn)) {
-            Ok(Some(kept)) if codec::kept_path(&kept.path, lsn) == key => {}
+            Ok(Some(kept)) if key == codec::kept_path(&kept.path, lsn) => {}
             Err(StoreError::Corrupt(_)) => {}
             Ok(_) => found(Flaw::Trash { path: None, lsn, why: "a path leads to it, and it is not there" }),
             Err(error) => return Err(error),

@@ -133,7 +133,7 @@ fn the_format_is_the_stores_own_before_the_first_barrier_ends_after_a_cut_too() 
     drop(store);
     let store = Arc::new(BufferedStore::open(&cut).unwrap());
     let opened = Writer::open(Arc::clone(&store) as Arc<dyn Store>).unwrap();
-    assert_eq!(store.shared.sled.get(&format).unwrap(), Some(codec::encode(&codec::FORMAT)));
+    assert_eq!(store.shared.sled.get(&format).unwrap(), Some(codec::encode(&codec::FORMAT).into()));
     drop(opened);
 }
 
@@ -200,7 +200,7 @@ fn records_without_salt_are_read_where_the_store_has_none() {
     for _ in 0..2 {
         let store = BufferedStore::open(dir.path()).unwrap();
         for key in [b"a", b"b"] {
-            assert_eq!(store.get(key).unwrap(), Some(b"1".to_vec()));
+            assert_eq!(store.get(key).unwrap(), Some("1".into()));
         }
     }
 }

@@ -37,7 +37,7 @@ use crate::ids::random;
 use crate::journal::buffered::log::Log;
 use crate::journal::buffered::table::{Merge, Slot, Table};
 use crate::journal::sled_store::{self, Applied, Salt, SledStore};
-use crate::journal::store::{Contents, Pairs, Store, StoreError, StorePlace};
+use crate::journal::store::{Contents, IVec, Pairs, Store, StoreError, StorePlace};
 
 /// A table's part of the computer's memory …
 const MEMORY_PART: u64 = 64;
@@ -132,7 +132,7 @@ impl BufferedStore {
         let table = Table::default();
         for record in kept.values().flat_map(|generation| &generation.records) {
             log::decode(record, |(key, value)| {
-                table.set(key, Slot { value: value.map(<[u8]>::to_vec), barrier: 0 });
+                table.set(key, Slot { value: value.map(IVec::from), barrier: 0 });
                 Ok(())
             })?;
         }
@@ -164,7 +164,7 @@ impl BufferedStore {
         log::encode(&mut pending.changes, key, value);
         let barrier = self.shared.barrier.load(Ordering::Acquire);
         let active = Arc::clone(&self.shared.tables.read().active);
-        active.set(key, Slot { value: value.map(<[u8]>::to_vec), barrier });
+        active.set(key, Slot { value: value.map(IVec::from), barrier });
         if pending.changes.len() < CHANGES_BYTES_MAX {
             return Ok(());
         }
@@ -213,7 +213,7 @@ impl BufferedStore {
 }
 
 impl Store for BufferedStore {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         {
             let tables = self.shared.tables.read();
             let newest = tables.active.get(key).or_else(|| tables.frozen.as_ref()?.get(key));
@@ -384,7 +384,7 @@ fn apply(
         if is_given_up() {
             return Ok(false);
         }
-        let page = table.page(from.as_ref().map(Vec::as_slice), Bound::Unbounded, PAGE);
+        let page = table.page(from.as_ref().map(AsRef::as_ref), Bound::Unbounded, PAGE);
         let Some((last, _)) = page.back() else { return Ok(true) };
         from = Bound::Excluded(last.clone());
         let durable = later.map_or(0, |(_, durable)| durable());

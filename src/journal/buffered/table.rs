@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::journal::store::{Pair, Pairs, StoreError};
+use crate::journal::store::{IVec, Pair, Pairs, StoreError};
 
 /// What a map's node needs beside a key and a value.
 const SLOT_BYTES: usize = 96;
@@ -19,7 +19,7 @@ const PAGE: usize = 32;
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     /// `None`: removed.
-    pub(super) value: Option<Vec<u8>>,
+    pub(super) value: Option<IVec>,
     /// The barrier that makes it durable.
     pub(super) barrier: u64,
 }
@@ -27,18 +27,18 @@ pub(super) struct Slot {
 /// The last changes of many keys, in order of keys.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    slots: RwLock<BTreeMap<Vec<u8>, Slot>>,
+    slots: RwLock<BTreeMap<IVec, Slot>>,
     bytes: AtomicUsize,
 }
 
 impl Table {
     pub(super) fn set(&self, key: &[u8], slot: Slot) {
-        let added = slot.value.as_ref().map_or(0, Vec::len);
+        let added = slot.value.as_ref().map_or(0, |value| value.len());
         let mut slots = self.slots.write();
         let removed = if let Some(there) = slots.get_mut(key) {
             std::mem::replace(there, slot).value.map_or(0, |value| value.len())
         } else {
-            slots.insert(key.to_vec(), slot);
+            slots.insert(IVec::from(key), slot);
             self.bytes.fetch_add(key.len() + SLOT_BYTES, Ordering::Relaxed);
             0
         };
@@ -66,7 +66,7 @@ impl Table {
     }
 
     /// Some slots from a key on.
-    pub(super) fn page(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, at_most: usize) -> VecDeque<(Vec<u8>, Slot)> {
+    pub(super) fn page(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, at_most: usize) -> VecDeque<(IVec, Slot)> {
         let slots = self.slots.read();
         slots.range::<[u8], _>((from, to)).take(at_most).map(|(key, slot)| (key.clone(), slot.clone())).collect()
     }
@@ -75,22 +75,22 @@ impl Table {
 /// The slots of a table between two keys, a page at a time: the table may change meanwhile.
 struct Cursor {
     table: Arc<Table>,
-    page: VecDeque<(Vec<u8>, Slot)>,
-    from: Bound<Vec<u8>>,
+    page: VecDeque<(IVec, Slot)>,
+    from: Bound<IVec>,
     to: Vec<u8>,
     is_end: bool,
 }
 
 impl Cursor {
     fn new(table: Arc<Table>, from: &[u8], to: &[u8]) -> Self {
-        let from = Bound::Included(from.to_vec());
+        let from = Bound::Included(IVec::from(from));
         Self { table, page: VecDeque::new(), from, to: to.to_vec(), is_end: false }
     }
 
     /// Has the next slot at hand, if there is one.
     fn fetch(&mut self) {
         if self.page.is_empty() && !self.is_end {
-            let from = self.from.as_ref().map(Vec::as_slice);
+            let from = self.from.as_ref().map(AsRef::as_ref);
             self.page = self.table.page(from, Bound::Excluded(&self.to), PAGE);
             self.is_end = self.page.len() < PAGE;
             if let Some((last, _)) = self.page.back() {
@@ -101,10 +101,10 @@ impl Cursor {
 
     /// The next slot's key, as far as it was fetched.
     fn next_key(&self) -> Option<&[u8]> {
-        self.page.front().map(|(key, _)| key.as_slice())
+        self.page.front().map(|(key, _)| key.as_ref())
     }
 
-    fn take(&mut self) -> Option<(Vec<u8>, Slot)> {
+    fn take(&mut self) -> Option<(IVec, Slot)> {
         self.page.pop_front()
     }
 }
@@ -150,7 +150,7 @@ impl Iterator for Merge<'_> {
             let least = self.least();
             let key = least.and_then(|number| self.tables.get(number)?.next_key());
             let below = match &self.ahead {
-                Some(Ok((below, _))) => key.map_or(cmp::Ordering::Less, |key| below.as_slice().cmp(key)),
+                Some(Ok((below, _))) => key.map_or(cmp::Ordering::Less, |key| below.as_ref().cmp(key)),
                 Some(Err(_)) => {
                     self.tables.clear();
                     return self.ahead.take();

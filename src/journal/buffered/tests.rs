@@ -34,7 +34,7 @@ impl Random {
 }
 
 fn pairs(store: &dyn Store, from: &[u8], to: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    store.scan(from, to).map(Result::unwrap).collect()
+    store.scan(from, to).map(Result::unwrap).map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
 
 fn expect(store: &dyn Store, model: &Model, random: &mut Random) {
@@ -51,7 +51,7 @@ fn expect(store: &dyn Store, model: &Model, random: &mut Random) {
     };
     assert_eq!(pairs(store, &from, &to), part);
     let key = random.key();
-    assert_eq!(store.get(&key).unwrap(), model.get(&key).cloned());
+    assert_eq!(store.get(&key).unwrap().map(|value| value.to_vec()), model.get(&key).cloned());
 }
 
 /// What lies there, as after the end of the process.
@@ -157,7 +157,7 @@ fn what_lives_shorter_than_a_table_never_comes_to_sled() {
     store.barrier().unwrap();
     settle(&store);
     let written = || fs::metadata(dir.path().join("db")).unwrap().len();
-    assert_eq!(store.shared.sled.get(b"format").unwrap(), Some(b"1".to_vec()), "the first barrier's is there at once");
+    assert_eq!(store.shared.sled.get(b"format").unwrap(), Some("1".into()), "the first barrier's is there at once");
     let before = (written(), store.shared.sled.applied().unwrap());
     for n in 0..5000_u32 {
         store.insert(&n.to_be_bytes(), &[7; 100]).unwrap();
@@ -268,7 +268,7 @@ fn after_a_failed_barrier_the_handle_reads_and_no_longer_writes() {
     // A device that cannot be synced stands for one that no longer can.
     store.log.lock().log.replace_files(|| fs::File::options().write(true).open("/dev/null").unwrap());
     assert!(matches!(store.barrier(), Err(StoreError::Io(_))));
-    assert_eq!(store.get(b"b").unwrap(), Some(b"2".to_vec()));
+    assert_eq!(store.get(b"b").unwrap(), Some("2".into()));
     assert_eq!(pairs(&store, b"a", b"z").len(), 2);
     assert!(matches!(store.insert(b"a", b""), Err(StoreError::Dead)));
     assert!(matches!(store.remove(b"a"), Err(StoreError::Dead)));
@@ -296,7 +296,7 @@ fn what_the_applying_thread_cannot_do_the_next_call_says() {
     }
     let (n, error) = said.unwrap();
     assert!(matches!(error, StoreError::Dead), "{error}");
-    assert_eq!(store.get(&0_u32.to_be_bytes()).unwrap(), Some(vec![7; 100]));
+    assert_eq!(store.get(&0_u32.to_be_bytes()).unwrap(), Some(vec![7; 100].into()));
     drop(store);
     let store = BufferedStore::open(dir.path()).unwrap();
     assert!((0..n).all(|n| store.get(&n.to_be_bytes()).unwrap().is_some()));
@@ -317,6 +317,6 @@ fn a_journal_of_the_first_format_is_opened_and_is_of_this_one_then() {
     let opened = Writer::open(Arc::clone(&store) as Arc<dyn Store>).unwrap();
     settle(&store);
     // Whoever does not know of the log finds it there, however the daemon ends.
-    assert_eq!(store.shared.sled.get(&format).unwrap(), Some(codec::encode(&codec::FORMAT)));
+    assert_eq!(store.shared.sled.get(&format).unwrap(), Some(codec::encode(&codec::FORMAT).into()));
     drop(opened);
 }

@@ -9,7 +9,7 @@ use crate::elapsed::Elapsed;
 use crate::ids::{Arrival, DriveId, MirrorId, PerSide, Side, Ticket};
 use crate::journal::mem_store::{BarrierError, BarrierFault, MemDisk, MemStore};
 use crate::journal::record::{Enrolled, Enrolment, Mutation, Overwrite, Parents, Put, Request, Stage, Staged, Version};
-use crate::journal::store::{Pairs, Store};
+use crate::journal::store::{IVec, Pairs, Store};
 use crate::journal::trash::Keeping;
 use crate::journal::writer::{CommitError, Writer};
 use crate::journal::{DriveFact, Journal, Node, Precondition, Quotas, Resolved};
@@ -27,7 +27,7 @@ struct Counted {
 }
 
 impl Store for Counted {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.store.get(key)
     }
