@@ -48,6 +48,9 @@ const TAKERS: usize = 4;
 const STORE_SLACK_NS: u64 = 900_000_000;
 /// The same for the watcher's.
 const WATCH_SLACK_NS: u64 = 100_000_000;
+/// Of so many sessions that a worker goes on with, one is of those that had no place in its queue: of a thousand at work it has
+/// 256, and by default the others wait several times as long.
+const OVERFLOW_EVERY: u32 = 2;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -98,7 +101,8 @@ pub fn serve(overrides: &Overrides) -> Result<(), ServeError> {
     let config = Config::load(overrides)?;
     let logging = Logging::start(config.log_format, &config.log_level);
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let builder = &mut tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.global_queue_interval(OVERFLOW_EVERY).enable_all().build()?;
     let workers = Workers::start()?;
     let result = runtime.block_on(run(&config, overrides, &logging, workers.transfers()));
     workers.end(Duration::ZERO);
