@@ -24,7 +24,7 @@ impl Reach {
 
     /// After a step that had something to do: the syncs at its end are shared by more.
     pub(super) fn grown(self) -> Self {
-        Self { debts: (self.debts * 2).min(DEBTS_MAX), bytes: (self.bytes * 2).min(BYTES_MAX) }
+        Self { debts: (self.debts * 4).min(DEBTS_MAX), bytes: (self.bytes * 4).min(BYTES_MAX) }
     }
 }
 
@@ -40,6 +40,6 @@ mod tests {
             reach = reach.grown();
             steps += 1;
         }
-        assert_eq!((reach, steps), (Reach { debts: 1024, bytes: 16 << 20 }, 6));
+        assert_eq!((reach, steps), (Reach { debts: 1024, bytes: 16 << 20 }, 3));
     }
 }
