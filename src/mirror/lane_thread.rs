@@ -34,10 +34,9 @@ use crate::mirror::volume::{FsKind, Volume};
 
 pub(crate) use arrive::start;
 
-/// Quiet time before a checkpoint …
+/// Quiet time before a checkpoint.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
-/// … and where so much was installed that to read it back, should the drive leave now, takes longer than a checkpoint.
-const CHECKPOINT_SOON: Duration = Duration::from_millis(100);
+/// With so much there is one as soon as nothing is left to do: to read it back, should the drive leave, takes longer.
 const MUCH: Fresh = Fresh { files: 64, bytes: 8 << 20 };
 /// Between two checkpoints under load.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -143,10 +142,11 @@ impl Worker<'_> {
                 Ok(next) => next,
                 Err(error) => return self.fail(&error),
             };
-            let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY || self.fresh.is_beyond(UNSETTLED_MAX);
+            let due = now.duration_since(checkpointed) > CHECKPOINT_EVERY
+                || self.fresh.is_beyond(if quiet { MUCH } else { UNSETTLED_MAX });
             let wait = match (quiet, unsettled) {
                 (false, _) => None,
-                (true, true) if self.fresh.is_beyond(MUCH) => Some(CHECKPOINT_SOON),
+                (true, true) if due => None,
                 (true, true) => Some(CHECKPOINT_AFTER),
                 (true, false) if self.lane.stays().is_empty() && !self.lane.awaits_peer() => Some(SLEEP_MAX),
                 (true, false) => Some(RETRY_AFTER),

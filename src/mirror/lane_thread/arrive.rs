@@ -204,6 +204,10 @@ fn run(core: &Arc<Core>, drive: &NewDrive, watched: &Arc<Watched>, alive: &Arc<A
     lane.set_shaken(arrived.shaken);
     let replay_head = core.journal.head();
     let fresh = Fresh { files: arrived.files, bytes: arrived.bytes };
+    if fresh != Fresh::default() {
+        let Fresh { files, bytes } = fresh;
+        tracing::info!(drive = %side, files, bytes, "read back what was installed since the last checkpoint");
+    }
     let hints = Hints::start(side, &drive.path, &attachment.wake)?;
     let (volume, newest_aside, asked_for_room) = (Arc::clone(&drive.volume), Vec::new(), false);
     let work = Worker {
