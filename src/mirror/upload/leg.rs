@@ -162,9 +162,21 @@ impl Pieces {
         !state.queue.is_empty() && !std::mem::replace(&mut state.is_awaited, true)
     }
 
-    /// Writes the next pieces; the bytes of them that are in the page cache.
+    /// Writes what is queued, up to what another job will come for; the bytes of it that are in the page cache.
     fn write_some(&self, stage: &StageFile) -> VolumeResult<u64> {
         let _turn = self.turn.lock();
+        let mut written = 0;
+        loop {
+            written += self.write_run(stage)?;
+            let left = self.state.lock();
+            // The client may pause now, and nobody comes for it.
+            if left.queue.is_empty() || left.is_awaited {
+                return Ok(written);
+            }
+        }
+    }
+
+    fn write_run(&self, stage: &StageFile) -> VolumeResult<u64> {
         let run = self.take_run();
         let Some(first) = run.first() else { return Ok(0) };
         let pieces: Vec<_> = run.iter().map(|piece| &piece.bytes[..]).collect();
@@ -197,40 +209,61 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::ids::{Nonce, Ticket};
+    use crate::ids::Ticket;
     use crate::mirror::layout;
     use crate::mirror::sim_volume::SimDisk;
     use crate::mirror::volume::{FsKind, Volume};
     use crate::path::OWN_FOLDER;
 
     const PIECE: usize = RUN_BYTES_MAX / 4;
+    const TICKET: Ticket = Ticket([7; 16]);
 
-    #[test]
-    fn what_gathers_is_written_in_runs_and_a_job_is_asked_for_until_nothing_is_left() {
+    fn stage() -> (Arc<dyn Volume>, StageFile) {
         let disk = SimDisk::new(FsKind::Atomic, 64 << 20);
         let volume: Arc<dyn Volume> = Arc::new(disk.mount().unwrap());
         volume.make_folder(OWN_FOLDER).unwrap();
         volume.make_folder(layout::STAGE_FOLDER).unwrap();
-        let ticket = Ticket::new(Nonce([7; 8]), 1);
-        let stage = StageFile::create(Arc::clone(&volume), ticket).unwrap();
-        let (pieces, memory) = (Pieces::default(), Memory::from([None, None]));
+        let stage = StageFile::create(Arc::clone(&volume), TICKET).unwrap();
+        (volume, stage)
+    }
+
+    /// Queues what one run does not take; a job is asked for with the first piece.
+    fn queue(pieces: &Pieces, memory: &Memory) -> Vec<u8> {
         let whole: Vec<u8> = (0..6 * PIECE).map(|at| (at / 7) as u8).collect();
         for (number, bytes) in whole.chunks(PIECE).enumerate() {
             let (bytes, offset) = (Bytes::copy_from_slice(bytes), (number * PIECE) as u64);
-            pieces.add(Piece { bytes, offset, _memory: Arc::clone(&memory) });
+            pieces.add(Piece { bytes, offset, _memory: Arc::clone(memory) });
             assert_eq!(pieces.needs_job(), number == 0);
         }
-        let mut written = 0;
-        for left in [2, 0] {
-            written += pieces.write_some(&stage).unwrap();
-            assert_eq!((pieces.count(), pieces.bytes()), (left, (left * PIECE) as u64));
-            assert_eq!(pieces.needs_job(), left > 0);
-        }
+        whole
+    }
+
+    #[test]
+    fn what_gathers_is_written_in_runs_and_a_job_is_asked_for_until_nothing_is_left() {
+        let (volume, stage) = stage();
+        let (pieces, memory) = (Pieces::default(), Memory::from([None, None]));
+        let whole = queue(&pieces, &memory);
+        let mut written = pieces.write_run(&stage).unwrap();
+        assert_eq!((pieces.count(), pieces.bytes()), (2, 2 * PIECE as u64));
+        assert!(pieces.needs_job());
+        written += pieces.write_some(&stage).unwrap();
+        assert_eq!((pieces.count(), pieces.bytes()), (0, 0));
+        assert!(!pieces.needs_job());
         assert_eq!(pieces.write_some(&stage).unwrap(), 0);
         assert_eq!(written, whole.len() as u64, "the simulated drive has a page cache alone");
         assert_eq!(Arc::strong_count(&memory), 1);
         let mut found = vec![0; whole.len()];
-        volume.open(&layout::stage(ticket)).unwrap().read_at(&mut found, 0).unwrap();
+        volume.open(&layout::stage(TICKET)).unwrap().read_at(&mut found, 0).unwrap();
         assert!(found == whole);
+    }
+
+    #[test]
+    fn what_a_run_leaves_is_written_though_the_client_pauses() {
+        let (_volume, stage) = stage();
+        let (pieces, memory) = (Pieces::default(), Memory::from([None, None]));
+        queue(&pieces, &memory);
+        pieces.write_some(&stage).unwrap();
+        assert_eq!(pieces.count(), 0);
+        assert_eq!(Arc::strong_count(&memory), 1);
     }
 }
