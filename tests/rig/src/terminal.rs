@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::client::Client;
 use crate::wait::wait_until;
@@ -17,7 +18,7 @@ pub struct Terminal {
     path: PathBuf,
     screen: Arc<Mutex<Vec<u8>>>,
     /// As long as somebody has it open, what is written there can be read.
-    _open: File,
+    open: File,
 }
 
 impl Terminal {
@@ -37,7 +38,7 @@ impl Terminal {
                 shown.lock().expect("a screen").extend_from_slice(&piece[..count]);
             }
         });
-        Self { keyboard, path, screen, _open: open }
+        Self { keyboard, path, screen, open }
     }
 
     pub fn typed(&mut self, keys: &str) {
@@ -59,6 +60,10 @@ impl Terminal {
         wait_until(&format!("{text:?} on the screen"), || self.shown().contains(text));
     }
 
+    fn shows_keys(&self) -> bool {
+        tcgetattr(&self.open).expect("a terminal").local_modes.contains(LocalModes::ECHO)
+    }
+
     /// Runs a program that has it for input and messages, and types each answer when its question has appeared; the exit
     /// code.
     #[track_caller]
@@ -68,6 +73,7 @@ impl Terminal {
         let mut seen = self.shown().len();
         for (question, keys) in answers {
             wait_until(question, || self.shown()[seen..].contains(question));
+            assert!(!self.shows_keys(), "asked before the terminal hides what is typed: {question}");
             seen = self.shown().len();
             self.typed(&format!("{keys}\n"));
         }
