@@ -9,7 +9,7 @@ use std::thread;
 
 use rustix::io::Errno;
 use twinstick_rig::{
-    Binaries, Call, Client, Content, Drives, End, Needs, Pull, Side, Trials, Twins, inodes, wait_until,
+    Binaries, Call, Class, Client, Content, Drives, End, Needs, Pull, Side, Trials, Twins, inodes, wait_until,
 };
 
 /// Exit code for what cannot be had now.
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         .with("two_full_sticks_refuse_puts_and_nothing_else_and_room_heals", Needs::LoopMounts, || full(&Side::BOTH))
         .with("clients_who_overwrite_get_the_room_of_the_trash", Needs::LoopMounts, overwritten)
         .with("a_stick_that_fails_in_any_way_is_not_noticed_by_clients_and_heals", Needs::LoopMounts, failing)
+        .with("a_large_file_comes_from_both_sticks_or_from_the_one_that_answers", Needs::LoopMounts, shared)
         .with("two_failing_sticks_give_a_clear_answer_and_heal", Needs::LoopMounts, both_failing)
         .with("a_failing_boot_disk_stops_changes_and_no_reads_and_heals", Needs::LoopMounts, boot_disk)
         .with(
@@ -72,6 +73,32 @@ fn check_healed(twins: &mut Twins) {
     client.put("after", &bytes(9, LARGE)).expect(0);
     twins.check_identical();
     assert!(!twins.log().contains("panicked"), "{}", twins.log());
+}
+
+/// What these sticks give is in no cache.
+fn shared() {
+    const BLOCKS: usize = 16;
+    let mut twins = twins();
+    let client = twins.client();
+    client.put("large", &bytes(1, BLOCKS * (256 << 10) + 7)).expect(0);
+    twins.check_identical();
+    let get = || check_read(&client, "large", 1, BLOCKS * (256 << 10) + 7);
+    for side in Side::BOTH {
+        twins.stick(side).medium().arm(None);
+    }
+    get();
+    for side in Side::BOTH {
+        let reads = twins.stick(side).medium().count(Call::Read, Class::User);
+        assert!(reads > 0, "drive {side:?} was not read");
+    }
+    for side in Side::BOTH {
+        twins.stick(side).medium().hang();
+        get();
+        twins.stick(side).medium().revive();
+    }
+    check_healed(&mut twins);
+    get();
+    twins.end(End::Drain);
 }
 
 fn full(sides: &[Side]) {

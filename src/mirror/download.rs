@@ -1,28 +1,29 @@
 //! A GET under way: one version, block by block, each verified before it is given out.
 
+mod blocks;
 mod copies;
 mod judge;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use crate::digest::{BLOCK_BYTES, Crc32};
 use crate::ids::{Lsn, PerSide, Side};
 use crate::journal::{FileNode, Node, Place, Resolved};
 use crate::mirror::attachment::Attachment;
 use crate::mirror::core::Core;
+use crate::mirror::download::blocks::{OpenCopy, Order};
 use crate::mirror::download::copies::{Candidate, Failure, Standing, open_first, sources};
 use crate::mirror::fair::{Asker, Flow};
 use crate::mirror::mirror::Mirror;
 use crate::mirror::mutate::unreadable;
-use crate::mirror::places::Source;
 use crate::mirror::pool::{Held, bytes_of};
 use crate::mirror::refusal::Refusal;
 use crate::mirror::request::{BodySource, Span};
-use crate::mirror::volume::{Disposition, VolumeError, VolumeFile};
+use crate::mirror::volume::{Disposition, VolumeError};
 use crate::path::RelPath;
 
 /// Times that a copy is looked for before it counts as damaged: a lane may be moving it.
@@ -53,7 +54,12 @@ pub struct Download {
     /// Where the next bytes are.
     position: u64,
     end: u64,
-    copy: Option<OpenCopy>,
+    /// One at least while a block is read.
+    copies: Vec<OpenCopy>,
+    /// Blocks that are read while one before them is sent.
+    orders: Vec<Order>,
+    /// Both drives' copies were looked for.
+    is_shared: bool,
     /// The whole file, where it is kept in memory.
     hot: Option<Bytes>,
     tries: u32,
@@ -67,29 +73,6 @@ pub struct Download {
     bad: BTreeSet<(Side, u64)>,
     /// Sides that a block came from.
     used: PerSide<bool>,
-}
-
-/// A block that a drive's thread is reading.
-type Answer = oneshot::Receiver<Result<Block, VolumeError>>;
-
-/// Bytes as they are on a drive, and the memory that they count for.
-type Block = (Vec<u8>, Held);
-
-/// How a block is to be had.
-enum Fetch {
-    /// It was asked for while the one before was sent.
-    UnderWay(Answer),
-    Into(Held),
-}
-
-/// An open copy on one drive.
-struct OpenCopy {
-    attachment: Arc<Attachment>,
-    file: Arc<dyn VolumeFile>,
-    source: Source,
-    standing: Standing,
-    /// The block that is read already, while the one before is sent.
-    ahead: Option<(u64, Answer)>,
 }
 
 impl Mirror {
@@ -150,7 +133,9 @@ impl Mirror {
             digests,
             position: offset,
             end: offset + len,
-            copy: None,
+            copies: Vec::new(),
+            orders: Vec::new(),
+            is_shared: false,
             hot: None,
             tries: 0,
             shortages: 0,
@@ -188,30 +173,7 @@ impl Download {
             return Ok(Some(whole.slice(from as usize..self.end as usize)));
         }
         let number = self.number();
-        let block = loop {
-            let Some(mut copy) = self.copy.take() else {
-                let (place, _) = self.look_up()?;
-                self.find_copy(place).await?;
-                continue;
-            };
-            let ahead = copy.ahead.take().filter(|(ahead, _)| *ahead == number);
-            let fetch = match ahead {
-                Some((_, answer)) => Fetch::UnderWay(answer),
-                None => Fetch::Into(self.room(self.block_len(number)).await?),
-            };
-            match self.read(&mut copy, number, fetch).await {
-                Ok(block) => {
-                    *self.used.get_mut(copy.attachment.side) = true;
-                    self.copy = Some(copy);
-                    break block;
-                }
-                Err(Failure::Error(error)) if error.disposition == Disposition::Shortage => {
-                    self.wait_for_means(&error).await?;
-                    self.copy = Some(copy);
-                }
-                Err(failure) => self.blame(copy, number, failure).await,
-            }
-        };
+        let block = self.block(number).await?;
         (self.tries, self.shortages) = (0, 0);
         let start = number * BLOCK_BYTES as u64;
         let from = (self.position - start) as usize;
@@ -234,85 +196,9 @@ impl Download {
         if self.core.attachments().iter().any(held) { self.core.hot.get(&self.file.version) } else { None }
     }
 
-    /// Memory for so many bytes.
-    async fn room(&self, bytes: usize) -> Result<Held, Refusal> {
-        match self.source {
-            BodySource::Client => self.core.buffers.take(&self.flow, bytes).await,
-            BodySource::Held => Ok(self.core.buffers.nothing(&self.flow)),
-        }
-    }
-
     /// The block that the next bytes are in.
     fn number(&self) -> u64 {
         self.position / BLOCK_BYTES as u64
-    }
-
-    fn block_len(&self, number: u64) -> usize {
-        let start = number * BLOCK_BYTES as u64;
-        (self.size - start).min(BLOCK_BYTES as u64) as usize
-    }
-
-    /// Reads a block and verifies it; from the page cache at once, else on the drive's threads.
-    async fn read(&self, copy: &mut OpenCopy, number: u64, fetch: Fetch) -> Result<Block, Failure> {
-        let fetched = match fetch {
-            Fetch::UnderWay(answer) => Err(answer),
-            Fetch::Into(held) => match self.read_cached(copy, number, &held)? {
-                Some(block) => Ok((block, held)),
-                None => Err(self.start_read(copy, number, held).ok_or(Failure::Gone)?),
-            },
-        };
-        let block = match fetched {
-            Ok(block) => block,
-            Err(answer) => copy.attachment.io.wait(answer).await.map_err(|_| Failure::Gone)?.map_err(Failure::Error)?,
-        };
-        let whole = block.0.len() == self.block_len(number);
-        let expected = self.digests.get(number as usize);
-        if !whole || expected != Some(&Crc32::of(&block.0)) {
-            return Err(Failure::WrongBytes);
-        }
-        let next = number + 1;
-        if next * (BLOCK_BYTES as u64) < self.end && copy.ahead.is_none() && self.is_cold(copy, next) {
-            // Where memory is short nobody has two blocks.
-            let held = self.core.buffers.try_take(&self.flow, self.block_len(next));
-            copy.ahead = held.and_then(|held| self.start_read(copy, next, held)).map(|answer| (next, answer));
-        }
-        Ok(block)
-    }
-
-    fn read_cached(&self, copy: &OpenCopy, number: u64, held: &Held) -> Result<Option<Vec<u8>>, Failure> {
-        if copy.attachment.is_gone() {
-            return Err(Failure::Gone);
-        }
-        let mut block = held.buffer(self.block_len(number));
-        let offset = copy.source.offset + number * BLOCK_BYTES as u64;
-        match copy.file.read_cached_at(&mut block, offset) {
-            Ok(Some(read)) if read == block.len() => Ok(Some(block)),
-            // A short read: the rest is not in the page cache, or not there; the drive tells.
-            Ok(Some(_) | None) => {
-                held.take_back(block);
-                Ok(None)
-            }
-            Err(error) => Err(Failure::Error(error)),
-        }
-    }
-
-    /// Whether a block is worth reading ahead: one byte of it tells whether it is in the page cache.
-    #[expect(clippy::unused_self, reason = "reads as a question to the download")]
-    fn is_cold(&self, copy: &OpenCopy, number: u64) -> bool {
-        let offset = copy.source.offset + number * BLOCK_BYTES as u64;
-        !matches!(copy.file.read_cached_at(&mut [0], offset), Ok(Some(1)))
-    }
-
-    fn start_read(&self, copy: &OpenCopy, number: u64, held: Held) -> Option<Answer> {
-        let file = Arc::clone(&copy.file);
-        let (len, offset) = (self.block_len(number), copy.source.offset + number * BLOCK_BYTES as u64);
-        let read = move || {
-            let mut block = held.buffer(len);
-            let read = file.read_at(&mut block, offset)?;
-            block.truncate(read);
-            Ok((block, held))
-        };
-        copy.attachment.io.start_job(self.flow.moving(len as u64), read).ok()
     }
 
     /// Opens a copy of this version, which is at `place`, on a drive that has it, the less busy one first.
@@ -331,7 +217,7 @@ impl Download {
                 match open_first(&candidate, &place, &self.flow).await {
                     Ok((file, source)) => {
                         let Candidate { attachment, standing, .. } = candidate;
-                        self.copy = Some(OpenCopy { attachment, file, source, standing, ahead: None });
+                        self.copies.push(OpenCopy { attachment, file, source, standing, pace: Duration::ZERO });
                         return Ok(());
                     }
                     Err(Failure::Error(error)) if error.disposition == Disposition::Shortage => {

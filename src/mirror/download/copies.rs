@@ -25,6 +25,8 @@ pub(super) enum Failure {
     Gone,
     Error(VolumeError),
     WrongBytes,
+    /// The other drive is asked instead.
+    Late,
 }
 
 async fn open_source(

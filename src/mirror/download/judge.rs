@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::ids::Side;
 use crate::journal::{Copy, Node, Resolved};
 use crate::mirror::attachment::Attachment;
+use crate::mirror::download::blocks::OpenCopy;
 use crate::mirror::download::copies::{Candidate, Failure, Standing, sources};
-use crate::mirror::download::{Download, OpenCopy, TRIES_MAX};
+use crate::mirror::download::{Download, TRIES_MAX};
 use crate::mirror::fair::{Class, Flow};
 use crate::mirror::places::Source;
 use crate::mirror::volume::Disposition;
@@ -33,7 +34,7 @@ impl Download {
     /// Whether a drive that failed is there all the same, so that it is about this file alone.
     async fn is_here(&self, attachment: &Arc<Attachment>, failure: &Failure) -> bool {
         match failure {
-            Failure::Gone => return false,
+            Failure::Gone | Failure::Late => return false,
             Failure::Error(error) => self.core.complain(attachment, error),
             Failure::WrongBytes => {}
         }
