@@ -5,18 +5,22 @@
 //! their second use on a record overwrites what was written, and a sync has no block to allocate and no length to
 //! record.
 //!
-//! A record's CRC covers its generation and number, and a salt that the store below keeps and each opening renews: what a
-//! former use of the file left counts for nothing, nor does what a client had written that looks like a record. The last
-//! record of all may be torn: its barrier has never returned. One that is followed by another was synced, so that damage
-//! to it is told apart from that; each tells how many there are in the generation before its own.
+//! A record's CRC covers its generation and number, and a salt that the store below keeps and each opening renews where
+//! that has all changes: what a former use of the file left counts for nothing, nor does what a client had written that
+//! looks like a record. The last record of all may be torn: its barrier has never returned. One that is followed by another
+//! was synced, so that damage to it is told apart from that; each tells how many there are in the generation before its own.
+//!
+//! A log that has changes which the store lacks goes on behind its last record.
 #![allow(clippy::disallowed_methods, reason = "the journal lives on the boot disk, never on a drive")]
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::ids::random;
 use crate::journal::sled_store::{Applied, Salt};
 use crate::journal::store::StoreError;
 
@@ -124,18 +128,21 @@ pub(super) struct Generation {
     pub(super) records: Vec<Vec<u8>>,
     /// How many its records say that there were in the one before.
     before: Option<u64>,
+    /// Where the last one is in the file.
+    last: Range<u64>,
 }
 
 impl Log {
     /// Opens the log in a folder, or makes one there where the store has all changes, and reads what came after those
-    /// that it has. The next record is the first of a generation of its own, with a salt of its own.
-    pub(super) fn open(dir: &Path, applied: Applied, salt: Salt) -> Result<(Self, Kept), StoreError> {
-        let Applied { generation: applied, is_all, salt: old_salt } = applied;
+    /// that it has. If it goes on the next record follows the last one; if not it is the first of a generation of its own,
+    /// with a new salt, and what was read is for the store first of all.
+    pub(super) fn open(dir: &Path, applied: Applied) -> Result<(Self, Kept), StoreError> {
+        let Applied { generation: applied, is_all, salt } = applied;
         let mut kept = Kept::new();
         for name in NAMES {
             match std::fs::read(dir.join(name)) {
                 Ok(bytes) if !is_all && (bytes.len() as u64) < GROWTH_BYTES => return Err(damaged("it is cut short")),
-                Ok(bytes) => read_records(&bytes, applied, old_salt.as_ref(), &mut kept)?,
+                Ok(bytes) => read_records(&bytes, applied, salt.as_ref(), &mut kept)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if !is_all {
                         return Err(damaged("a part of it is gone"));
@@ -144,16 +151,7 @@ impl Log {
                 Err(error) => return Err(StoreError::Unreadable(error)),
             }
         }
-        for (generation, expected) in kept.keys().zip(applied + 1..) {
-            if *generation != expected {
-                return Err(damaged("changes are missing between it and the store"));
-            }
-        }
-        for (earlier, later) in kept.values().zip(kept.values().skip(1)) {
-            if later.before.is_some_and(|before| before != earlier.records.len() as u64) {
-                return Err(damaged("the last record before others is not there"));
-            }
-        }
+        check_whole(&kept, applied)?;
         let files = NAMES.map(|name| {
             let file = File::options().read(true).write(true).create(true).truncate(false).open(dir.join(name))?;
             let len = file.metadata()?.len();
@@ -166,8 +164,39 @@ impl Log {
         let [first, second] = files;
         let files = [first?, second?];
         File::open(dir)?.sync_all()?;
-        let generation = kept.keys().last().copied().unwrap_or(applied) + 1;
-        Ok((Self { files, generation, number: 0, before: 0, salt, at: 0, record: Vec::new() }, kept))
+        let log = match (salt.filter(|_| !is_all), kept.last_key_value()) {
+            (Some(salt), Some((generation, latest))) => {
+                let Range { start, end } = latest.last;
+                let log = Self {
+                    number: latest.records.len() as u64,
+                    before: latest.before.unwrap_or(0),
+                    at: end.next_multiple_of(ALIGNMENT as u64),
+                    ..Self::begin(files, *generation, salt)
+                };
+                // Where its sync had failed it may be in memory alone, and the kernel would not write it.
+                let Part { file, .. } = log.part();
+                let mut record = vec![0; (end - start) as usize];
+                file.read_exact_at(&mut record, start)?;
+                file.write_all_at(&record, start)?;
+                file.sync_data()?;
+                log
+            }
+            (Some(salt), None) => Self::begin(files, applied + 1, salt),
+            (None, latest) => Self::begin(files, latest.map_or(applied, |(latest, _)| *latest) + 1, random()),
+        };
+        Ok((log, kept))
+    }
+
+    fn begin(files: [Part; 2], generation: u64, salt: Salt) -> Self {
+        Self { files, generation, number: 0, before: 0, salt, at: 0, record: Vec::new() }
+    }
+
+    fn part(&self) -> &Part {
+        if self.generation.is_multiple_of(2) { &self.files[0] } else { &self.files[1] }
+    }
+
+    pub(super) fn salt(&self) -> Salt {
+        self.salt
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -232,6 +261,21 @@ impl Log {
     }
 }
 
+/// Fails where records are missing that were synced.
+fn check_whole(kept: &Kept, applied: u64) -> Result<(), StoreError> {
+    for (generation, expected) in kept.keys().zip(applied + 1..) {
+        if *generation != expected {
+            return Err(damaged("changes are missing between it and the store"));
+        }
+    }
+    for (earlier, later) in kept.values().zip(kept.values().skip(1)) {
+        if later.before.is_some_and(|before| before != earlier.records.len() as u64) {
+            return Err(damaged("the last record before others is not there"));
+        }
+    }
+    Ok(())
+}
+
 fn len_of(len: usize) -> io::Result<u32> {
     u32::try_from(len).map_err(io::Error::other)
 }
@@ -262,6 +306,7 @@ fn read_records(bytes: &[u8], applied: u64, salt: Option<&Salt>, kept: &mut Kept
             at += ALIGNMENT;
             continue;
         };
+        let from = at;
         at += (record.head_bytes + record.packed.len()).next_multiple_of(ALIGNMENT);
         if record.generation <= applied {
             continue;
@@ -271,6 +316,7 @@ fn read_records(bytes: &[u8], applied: u64, salt: Option<&Salt>, kept: &mut Kept
             return Err(damaged("a record in its midst is not there"));
         }
         generation.before = record.before;
+        generation.last = from as u64..at.min(bytes.len()) as u64;
         let changes = lz4_flex::block::decompress(record.packed, record.len);
         generation.records.push(changes.map_err(|error| damaged(&error.to_string()))?);
     }

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! sled records with the last change of a generation that it has it (a power cut keeps a prefix of what sled was told).
-//! The changes of later generations are redone from the log when the store is opened: each is a whole value, so that
-//! doing it again does no harm.
+//! The changes of later generations are read from the log when the store is opened, into tables, which go to sled as those
+//! of before would have: each change is a whole value, so that doing it again does no harm.
 
 #[cfg(test)]
 mod edge_tests;
@@ -33,8 +33,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
-use crate::ids::random;
-use crate::journal::buffered::log::Log;
+use crate::journal::buffered::log::{Generation, Log};
 use crate::journal::buffered::table::{Merge, Slot, Table};
 use crate::journal::sled_store::{self, Applied, Salt, SledStore};
 use crate::journal::store::{Contents, IVec, Pairs, Store, StoreError, StorePlace};
@@ -126,28 +125,32 @@ impl BufferedStore {
     fn open_within(dir: &Path, limits: Limits) -> Result<Self, StoreError> {
         let sled = SledStore::open(dir)?;
         let applied = sled.applied()?;
-        let salt = random();
-        let (log, kept) = Log::open(dir, applied, salt)?;
-        // Only the last change of a key is written: a table of all of them finds it.
-        let table = Table::default();
-        for record in kept.values().flat_map(|generation| &generation.records) {
-            log::decode(record, |(key, value)| {
-                table.set(key, Slot { value: value.map(IVec::from), barrier: 0 });
-                Ok(())
-            })?;
+        let (log, mut kept) = Log::open(dir, applied)?;
+        let generation = log.generation();
+        let later = kept.remove(&generation);
+        let mut frozen = match kept.last_key_value() {
+            Some((generation, _)) => Some((*generation, read(kept.values())?)),
+            None => None,
+        };
+        if applied.salt != Some(log.salt()) {
+            // The log is another's from now on.
+            let before = generation - 1;
+            if let Some((_, frozen)) = frozen.take() {
+                apply(&sled, &frozen, None, &|| false)?;
+            }
+            sled.set_applied(Applied { generation: before, is_all: false, salt: Some(log.salt()) })?;
         }
-        apply(&sled, &table, None, &|| false)?;
-        let generation = kept.keys().last().copied().unwrap_or(applied.generation);
-        // From now on the log belongs to it.
-        sled.set_applied(Applied { generation, is_all: false, salt: Some(salt) })?;
         sled.barrier()?;
+        let work = Work { generation: frozen.as_ref().map(|(generation, _)| *generation), ..Work::default() };
+        let tables =
+            Tables { active: Arc::new(read(later.iter())?), frozen: frozen.map(|(_, frozen)| Arc::new(frozen)) };
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             sled,
-            salt,
-            tables: RwLock::new(Tables { active: Arc::default(), frozen: None }),
+            salt: log.salt(),
+            tables: RwLock::new(tables),
             barrier: AtomicU64::new(1),
-            work: Mutex::default(),
+            work: Mutex::new(work),
             turned: Condvar::new(),
             shut: AtomicBool::new(false),
         });
@@ -370,6 +373,18 @@ impl Shared {
         self.freeze(&mut self.work.lock(), generation);
         self.apply_frozen(generation, true)
     }
+}
+
+/// The last changes of generations, durable already.
+fn read<'a>(generations: impl Iterator<Item = &'a Generation>) -> Result<Table, StoreError> {
+    let table = Table::default();
+    for record in generations.flat_map(|generation| &generation.records) {
+        log::decode(record, |(key, value)| {
+            table.set(key, Slot { value: value.map(IVec::from), barrier: 0 });
+            Ok(())
+        })?;
+    }
+    Ok(table)
 }
 
 /// Writes what a table has to sled, but for keys that `later` has; whether it came to its end.

@@ -76,8 +76,17 @@ pub(super) fn settle(store: &BufferedStore) {
     }
 }
 
+/// Waits until the applying thread is not at work; it may have something to do later.
+fn rest(store: &BufferedStore) {
+    let mut work = store.shared.work.lock();
+    while work.generation.is_some() && work.is_ripe {
+        store.shared.turned.wait(&mut work);
+    }
+}
+
 #[test]
 fn it_is_as_a_map_and_after_a_kill_as_at_the_last_barrier() {
+    let mut frozen = 0;
     for seed in 0..4 {
         let folder = tempfile::tempdir().unwrap();
         let mut dir = folder.path().join("0");
@@ -109,13 +118,14 @@ fn it_is_as_a_map_and_after_a_kill_as_at_the_last_barrier() {
                     // All of it is in sled.
                     assert_eq!(pairs(&store.shared.sled, b"", b"z"), pairs(&store, b"", b"z"));
                 }
-                1 => {
-                    settle(&store);
+                1..5 => {
+                    rest(&store);
                     let killed = folder.path().join(step.to_string());
                     copy(&dir, &killed);
                     drop(store);
                     dir = killed;
                     store = BufferedStore::open_within(&dir, SMALL).unwrap();
+                    frozen += u32::from(store.shared.tables.read().frozen.is_some());
                     model.clone_from(&durable);
                 }
                 _ => continue,
@@ -124,6 +134,46 @@ fn it_is_as_a_map_and_after_a_kill_as_at_the_last_barrier() {
         }
         assert!(store.shared.sled.applied().unwrap().generation > 20);
     }
+    assert!(frozen > 10, "{frozen} openings found two generations");
+}
+
+#[test]
+fn after_a_kill_nothing_goes_to_sled_and_the_log_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dir = killed(folder.path(), 5);
+    let mut before = None;
+    for round in 0..4_u32 {
+        let store = BufferedStore::open(&dir).unwrap();
+        let found = (fs::metadata(dir.join("db")).unwrap().len(), store.shared.sled.applied().unwrap());
+        assert_eq!(*before.get_or_insert(found), found);
+        let log = |store: &BufferedStore| {
+            let pending = store.log.lock();
+            (pending.log.generation(), pending.log.bytes())
+        };
+        let (generation, end) = log(&store);
+        assert!(end > 0);
+        assert!((0..5 + round).all(|n| store.get(&n.to_be_bytes()).unwrap().is_some()));
+        store.insert(&(5 + round).to_be_bytes(), &vec![3; 100 * (4 - round) as usize]).unwrap();
+        store.barrier().unwrap();
+        assert!(log(&store) > (generation, end) && log(&store).0 == generation);
+        // This one is torn, and shorter ones follow.
+        store.insert(b"torn", &[9; 2000].map(|byte: u8| byte.wrapping_mul(round as u8))).unwrap();
+        let (_, whole) = log(&store);
+        store.barrier().unwrap();
+        let next = folder.path().join(round.to_string());
+        copy(&dir, &next);
+        dir = next;
+        let path = dir.join(format!("wal-{}", generation % 2));
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[whole as usize + 20] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    let store = BufferedStore::open(&dir).unwrap();
+    assert_eq!(store.get(b"torn").unwrap(), None);
+    assert_eq!(pairs(&store, &[0], &[1]).len(), 9);
+    settle(&store);
+    drop(store);
+    assert_eq!(pairs(&SledStore::open(&dir).unwrap(), &[0], &[1]).len(), 9);
 }
 
 #[test]
